@@ -1,0 +1,65 @@
+# `make demo` and `make test` need Python 3.11 to 3.13 and nothing else: both first make
+# .venv, inside the checkout, from the exact versions in requirements.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := $(CURDIR)/.cache
+
+# What the machine has installed or configured must not matter.
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS PYTEST_ADDOPTS
+export KERAS_BACKEND := tensorflow
+export KERAS_HOME := $(CACHE)/keras
+export TFDS_DATA_DIR := $(CACHE)/tensorflow_datasets
+export MPLBACKEND := Agg
+export MPLCONFIGDIR := $(CACHE)/matplotlib
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+# The name of the stamp holds the version: another PYTHON makes .venv anew.
+PRINT_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+PYTHON_VERSION := $(shell { $(PYTHON) -c '$(PRINT_VERSION)' || echo missing; } 2>/dev/null)
+PINNED := $(VENV)/pinned-for-$(PYTHON_VERSION)
+READY := $(VENV)/ready-for-$(PYTHON_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## Cross-entropy against NCR on digits with 40 % wrong labels: table and picture
+	$(BIN)/python -m keras_ncr.demo
+
+test: $(READY) lint ## Format, lint and all tests but the slow ones
+	$(BIN)/python -m pytest --durations=10
+
+test-slow: $(READY) ## The slow tests; DATA_DIR=... names a folder of TFDS data for those on real data
+	$(if $(DATA_DIR),KERAS_NCR_DATA_DIR="$(DATA_DIR)") $(BIN)/python -m pytest -m slow --durations=10
+
+lint: $(READY) ## Check format and lint, change nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(READY) ## Format and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Time the loss against its matrix products
+	$(BIN)/python benchmarks/loss.py
+
+clean: ## Remove .venv and all caches; runs/ stays
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PINNED): requirements.txt
+ifeq ($(filter 3.11 3.12 3.13,$(PYTHON_VERSION)),)
+	$(error Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is $(PYTHON_VERSION). \
+	Name one that will do: make PYTHON=python3.12 $(MAKECMDGOALS))
+endif
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(READY): $(PINNED) setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
