@@ -1,0 +1,190 @@
+"""Who is near whom in a batch: cosine similarities and the k nearest neighbors.
+
+Terms as in the paper (Section 4.1): `s_ij` is the cosine of two features, `NN_k(i)` the
+k most similar *other* examples of the batch. The weights are left unnormalized here:
+their sums cost a pass over `(batch, pool)` here, and one over `(batch, classes)` where
+they are used.
+"""
+
+import tensorflow as tf
+
+# The cosine of two float32 vectors carries an error of about this size: two that differ
+# by less are a tie, and one below it is no similarity.
+ROUNDING = 1e-6
+
+# Features shorter than this fade to zero, where a direction has no meaning. (From
+# lengths of 1e19 on the square of float32 overflows, and they fade as well.)
+SMALLEST_LENGTH = 1e-12
+
+# A row is searched for its largest values in blocks of this many, if that is faster.
+BLOCK = 32
+
+
+@tf.custom_gradient
+def unit_vectors(features):
+    """Returns the rows of `features` scaled to length 1; a row of zeros stays zero."""
+    squares = tf.reduce_sum(tf.square(features), axis=1, keepdims=True)
+    shrink = tf.math.rsqrt(tf.maximum(squares, SMALLEST_LENGTH**2))
+    vectors = features * shrink
+
+    def gradient(upstream):
+        # What lies along a vector would change its length, which is fixed.
+        along = tf.reduce_sum(upstream * vectors, axis=1, keepdims=True)
+        return (upstream - along * vectors) * shrink
+
+    return vectors, gradient
+
+
+@tf.custom_gradient
+def self_similarities(vectors):
+    """Returns `vectors @ vectors.T`; its gradient is one product instead of two."""
+
+    def gradient(upstream):
+        return tf.matmul(upstream + tf.transpose(upstream), vectors)
+
+    return tf.matmul(vectors, vectors, transpose_b=True), gradient
+
+
+def neighbor_weights(similarities, num_neighbors, similarity_power, first=0):
+    """Returns the similarities to the nearest neighbors, and zero for all others.
+
+    A row keeps its `num_neighbors` largest similarities and all that tie with the last
+    of them, so that the result does not depend on the order of the batch. Of these only
+    positive ones count. A row that is left with none becomes its own neighbor: it
+    agrees with itself, at no loss and no gradient.
+
+    Args:
+        similarities: Float tensor of shape `(batch, pool)`.
+        num_neighbors: Positive int (the paper's k), or `None` for all others.
+        similarity_power: Positive float, exponent on the similarities.
+        first: Index in the pool of the batch's first example.
+
+    Returns:
+        Tensor of shape `(batch, pool)`, not normalized, with a positive sum per row.
+    """
+    nothing = tf.zeros(tf.shape(similarities)[:1], similarities.dtype)
+    similarities = with_self_similarity(similarities, nothing, first)
+    largest, kth_largest = row_extremes(similarities, num_neighbors)
+    is_neighbor = similarities >= tf.maximum(kth_largest - ROUNDING, ROUNDING)
+    weights = tf.where(is_neighbor, similarities, 0.0)
+    if similarity_power != 1.0:
+        # Only the ratios in a row matter: with the largest at 1 no power underflows.
+        ratios = similarities / tf.stop_gradient(tf.maximum(largest, ROUNDING))
+        # The inner `where` keeps the power's infinite slope at 0 out of the gradient.
+        powers = tf.where(is_neighbor, ratios, 1.0) ** similarity_power
+        weights = tf.where(is_neighbor, powers, 0.0)
+    is_alone = tf.cast(largest[:, 0] < ROUNDING, weights.dtype)
+    return with_self_similarity(weights, is_alone, first)
+
+
+def row_extremes(similarities, num_neighbors):
+    """Returns a row's largest and k-th largest value, each of shape `(batch, 1)`."""
+    pool = tf.shape(similarities)[1]
+
+    def of_all():
+        largest = tf.reduce_max(similarities, axis=1, keepdims=True)
+        return largest, tf.zeros_like(largest)
+
+    # With all others as neighbors no order is needed, and sorting is what costs most.
+    if num_neighbors is None:
+        return of_all()
+    return tf.case(
+        [
+            (num_neighbors >= pool - 1, of_all),
+            (
+                num_neighbors > pool // BLOCK // 2,
+                lambda: extremes_of_top_k(similarities, num_neighbors),
+            ),
+        ],
+        default=lambda: extremes_of_top_k(
+            best_blocks(similarities, num_neighbors), num_neighbors
+        ),
+    )
+
+
+def extremes_of_top_k(values, k):
+    """Returns the largest and the k-th largest value of each row."""
+    k = tf.minimum(k, tf.shape(values)[1])
+    top = tf.math.top_k(values, k, sorted=False).values
+    return (
+        tf.reduce_max(top, axis=1, keepdims=True),
+        tf.reduce_min(top, axis=1, keepdims=True),
+    )
+
+
+def best_blocks(values, k):
+    """Returns a part of each row in which its k largest values are.
+
+    They stand in the k blocks with the largest maxima, or tie with values that do, and
+    a maximum is found many times faster than the k largest.
+    """
+    batch, size = tf.unstack(tf.shape(values))
+    num_blocks = -(-size // BLOCK)
+    # Padded with zeros: only positive similarities count in the end.
+    padding = num_blocks * BLOCK - size
+    padded = tf.cond(
+        padding > 0, lambda: tf.pad(values, [[0, 0], [0, padding]]), lambda: values
+    )
+    blocks = tf.reshape(padded, [batch, num_blocks, BLOCK])
+    maxima = tf.reduce_max(blocks, axis=2)
+    best = tf.math.top_k(maxima, tf.minimum(k, num_blocks), sorted=False).indices
+    return tf.reshape(tf.gather(blocks, best, batch_dims=1), [batch, -1])
+
+
+def with_self_similarity(matrix, values, first):
+    """Returns `matrix` with `values` where an example meets itself."""
+
+    # TensorFlow's own gradient of `set_diag` does not compile where the batch may vary.
+    @tf.custom_gradient
+    def with_constant(matrix):
+        def gradient(upstream):
+            return with_diagonal(upstream, tf.zeros_like(values), first)
+
+        return with_diagonal(matrix, values, first), gradient
+
+    return with_constant(matrix)
+
+
+def with_diagonal(matrix, values, first):
+    """Returns `matrix` with the vector `values` on the diagonal from column `first`."""
+    if isinstance(first, int):
+        return tf.linalg.set_diag(matrix, values, k=first)
+    # XLA must know a diagonal when it compiles, and a replica's is known at run time.
+    row = tf.range(tf.shape(matrix)[0])[:, None]
+    is_self = tf.range(tf.shape(matrix)[1])[None] == first + row
+    return tf.where(is_self, values[:, None], matrix)
+
+
+def has_other_replicas():
+    """Whether this code runs in one of several replicas of a `tf.distribute` strategy.
+
+    It does not while a model is being built: there is one batch then, and no other
+    replica to wait for.
+    """
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1
+
+
+def gather_replicas(local):
+    """Returns `local` of all replicas, one below the other. Gradients flow back."""
+    return tf.distribute.get_replica_context().all_gather(local, axis=0)
+
+
+def first_of_replica(local):
+    """Returns the index in the global batch of this replica's first example."""
+    sizes = gather_replicas(tf.shape(local)[:1])
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.cumsum(sizes, exclusive=True)[replica]
+
+
+def global_mean(local):
+    """Returns this replica's share of the mean over the global batch.
+
+    The shares add up to the mean, as the gradients of replicas do, also where replicas
+    hold unequal parts of the batch.
+    """
+    total = tf.reduce_sum(local)
+    if not has_other_replicas():
+        return total / tf.cast(tf.size(local), local.dtype)
+    size = tf.reduce_sum(gather_replicas(tf.shape(local)[:1]))
+    return total / tf.cast(size, local.dtype)

@@ -1,0 +1,23 @@
+"""What every test starts from: two CPU devices, one seed, float32."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+# Two logical devices, so that tests can distribute over ["CPU:0", "CPU:1"]. TensorFlow
+# takes them only before its first operation. All else runs on the first, as fast as
+# without the second.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_global_state():
+    """Keeps what one test sets for the whole process from the next."""
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+    tf.config.run_functions_eagerly(False)
