@@ -1,0 +1,76 @@
+"""What label noise accepts: class numbers, rates, integers."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ncr.checks import check_integer, check_labels, check_rate
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2, 0, 1],
+        (2.0, 0.0, 1.0),
+        np.array([2, 0, 1], np.uint8),
+        np.array([2, 0, 1], np.float32),
+        tf.constant([2, 0, 1]),
+    ],
+)
+def test_labels_become_int64(labels):
+    checked = check_labels(labels, num_classes=3)
+    assert checked.dtype == np.int64
+    assert checked.tolist() == [2, 0, 1]
+
+
+def test_labels_are_copied():
+    labels = np.array([0, 1])
+    check_labels(labels)[:] = 5
+    assert labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([], "at least one label"),
+        (3, r"shape \(n,\).*Received: shape \(\)"),
+        ([[0, 1], [1, 0]], r"argmax\(labels, axis=-1\)"),
+        ([[0], [1]], r"np.squeeze\(labels, axis=-1\)"),
+        ([0.0, float("nan")], "whole class numbers. Received: nan at position 1"),
+        ([0.0, float("inf")], "whole class numbers. Received: inf at position 1"),
+        ([0.5, 1.0], "whole class numbers. Received: 0.5 at position 0"),
+        ([0, -1], "0 or more. Received: -1 at position 1"),
+        ([0, 3, 4], "below 3. Received: 3 at position 1"),
+        (["cat", "dog"], "return_inverse"),
+        ([True, False], "integers"),
+        ([0, None], "integers"),
+    ],
+)
+def test_wrong_labels_are_refused(labels, message):
+    with pytest.raises(ValueError, match=f"`truth` must .*{message}"):
+        check_labels(labels, num_classes=3, name="truth")
+
+
+@pytest.mark.parametrize("rate", [0, 1, 0.4, np.float32(0.5), np.int64(1)])
+def test_rates_become_floats(rate):
+    assert check_rate(rate) == rate
+    assert type(check_rate(rate)) is float
+
+
+@pytest.mark.parametrize("rate", [-1e-9, 1.1, float("nan"), float("inf"), "0.4", True])
+def test_other_rates_are_refused(rate):
+    with pytest.raises(
+        ValueError, match="`rate` must be a number from 0 to 1. Received"
+    ):
+        check_rate(rate)
+
+
+@pytest.mark.parametrize("value", [2, np.int32(2), np.uint8(2)])
+def test_integers_become_int(value):
+    assert type(check_integer(value, "size", minimum=2)) is int
+
+
+@pytest.mark.parametrize("value", [1, 2.0, "2", None, True, np.array([2])])
+def test_other_values_are_refused(value):
+    with pytest.raises(ValueError, match="`size` must be an integer of at least 2"):
+        check_integer(value, "size", minimum=2)

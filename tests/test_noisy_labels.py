@@ -1,0 +1,205 @@
+"""The record of labels: what it reports, and that its file can be trusted."""
+
+import os
+
+import numpy as np
+import pytest
+
+from keras_ncr import noise
+from keras_ncr.noise import NoisyLabels
+
+CLEAN = [0, 1, 2, 2, 1]
+NOISY = [0, 1, 2, 0, 2]
+HASHES = [
+    "0ca1494845e346c66ce4c7ea311482c1e14f94f1e5cd1261a15588028e7c4a6d",
+    "af3b2978b3f72754ba8086bd34eccee5f3b4eba38137b1798e6a8fb4657bbce8",
+    "2e1b82325294c726b632bee0edf89000a65a07539515361695165ae2e28117cb",
+]
+ALL_IDS = [None, [3, 1, 4, -1, 5], ["a", "é", "", "train__1", "日本"]]
+
+
+def test_noisy_means_changed():
+    record = NoisyLabels(CLEAN, NOISY)
+    assert record.is_noisy.tolist() == [False, False, False, True, True]
+    assert record.is_noisy.dtype == bool
+    assert record.realized_rate == 0.4
+    assert len(record) == 5
+
+
+def test_transition_matrix_counts():
+    matrix = NoisyLabels(CLEAN, NOISY).transition_matrix(4)
+    expected = [[1, 0, 0, 0], [0, 0.5, 0.5, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_transition_matrix_of_exact_noise_is_the_one_asked_for():
+    asked = noise.asymmetric("cifar10", 0.4)
+    labels = np.arange(1000) % 10
+    noisy_labels = noise.LabelNoise(asked, exact=True).corrupt(labels)
+    record = NoisyLabels(labels, noisy_labels)
+    np.testing.assert_allclose(record.transition_matrix(10), asked)
+    assert record.realized_rate == 0.2
+
+
+def test_record_cannot_be_changed():
+    labels = np.array(CLEAN)
+    record = NoisyLabels(labels, NOISY, ids=list(range(5)))
+    labels[0] = 2
+    assert record.clean_labels[0] == 0
+    for array in (record.clean_labels, record.noisy_labels, record.ids):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    with pytest.raises(AttributeError):
+        record.noisy_labels = labels
+
+
+# --- The hash
+
+
+@pytest.mark.parametrize("ids, expected", list(zip(ALL_IDS, HASHES, strict=True)))
+def test_hash_is_the_same_everywhere(ids, expected):
+    assert NoisyLabels(CLEAN, NOISY, ids).hash == expected
+    wide = [np.array(CLEAN, ">i8"), np.array(NOISY, np.uint8)]
+    if isinstance(ids, list) and isinstance(ids[0], int):
+        ids = np.array(ids, ">i4")
+    elif ids is not None:
+        ids = [text.encode() for text in ids]
+    assert NoisyLabels(*wide, ids).hash == expected
+
+
+def test_hash_tells_records_apart():
+    records = [
+        NoisyLabels([0, 1], [0, 1]),
+        NoisyLabels([0, 1], [0, 0]),
+        NoisyLabels([0, 0], [0, 1]),
+        NoisyLabels([0, 1, 0], [1, 0, 1]),
+        NoisyLabels([0, 1], [0, 1], [0, 1]),
+        NoisyLabels([0, 1], [0, 1], [1, 0]),
+        NoisyLabels([0, 1], [0, 1], ["0", "1"]),
+        NoisyLabels([0, 1], [0, 1], ["ab", "c"]),
+        NoisyLabels([0, 1], [0, 1], ["a", "bc"]),
+    ]
+    assert len({record.hash for record in records}) == len(records)
+
+
+# --- The file
+
+
+@pytest.mark.parametrize("ids", ALL_IDS)
+@pytest.mark.parametrize("name", ["noise.npz", "noise"])
+def test_load_returns_what_was_saved(tmp_path, ids, name):
+    record = NoisyLabels(CLEAN, NOISY, ids)
+    record.save(tmp_path / name)
+    loaded = NoisyLabels.load(str(tmp_path / name))
+    assert loaded.hash == record.hash
+    for field in ("clean_labels", "noisy_labels", "ids"):
+        before, after = getattr(record, field), getattr(loaded, field)
+        np.testing.assert_array_equal(after, before)
+        assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_file_loads_without_pickle(tmp_path):
+    NoisyLabels(CLEAN, NOISY, ALL_IDS[2]).save(tmp_path / "noise.npz")
+    with np.load(tmp_path / "noise.npz", allow_pickle=False) as file:
+        assert file["noisy_labels"].tolist() == NOISY
+        assert file["ids"].tolist() == ALL_IDS[2]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "noise.npz"
+    NoisyLabels(CLEAN, NOISY).save(path)
+    before = path.read_bytes()
+
+    def fail_halfway(file, **arrays):
+        file.write(b"half a file")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", fail_halfway)
+    with pytest.raises(OSError, match="disk full"):
+        NoisyLabels(NOISY, CLEAN).save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["noise.npz"]
+
+
+def test_changed_labels_are_refused(tmp_path):
+    path = tmp_path / "noise.npz"
+    NoisyLabels(CLEAN, NOISY).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["clean_labels"][0] = 1
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="noise.npz.*do not match the hash.*same seed"):
+        NoisyLabels.load(path)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "noise.npz"
+    labels = np.random.default_rng(0).integers(0, 10, 2000)
+    NoisyLabels(labels, np.roll(labels, 1)).save(path)
+    contents = path.read_bytes()
+    middle = len(contents) // 2
+    flipped = bytes([contents[middle] ^ 0xFF])
+    for damaged in (
+        b"",
+        b"not a zip file",
+        contents[:10],
+        contents[:middle],
+        contents[:-1],
+        contents[:middle] + flipped + contents[middle + 1 :],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="noise.npz, which could not be read"):
+            NoisyLabels.load(path)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"labels": CLEAN},
+        {"format": "something else", "clean_labels": CLEAN, "noisy_labels": NOISY},
+        {"format": np.array([{}], object)},
+    ],
+)
+def test_foreign_files_are_refused(tmp_path, arrays):
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ValueError, match="written by `NoisyLabels.save`.*other.npz"):
+        NoisyLabels.load(tmp_path / "other.npz")
+
+
+def test_array_file_is_refused(tmp_path):
+    np.save(tmp_path / "labels.npy", CLEAN)
+    with pytest.raises(ValueError, match="written by `NoisyLabels.save`.*labels.npy"):
+        NoisyLabels.load(tmp_path / "labels.npy")
+
+
+def test_missing_file_is_reported_as_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        NoisyLabels.load(tmp_path / "noise.npz")
+
+
+# --- Bad input
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([0, 1], [0]), "same length. Received: 2 and 1"),
+        (([], []), "`clean_labels` must hold at least one label"),
+        (([0, 1], [0, np.nan]), "`noisy_labels` must hold whole class numbers"),
+        (([0, 1], [0, -1]), "`noisy_labels` must be 0 or more"),
+        (([0, 1], [0, 1], [1]), r"`ids` must have shape \(2,\)"),
+        (([0, 1], [0, 1], [[1, 2]]), r"`ids` must have shape \(2,\)"),
+        (([0, 1], [0, 1], [0.5, 1.5]), "`ids` must be integers or strings"),
+        (([0, 1], [0, 1], [None, "a"]), "`ids` must be integers or strings"),
+        (([0, 1], [0, 1], ["a", "a"]), "`ids` must all be different. Received: 1"),
+    ],
+)
+def test_bad_records_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NoisyLabels(*arguments)
+
+
+def test_transition_matrix_refuses_too_few_classes():
+    with pytest.raises(ValueError, match="`clean_labels` must be below 2. Received: 2"):
+        NoisyLabels(CLEAN, NOISY).transition_matrix(2)
