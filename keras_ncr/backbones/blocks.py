@@ -1,0 +1,116 @@
+"""The pieces that the backbones are built of: pixels in, residual blocks, features out.
+
+Each function takes a Keras tensor, adds layers to it and returns the result. Layers are
+named by stage and block, `stage2_1_conv1`, so that a summary can be read and a layer be
+found again by `model.get_layer`.
+"""
+
+import keras
+from keras import layers
+
+# The filters of the four stages of the ResNets; a bottleneck puts out four times these.
+STAGE_FILTERS = (64, 128, 256, 512)
+
+
+def pixel_input(input_shape):
+    """Returns the input for pixels in 0..255, and the same pixels in [-1, 1]."""
+    inputs = keras.Input(input_shape, name="pixels")
+    # In float32 under any policy: bfloat16 would merge neighboring bright grey levels.
+    rescaling = layers.Rescaling(
+        1 / 127.5, offset=-1.0, dtype="float32", name="rescale"
+    )
+    return inputs, rescaling(inputs)
+
+
+def convolution(x, filters, kernel_size, strides=1, name=None):
+    """Returns a convolution without bias, its initial weights drawn as by He."""
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def batch_normalization(x, name, zero_scale=False):
+    """Returns `x` normalized over the batch, with a scale that starts at 1 or at 0."""
+    # With Keras' momentum of 0.99 the moving averages lag by hundreds of steps, and the
+    # small data sets here have few: test accuracy would be that of another network.
+    return layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        gamma_initializer="zeros" if zero_scale else "ones",
+        name=name,
+    )(x)
+
+
+def normalized_relu(x, name):
+    """Returns the ReLU of `x` normalized over the batch."""
+    return layers.ReLU(name=f"{name}_relu")(batch_normalization(x, f"{name}_bn"))
+
+
+def dense_relu(x, units, name):
+    """Returns a dense layer with batch normalization and ReLU."""
+    dense = layers.Dense(
+        units, use_bias=False, kernel_initializer="he_normal", name=f"{name}_dense"
+    )
+    return normalized_relu(dense(x), name)
+
+
+def resnet_stem(x, stem):
+    """Returns the first convolution; the ImageNet stem divides each side by four."""
+    if stem == "cifar":
+        x = convolution(x, STAGE_FILTERS[0], 3, name="stem_conv")
+        return normalized_relu(x, "stem")
+    x = convolution(x, STAGE_FILTERS[0], 7, strides=2, name="stem_conv")
+    x = normalized_relu(x, "stem")
+    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+
+
+def basic_block(x, filters, strides, zero_init_residual, name):
+    """Returns `x` plus a branch of two 3x3 convolutions, then ReLU."""
+    branch = convolution(x, filters, 3, strides, name=f"{name}_conv1")
+    branch = normalized_relu(branch, f"{name}_1")
+    branch = convolution(branch, filters, 3, name=f"{name}_conv2")
+    branch = batch_normalization(branch, f"{name}_2_bn", zero_init_residual)
+    return _add_shortcut(x, branch, filters, strides, name)
+
+
+def bottleneck_block(x, filters, strides, zero_init_residual, name):
+    """Returns `x` plus a branch of 1x1, 3x3 and 1x1 convolutions, then ReLU."""
+    branch = convolution(x, filters, 1, name=f"{name}_conv1")
+    branch = normalized_relu(branch, f"{name}_1")
+    branch = convolution(branch, filters, 3, strides, name=f"{name}_conv2")
+    branch = normalized_relu(branch, f"{name}_2")
+    branch = convolution(branch, 4 * filters, 1, name=f"{name}_conv3")
+    branch = batch_normalization(branch, f"{name}_3_bn", zero_init_residual)
+    return _add_shortcut(x, branch, 4 * filters, strides, name)
+
+
+def _add_shortcut(x, branch, filters, strides, name):
+    """The identity where shapes agree, a projection where they do not."""
+    if strides != 1 or x.shape[-1] != filters:
+        x = convolution(x, filters, 1, strides, name=f"{name}_shortcut_conv")
+        x = batch_normalization(x, f"{name}_shortcut_bn")
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, branch]))
+
+
+def preact_block(x, filters, strides, is_first, name):
+    """Returns a shortcut plus two 3x3 convolutions, with ReLU before each of them.
+
+    In the first block of a stage the first ReLU is shared with the shortcut, as in
+    He et al.: a projection needs normalized input, and so does all that follows the
+    stem. The other blocks pass `x` on untouched.
+    """
+    branch = normalized_relu(x, f"{name}_1")
+    if is_first:
+        x = branch
+    if strides != 1 or x.shape[-1] != filters:
+        x = convolution(x, filters, 1, strides, name=f"{name}_shortcut_conv")
+    branch = convolution(branch, filters, 3, strides, name=f"{name}_conv1")
+    branch = normalized_relu(branch, f"{name}_2")
+    branch = convolution(branch, filters, 3, name=f"{name}_conv2")
+    return layers.Add(name=f"{name}_add")([x, branch])

@@ -1,0 +1,257 @@
+"""The backbones against published parameter counts, and the choices they share."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ncr import backbones
+
+# Small images: each net in its cheapest form (ResNet-34 is ResNet-18 with more blocks).
+NETS = {
+    "small_cnn": lambda: backbones.small_cnn((8, 8, 3)),
+    "mlp": lambda: backbones.mlp((8, 8, 3), hidden=(32, 16)),
+    "resnet18": lambda: backbones.resnet18((8, 8, 3)),
+    "resnet50": lambda: backbones.resnet50((8, 8, 3), stem="cifar"),
+    "preact_resnet18": lambda: backbones.preact_resnet18((8, 8, 3)),
+}
+DIMS = {"small_cnn": 128, "mlp": 16, "resnet50": 2048}  # others: 512
+
+
+@pytest.fixture(scope="module", params=NETS)
+def net(request):
+    keras.utils.set_random_seed(0)
+    return NETS[request.param]()
+
+
+@pytest.fixture
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+def images(n=4, shape=(8, 8, 3), seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, *shape), dtype="uint8")
+
+
+def num_trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+# torchvision's published totals less their 1000-way classifier: 11,689,512 - 513,000,
+# 21,797,672 - 513,000 and 25,557,032 - 2,049,000. The CIFAR stem has 3 * 3 * 3 * 64
+# weights in place of 7 * 7 * 3 * 64. The pre-activation net is the common CIFAR one
+# (11,171,146 with a 10-way classifier of 5,130) plus the last normalization, 1,024.
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: backbones.resnet18((224, 224, 3), stem="imagenet"), 11_176_512),
+        (lambda: backbones.resnet18((32, 32, 3), stem="cifar"), 11_168_832),
+        (lambda: backbones.resnet34((224, 224, 3), stem="imagenet"), 21_284_672),
+        (lambda: backbones.resnet50((224, 224, 3)), 23_508_032),
+        (lambda: backbones.preact_resnet18((32, 32, 3)), 11_167_040),
+        (lambda: backbones.mlp((28, 28, 1)), 784 * 512 + 512 * 512 + 4 * 512),
+        (lambda: backbones.small_cnn((8, 8, 1)), 288 + 64 + 18_432 + 128 + 33_024),
+    ],
+)
+def test_parameter_counts_are_the_known_ones(build, expected):
+    assert num_trainable(build()) == expected
+
+
+def test_small_cnn_has_the_size_its_docstring_states():
+    assert backbones.small_cnn((8, 8, 1)).count_params() == 52_384
+    assert backbones.small_cnn((28, 28, 1)).count_params() == 421_024
+
+
+@pytest.mark.parametrize(
+    ("stem", "side", "after_stem", "last"),
+    [("cifar", 32, 32, 4), ("imagenet", 224, 56, 7), ("imagenet", 64, 16, 2)],
+)
+def test_stem_divides_the_image_as_published(stem, side, after_stem, last):
+    model = backbones.resnet18((side, side, 3), stem=stem)
+    first_block = model.get_layer("stage1_1_relu").output
+    last_block = model.get_layer("stage4_2_relu").output
+    assert first_block.shape == (None, after_stem, after_stem, 64)
+    assert last_block.shape == (None, last, last, 512)
+
+
+def test_shortcuts_project_only_where_the_shape_changes(net):
+    projections = [layer for layer in net.layers if "shortcut_conv" in layer.name]
+    expected = {"small_cnn": 0, "mlp": 0, "resnet50": 4}.get(net.name, 3)
+    assert len(projections) == expected
+    assert all(layer.kernel_size == (1, 1) for layer in projections)
+
+
+def test_features_have_the_stated_shape_and_are_not_negative(net):
+    features = net(images())
+    assert features.shape == (4, DIMS.get(net.name, 512))
+    assert features.dtype == "float32"
+    assert np.min(features) >= 0
+    assert np.max(features) > 0
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18"])
+def test_uint8_and_float_pixels_give_the_same_features(name):
+    model = NETS[name]()
+    pixels = images()
+    expected = model(pixels)
+    for dtype in ("float32", "float64", "int32"):
+        np.testing.assert_array_equal(model(pixels.astype(dtype)), expected)
+
+
+def test_pixels_are_scaled_to_plus_minus_one(net):
+    scale = net.get_layer("rescale")
+    assert scale.input is net.input
+    np.testing.assert_allclose(scale([0, 51, 255]), [-1.0, -0.6, 1.0], atol=1e-6)
+
+
+def test_every_choice_of_normalization_is_shared(net):
+    normalizations = [
+        layer
+        for layer in net.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert normalizations
+    assert {(layer.momentum, layer.epsilon) for layer in normalizations} == {
+        (0.9, 1e-5)
+    }
+
+
+def test_nets_hold_no_regularizer(net):
+    assert net.losses == []
+
+
+def test_every_weight_gets_a_gradient():
+    model = backbones.resnet18((8, 8, 3), zero_init_residual=False)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images(8), training=True) ** 2)
+    gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
+    assert all(np.any(gradient) for gradient in gradients)
+    assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
+
+
+def test_each_net_trains_a_step(net):
+    before = [w.numpy() for w in net.trainable_weights]
+    model = keras.Sequential([net, keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
+    assert np.isfinite(model.train_on_batch(images(), np.array([0, 1, 2, 0])))
+    moved = [
+        np.any(old != new.numpy())
+        for old, new in zip(before, net.trainable_weights, strict=True)
+    ]
+    # Behind a scale of zero, the weights of a residual branch wait for their turn.
+    assert sum(moved) >= len(moved) / 4
+
+
+def test_zero_init_makes_each_block_start_as_its_shortcut():
+    model = backbones.resnet18((8, 8, 3))
+    names = ["stem_relu", "stage1_1_relu", "stage1_2_relu"]
+    outputs = keras.Model(model.input, [model.get_layer(n).output for n in names])
+    stem, first, second = outputs(images())
+    np.testing.assert_array_equal(first, stem)
+    np.testing.assert_array_equal(second, stem)
+
+
+def test_zero_init_can_be_left_off():
+    model = backbones.resnet18((8, 8, 3), zero_init_residual=False)
+    gammas = [w for w in model.trainable_weights if w.name == "gamma"]
+    assert gammas
+    assert all(np.all(gamma.numpy() == 1.0) for gamma in gammas)
+
+
+def test_first_preactivation_is_shared_with_the_shortcut():
+    model = backbones.preact_resnet18((8, 8, 3))
+    shortcut = model.get_layer("stage1_1_add").input[0]
+    assert shortcut is model.get_layer("stage1_1_1_relu").output
+    untouched = model.get_layer("stage1_2_add").input[0]
+    assert untouched is model.get_layer("stage1_1_add").output
+
+
+def test_seed_determines_the_weights():
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        return backbones.small_cnn((8, 8, 1)).get_weights()
+
+    for first, again in zip(weights(1), weights(1), strict=True):
+        np.testing.assert_array_equal(first, again)
+    assert np.any(weights(1)[0] != weights(2)[0])
+
+
+def test_resnets_take_images_of_any_size():
+    model = backbones.resnet18((None, None, 3))
+    for side in (8, 17):
+        assert model(images(1, (side, side + 3, 3))).shape == (1, 512)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
+def test_mixed_precision_keeps_weights_in_float32(policy):
+    model = backbones.small_cnn((8, 8, 3))
+    features = model(images())
+    assert features.dtype == policy.removeprefix("mixed_")
+    assert np.all(np.isfinite(tf.cast(features, "float32")))
+    assert {w.dtype for w in model.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
+def test_bfloat16_keeps_all_grey_levels_apart(policy):
+    model = backbones.mlp((256, 1, 1), hidden=(2,))
+    scaled = keras.Model(model.input, model.get_layer("rescale").output)
+    levels = scaled(np.arange(256, dtype="uint8").reshape(1, 256, 1, 1))
+    assert len(np.unique(tf.cast(tf.cast(levels, policy[6:]), "float32"))) == 256
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "mlp"])
+def test_saved_net_gives_the_same_features(name, tmp_path):
+    model = NETS[name]()
+    model(images(16), training=True)  # moves the averages off their initial values
+    model.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(loaded(images()), model(images()))
+
+
+def test_net_rebuilt_from_its_config_gives_the_same_features():
+    model = backbones.resnet18((8, 8, 3))
+    rebuilt = keras.models.model_from_json(model.to_json())
+    rebuilt.set_weights(model.get_weights())
+    np.testing.assert_array_equal(rebuilt(images()), model(images()))
+
+
+def test_small_cnn_memorizes_random_labels():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([backbones.small_cnn((8, 8, 1)), keras.layers.Dense(10)])
+    x = images(128, (8, 8, 1))
+    y = np.random.default_rng(1).integers(0, 10, 128)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, metrics=["accuracy"])
+    history = model.fit(x, y, batch_size=128, epochs=20, verbose=0).history
+    assert history["accuracy"][-1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: backbones.mlp((28, 28)), r"\(height, width, channels\).*\(28, 28\)"),
+        (lambda: backbones.small_cnn(28), "Received: input_shape=28"),
+        (lambda: backbones.resnet18((1, 32, 32, 3)), "without the batch"),
+        (lambda: backbones.resnet18((32, 32, None)), r"input_shape\[2\]=None"),
+        (lambda: backbones.mlp((None, 28, 1)), r"input_shape\[0\]=None"),
+        (lambda: backbones.mlp((28, 28, 0)), r"input_shape\[2\]=0"),
+        (lambda: backbones.mlp((28, 28, 1), hidden=()), "`hidden`.*at least one"),
+        (lambda: backbones.mlp((28, 28, 1), hidden=512), "Received: hidden=512"),
+        (lambda: backbones.mlp((28, 28, 1), hidden=(8, 0)), "hidden=0"),
+        (lambda: backbones.small_cnn((8, 8, 1), dim=0), "dim=0"),
+        (lambda: backbones.small_cnn((3, 8, 1)), "at least 4 pixels"),
+        (lambda: backbones.resnet18((32, 32, 3), stem="Cifar10"), "mean 'cifar'"),
+        (lambda: backbones.resnet18((32, 32, 3), stem=3), r"'imagenet'\].*stem=3"),
+        (lambda: backbones.resnet18((32, 32, 3), stem="imagenet"), 'stem="cifar"'),
+        (lambda: backbones.resnet50((224, 63, 3)), "at least 64 pixels"),
+        (lambda: backbones.resnet34((7, 7, 3)), "small_cnn"),
+        (lambda: backbones.preact_resnet18((7, 7, 3)), "at least 8 pixels"),
+    ],
+)
+def test_bad_arguments_are_refused_with_a_remedy(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
