@@ -21,3 +21,9 @@ def fresh_global_state():
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """One strategy for all tests: TensorFlow mixes up the collectives of several."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

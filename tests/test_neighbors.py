@@ -207,12 +207,6 @@ def test_no_tensor_of_batch_by_neighbors_by_classes_is_made(num_neighbors):
 # Replicas
 
 
-@pytest.fixture(scope="session")
-def two_replicas():
-    """One strategy for all tests: TensorFlow mixes up the collectives of several."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def split(array, sizes):
     return np.split(array, np.cumsum(sizes)[:-1])
 

@@ -1,0 +1,47 @@
+"""Training on wrong labels with Neighbor Consistency Regularization, in Keras."""
+
+try:
+    import keras
+except ModuleNotFoundError as error:
+    # Another backend is configured, and it is not even installed.
+    raise ImportError(
+        f"keras_ncr needs Keras on the TensorFlow backend. Received: {error}. Install "
+        "TensorFlow, and set the environment variable KERAS_BACKEND=tensorflow."
+    ) from error
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_ncr needs Keras on the TensorFlow backend. "
+        f"Received: backend={keras.backend.backend()!r}. Set the environment variable "
+        "KERAS_BACKEND=tensorflow before Keras is imported, or `backend` in the file "
+        "keras.json of its configuration folder."
+    )
+
+from keras_ncr import (
+    augment,
+    backbones,
+    callbacks,
+    datasets,
+    losses,
+    metrics,
+    models,
+    noise,
+    pipelines,
+)
+from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models import NCRModel
+
+__all__ = [
+    "NCRModel",
+    "NeighborConsistencyLoss",
+    "augment",
+    "backbones",
+    "callbacks",
+    "datasets",
+    "losses",
+    "metrics",
+    "models",
+    "noise",
+    "pipelines",
+]
+__version__ = "0.1.0"
