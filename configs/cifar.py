@@ -1,0 +1,48 @@
+r"""CIFAR-10 and CIFAR-100 with wrong labels: the schedule of the paper's Table 4.
+
+ResNet-18 with reduced strides, 250 epochs of SGD with momentum 0.9 at batch 256, peak
+learning rate 0.1 after 5 epochs of warm-up, cosine decay, weight decay 5e-4, random
+crops; flips as in ELR (https://arxiv.org/abs/2007.00151), whose protocol it follows.
+NCR alone with the best of the paper's ablation (Figure 2): alpha 0.9, k 10, e 0.
+The paper prints figures for NCR joined with ELR only (its Table 3).
+
+Reference: https://arxiv.org/abs/2202.02200, Sections 5.2 and 5.5, supplement A.
+Arguments: method (standard, ncr), noise, rate, classes (10, 100). Commands:
+
+    python -m keras_ncr.train --config=configs/cifar.py --workdir=runs/cifar10
+    python -m keras_ncr.train --config=configs/cifar.py:ncr,classes=100,rate=0.8 \
+        --workdir=runs/cifar100-80
+    python -m keras_ncr.train --config=configs/cifar.py:standard,noise=asymmetric \
+        --workdir=runs/cifar10-asymmetric
+
+Hardware, time, result: not run yet. It takes an accelerator: on two CPU cores an epoch
+would take about half an hour (estimated).
+"""
+
+from keras_ncr.config import default_config, string_arguments
+
+
+def get_config(argument=None):
+    arguments = string_arguments(
+        argument, method="ncr", noise="symmetric", rate=0.4, classes=10
+    )
+    if arguments["classes"] not in (10, 100):
+        raise ValueError(
+            "Argument `classes` of the config must be 10 or 100. "
+            f"Received: {arguments['classes']}."
+        )
+    config = default_config()
+    config.method = arguments["method"]
+    config.noise.kind = arguments["noise"]
+    config.noise.rate = arguments["rate"]
+    config.trials = 5
+    config.epochs = 250
+    config.data.name = f"cifar{arguments['classes']}"
+    config.model.backbone = "resnet18"
+    config.augment.padding = 4
+    config.augment.flip = True
+    config.ncr.consistency_weight = 0.9
+    config.ncr.similarity_power = 1.0
+    config.optimizer.weight_decay = 5e-4
+    config.optimizer.warmup_epochs = 5.0
+    return config

@@ -1,0 +1,25 @@
+r"""scikit-learn's handwritten digits with wrong labels: small, and nothing to download.
+
+1,437 training images of 8 x 8 pixels, 360 for testing, 10 classes.
+
+Reference: https://arxiv.org/abs/2202.02200, which does not have these data.
+Arguments: method (standard, ncr), noise, rate. Commands:
+
+    python -m keras_ncr.train --config=configs/digits.py --workdir=runs/digits
+    python -m keras_ncr.train --config=configs/digits.py:standard,rate=0.2 \
+        --workdir=runs/digits-standard
+
+Hardware, time, result: not run yet.
+"""
+
+from keras_ncr.config import default_config, string_arguments
+
+
+def get_config(argument=None):
+    arguments = string_arguments(argument, method="ncr", noise="symmetric", rate=0.4)
+    config = default_config()
+    config.method = arguments["method"]
+    config.noise.kind = arguments["noise"]
+    config.noise.rate = arguments["rate"]
+    config.trials = 3
+    return config
