@@ -1,0 +1,295 @@
+"""What holds for the package as a whole: Keras' contracts, imports, budgets."""
+
+import ast
+import configparser
+import graphlib
+import importlib
+import importlib.metadata
+import inspect
+import json
+import os
+import pathlib
+import pkgutil
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import keras_ncr
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+# One value for each argument that a public Keras class cannot do without.
+REQUIRED_ARGUMENTS = {
+    "backbone": lambda: keras.Sequential([keras.layers.Dense(4)], name="backbone"),
+    "num_classes": lambda: 3,
+}
+
+
+def sources(*folders):
+    """Returns the Python files below the folders of the repository, by their path."""
+    files = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
+    return sorted(str(path.relative_to(REPOSITORY)) for path in files)
+
+
+def parse(path):
+    return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+
+
+def own_classes():
+    """Returns every public class of the package by name."""
+    modules = pkgutil.walk_packages(keras_ncr.__path__, "keras_ncr.")
+    return {
+        name: value
+        for module in [importlib.import_module(m.name) for m in modules]
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+CLASSES = own_classes()
+# Keras saves what has a config: layers, models, losses, metrics, schedules.
+SERIALIZABLE = [name for name, value in CLASSES.items() if hasattr(value, "get_config")]
+
+
+def make(cls):
+    """Returns an instance of the class with as few arguments as it takes."""
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    return cls(**{name: REQUIRED_ARGUMENTS[name]() for name in needed})
+
+
+def run_python(code, **environment):
+    """Runs code in a fresh interpreter and returns the completed process."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+# Keras' contracts
+
+
+def test_there_are_classes_to_hold_to_the_contracts():
+    assert {"NCRModel", "NeighborConsistencyLoss"} <= set(SERIALIZABLE)
+
+
+@pytest.mark.parametrize("name", SERIALIZABLE)
+def test_class_is_registered_under_the_name_of_the_package(name):
+    assert keras.saving.get_registered_name(CLASSES[name]) == f"keras_ncr>{name}"
+    assert keras.saving.get_registered_object(f"keras_ncr>{name}") is CLASSES[name]
+
+
+@pytest.mark.parametrize("name", SERIALIZABLE)
+def test_config_survives_json(name):
+    original = make(CLASSES[name])
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(original)))
+    copy = keras.saving.deserialize_keras_object(config)
+    assert type(copy) is type(original)
+    assert keras.saving.serialize_keras_object(copy) == config
+
+
+@pytest.mark.parametrize("name", SERIALIZABLE)
+def test_config_holds_every_argument(name):
+    parameters = inspect.signature(CLASSES[name]).parameters.values()
+    names = {
+        p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    assert names <= set(make(CLASSES[name]).get_config())
+
+
+# Imports
+
+
+@pytest.mark.parametrize(
+    ("code", "environment"),
+    [
+        # Without JAX, it is Keras whose import fails, and its error names no remedy.
+        ("import keras_ncr", {"KERAS_BACKEND": "jax"}),
+        # With JAX, Keras imports and says which backend it has.
+        ("import keras; keras.backend.backend = lambda: 'jax'; import keras_ncr", {}),
+    ],
+    ids=["backend that is not installed", "backend that is"],
+)
+def test_other_backend_is_refused_with_the_setting_to_change(code, environment):
+    process = run_python(code, **environment)
+    assert process.returncode == 1
+    last_line = process.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("ImportError: ")
+    assert "KERAS_BACKEND=tensorflow" in last_line
+    assert "jax" in last_line
+
+
+def test_import_brings_no_heavy_library_beyond_what_keras_brings():
+    process = run_python(
+        "import sys, keras, tensorflow\n"
+        "before = set(sys.modules)\n"
+        "import keras_ncr\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    assert process.returncode == 0, process.stderr
+    added = {name.split(".")[0] for name in process.stdout.split()}
+    assert "keras_ncr" in added
+    heavy = {"matplotlib", "pandas", "scipy", "sklearn", "tensorflow_datasets"}
+    assert not heavy & added
+
+
+def imported_names(tree):
+    """Returns the full names of what the statements below a node import."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", sources("keras_ncr"))
+def test_module_imports_only_light_libraries_at_its_top(path):
+    light = {"absl", "keras", "keras_ncr", "ml_collections", "numpy", "tensorflow"}
+    top = [n for n in parse(path).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    roots = {
+        name.split(".")[0] for statement in top for name in imported_names(statement)
+    }
+    assert roots - set(sys.stdlib_module_names) <= light
+
+
+def test_modules_import_each_other_in_one_direction():
+    paths = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
+        for path in sources("keras_ncr")
+        if path != "keras_ncr/__init__.py"
+    }
+    graph = {}
+    for module, path in paths.items():
+        # Of keras_ncr.losses.NeighborConsistencyLoss, the module is keras_ncr.losses.
+        imported = {
+            name if name in paths else name.rpartition(".")[0]
+            for name in imported_names(parse(path))
+        }
+        graph[module] = imported & set(paths)
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # or a CycleError
+    assert order.index("keras_ncr.neighbors") < order.index("keras_ncr.losses")
+    assert order.index("keras_ncr.losses") < order.index("keras_ncr.models")
+
+
+# Packaging
+
+
+def requirements():
+    """Returns what setup.cfg declares: run-time requirements, and those of extras."""
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+
+    def parsed(text):
+        lines = [line for line in text.split("\n") if line and line[0] != "#"]
+        return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+
+    run_time = parsed(config["options"]["install_requires"])
+    extras = config["options.extras_require"].values()
+    return run_time, {k: v for text in extras for k, v in parsed(text).items()}
+
+
+def test_every_imported_library_is_declared():
+    imported = {
+        name.split(".")[0]
+        for path in sources("keras_ncr")
+        for name in imported_names(parse(path))
+    }
+    third_party = imported - set(sys.stdlib_module_names) - {"keras_ncr"}
+    provided_by = importlib.metadata.packages_distributions()
+    run_time, _ = requirements()
+    undeclared = {
+        name
+        for name in third_party
+        if not {canonicalize_name(d) for d in provided_by.get(name, [])} & set(run_time)
+    }
+    assert not undeclared
+
+
+def test_pins_meet_the_declared_bounds():
+    text = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    pins = dict(line.split("==") for line in lines if line)
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    run_time, extras = requirements()
+    for name, requirement in {**run_time, **extras}.items():
+        assert requirement.specifier.contains(pins[name]), requirement
+
+
+# Budgets
+
+
+@pytest.mark.parametrize("path", sources("keras_ncr", "configs", "benchmarks", "tests"))
+def test_file_leaves_nothing_to_be_done(path):
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    marks = ["TO" + "DO", "FIX" + "ME", "type: " + "ignore", "pytest.mark." + "skip"]
+    assert not [mark for mark in marks if mark in text]
+    # A silenced rule states which, and why.
+    assert all(
+        re.search(r"noqa: [A-Z]+\d+ +\S+", line)
+        for line in text.splitlines()
+        if "# no" + "qa" in line
+    )
+
+
+@pytest.mark.parametrize("path", sources("keras_ncr", "configs", "benchmarks"))
+def test_module_is_at_most_400_lines(path):
+    assert len((REPOSITORY / path).read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", sources("keras_ncr", "configs", "benchmarks"))
+def test_function_bodies_are_at_most_60_lines(path):
+    too_long = []
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            if body and node.end_lineno - body[0].lineno + 1 > 60:
+                too_long.append(node.name)
+    assert not too_long
+
+
+@pytest.mark.parametrize("path", sources("keras_ncr"))
+def test_public_functions_and_classes_have_docstrings(path):
+    tree = parse(path)
+    kinds = ast.FunctionDef | ast.ClassDef
+    undocumented = [
+        node.name
+        for node in tree.body
+        if isinstance(node, kinds)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert ast.get_docstring(tree)
+    assert not undocumented
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_public_methods_have_docstrings(name):
+    """Methods that a base class of Keras or Python names are documented there."""
+    cls = CLASSES[name]
+    inherited = {attribute for base in cls.__mro__[1:] for attribute in vars(base)}
+    undocumented = [
+        attribute
+        for attribute, value in vars(cls).items()
+        if (inspect.isfunction(value) or isinstance(value, property | classmethod))
+        and not attribute.startswith("_")
+        and attribute not in inherited
+        and not value.__doc__
+    ]
+    assert not undocumented

@@ -1,0 +1,132 @@
+"""The documentation holds: its examples run, and it covers what is public."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_ncr
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+NAMESPACE = {"np": np, "tf": tf, "keras": keras, "keras_ncr": keras_ncr}
+MODULES = sorted(
+    ["keras_ncr"]
+    + [m.name for m in pkgutil.walk_packages(keras_ncr.__path__, "keras_ncr.")]
+)
+
+
+def public_symbols():
+    """Returns what a user gets from `keras_ncr.X` and `keras_ncr.module.X`.
+
+    That is what an `__all__` lists, and every class of a module that one lists.
+    """
+    exported = [getattr(keras_ncr, name) for name in keras_ncr.__all__]
+    for module in filter(inspect.ismodule, list(exported)):
+        exported += [getattr(module, name) for name in getattr(module, "__all__", [])]
+        exported += [
+            value
+            for name, value in vars(module).items()
+            if inspect.isclass(value)
+            and value.__module__ == module.__name__
+            and not name.startswith("_")
+        ]
+    # Constants have no docstring.
+    return {f"{v.__module__}.{v.__name__}": v for v in exported if callable(v)}
+
+
+SYMBOLS = public_symbols()
+
+
+def parameters_of(symbol):
+    """Returns the names of the parameters that a user passes by name or position."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(symbol).parameters.values()
+    return [p.name for p in parameters if p.kind not in variadic]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests_of_module_pass(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner(
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    )
+    report = []
+    # Only these names: an example must run as it stands, pasted outside its module.
+    for test in doctest.DocTestFinder().find(module, name, globs=NAMESPACE):
+        runner.run(test, out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+@pytest.mark.parametrize("name", sorted(SYMBOLS))
+def test_docstring_describes_every_argument(name):
+    documentation = inspect.getdoc(SYMBOLS[name]) or ""
+    missing = [
+        parameter
+        for parameter in parameters_of(SYMBOLS[name])
+        if not re.search(rf"^ +(\w+, )*{parameter}\b.*:", documentation, re.MULTILINE)
+    ]
+    assert not missing
+    assert "Args:" in documentation or not parameters_of(SYMBOLS[name])
+
+
+@pytest.mark.parametrize("name", sorted(SYMBOLS))
+def test_docstring_has_an_example(name):
+    assert ">>> " in (SYMBOLS[name].__doc__ or "")
+
+
+def python_blocks(path):
+    """Returns the fenced Python blocks of a Markdown file, each on its own lines."""
+    text = path.read_text(encoding="utf-8")
+    fenced = re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    # The empty lines before make a traceback point at the line of the file.
+    return ["\n" * text.count("\n", 0, m.start(1)) + m.group(1) for m in fenced]
+
+
+def test_readme_runs_as_written(tmp_path, monkeypatch):
+    blocks = python_blocks(REPOSITORY / "README.md")
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_python_blocks_keep_order_and_line_numbers(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "Text\n```python\na = 1\n```\n```sh\nls\n```\n```python\na / 0\n```\n"
+    )
+    first, second = python_blocks(path)
+    assert first == "\n\na = 1\n"
+    assert ast.parse(second).body[0].lineno == 9
+
+
+def test_readme_and_guide_stay_short():
+    def lines(name):
+        return len((REPOSITORY / name).read_text(encoding="utf-8").splitlines())
+
+    assert lines("README.md") <= 150
+    assert lines("CONTRIBUTING.md") < 60
+
+
+def test_guide_maps_every_module():
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = {path.stem for path in (REPOSITORY / "keras_ncr").glob("*.py")}
+    assert files - {"__init__"} <= set(re.findall(r"\w+", guide))
+
+
+def test_guide_names_only_targets_that_exist():
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"`make ([a-z-]+)", guide))
+    assert named
+    assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
