@@ -25,7 +25,7 @@ def default_config():
     """
     config = ml_collections.ConfigDict()
     config.method = "ncr"  # One of METHODS in assembly.py.
-    config.epochs = 60
+    config.epochs = 50
     config.batch_size = 256  # Over all replicas. The paper's for CIFAR and WebVision.
     config.seed = 0  # Weights, order and augmentation of trial t: seed + t.
     config.trials = 1  # Runs that differ by the seed alone; the paper reports 5.
@@ -41,7 +41,7 @@ def default_config():
     config.noise.kind = "symmetric"  # One of NOISES in assembly.py.
     config.noise.rate = 0.4  # Share of the labels that is redrawn.
     config.noise.include_true = True  # Whether a redrawn label may be the true one.
-    config.noise.exact = False  # Whether the counts are met, or drawn independently.
+    config.noise.exact = True  # Whether the counts are met, or drawn independently.
     config.noise.seed = 0  # The same wrong labels in every trial.
 
     config.model = ml_collections.ConfigDict()
