@@ -9,10 +9,10 @@ Arguments: method (standard, ncr), noise, rate. Commands:
     python -m keras_ncr.train --config=configs/digits.py:standard,rate=0.2 \
         --workdir=runs/digits-standard
 
-Hardware: 2 CPU cores. Time: 10 s a trial. Result, test accuracy of the last epoch, three
-trials: standard 74.1 +- 0.9 %, ncr 95.7 +- 0.4 % (`make demo` is these two runs). Weight
-decay, alpha, similarity power and epochs come from some thirty runs that looked at the
-test images.
+Hardware: 2 CPU cores. Time: 10 s a trial. Result, test accuracy of the last epoch,
+three trials: standard 74.1 +- 0.9 %, ncr 95.7 +- 0.4 % (`make demo` is these two
+runs). Weight decay, alpha, similarity power and epochs come from some thirty runs that
+looked at the test images.
 """
 
 from keras_ncr.config import default_config, string_arguments
