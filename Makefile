@@ -27,7 +27,7 @@ READY := $(VENV)/ready-for-$(PYTHON_VERSION)
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: $(READY) ## Cross-entropy against NCR on digits with 40 % wrong labels: table and picture
+demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table and picture
 	$(BIN)/python -m keras_ncr.demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
@@ -44,8 +44,10 @@ format: $(READY) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Time the loss against its matrix products
+bench: $(READY) ## Ratios of time: loss, step, noise
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/noise.py
 
 clean: ## Remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info

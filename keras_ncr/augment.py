@@ -7,7 +7,7 @@ index, so that a resumed run sees the images that an uninterrupted one would hav
 
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer
+from keras_ncr.checks import check_bool, check_integer
 
 
 def crop_and_flip(padding=4, flip=True):
@@ -43,6 +43,7 @@ def crop_and_flip(padding=4, flip=True):
     TensorShape([4, 4, 1])
     """
     padding = check_integer(padding, "padding", minimum=0)
+    flip = check_bool(flip, "flip")
 
     def augment(image, seed):
         image = tf.convert_to_tensor(image)

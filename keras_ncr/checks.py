@@ -1,11 +1,9 @@
 """What arguments must be: each check returns what it is given, or says what to do."""
 
-import inspect
 import numbers
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 
 def check_labels(labels, num_classes=None, name="labels"):
@@ -38,23 +36,39 @@ def check_labels(labels, num_classes=None, name="labels"):
         )
     if labels.size == 0:
         raise ValueError(f"`{name}` must hold at least one label. Received: none.")
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels) & (labels == np.round(labels))
-        _refuse_first(labels, ~whole, name, "hold whole class numbers")
+        refuse_first(labels, ~whole, name, "hold whole class numbers")
     elif labels.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` must hold class numbers (integers). Received: dtype "
             f"{labels.dtype}. Map names to numbers first, for example with "
             "`np.unique(names, return_inverse=True)`."
         )
-    _refuse_first(labels, labels < 0, name, "be 0 or more")
+    refuse_first(labels, labels < 0, name, "be 0 or more")
     if num_classes is not None:
-        _refuse_first(labels, labels >= num_classes, name, f"be below {num_classes}")
+        refuse_first(labels, labels >= num_classes, name, f"be below {num_classes}")
     return labels.astype(np.int64)
 
 
-def _refuse_first(labels, is_wrong, name, expectation):
-    """Raises for the first wrong label, so that the user can go and look at it."""
+def refuse_first(labels, is_wrong, name, expectation):
+    """Raises for the first wrong label, so that the user can go and look at it.
+
+    Args:
+        labels: Array, one row per example.
+        is_wrong: Bools, one per example.
+        name: String. What error messages call the argument.
+        expectation: String: what it must do, after "must".
+
+    Raises:
+        ValueError: If there is a wrong one.
+
+    Example:
+    >>> from keras_ncr.checks import refuse_first
+    >>> refuse_first(np.array([0, 1]), np.array([False, False]), "labels", "be 0")
+    """
     if np.any(is_wrong):
         index = int(np.argmax(is_wrong))
         raise ValueError(
@@ -83,7 +97,7 @@ def check_rate(rate, name="rate"):
     """
     if not (_is_number(rate, numbers.Real) and 0 <= rate <= 1):  # NaN fails too
         raise ValueError(
-            f"`{name}` must be a number from 0 to 1. Received: {name}={rate}."
+            f"`{name}` must be a number from 0 to 1. Received: {name}={rate!r}."
         )
     return float(rate)
 
@@ -110,7 +124,7 @@ def check_integer(value, name, minimum):
     if not (_is_number(value, numbers.Integral) and value >= minimum):
         raise ValueError(
             f"`{name}` must be an integer of at least {minimum}. "
-            f"Received: {name}={value}."
+            f"Received: {name}={value!r}."
         )
     return int(value)
 
@@ -146,182 +160,49 @@ def check_layer(value, name):
     return value
 
 
-def check_features(features):
-    """Raises unless a backbone has returned features or a feature map.
+def check_bool(value, name):
+    """Returns `value` as a bool, or raises: any word but none would count as true.
 
     Args:
-        features: What the backbone has returned.
-
-    Raises:
-        ValueError: If it is no tensor of rank 2 or 4.
-
-    Example:
-    >>> from keras_ncr.checks import check_features
-    >>> check_features(np.zeros((2, 7, 7, 512)))
-    """
-    shape = getattr(features, "shape", None)
-    if shape is None or len(shape) not in (2, 4):
-        raise ValueError(
-            "`backbone` must return features of shape (batch, dim) or a feature map "
-            "(batch, height, width, dim). Received: "
-            f"{type(features).__name__ if shape is None else tuple(shape)}. Add a "
-            "pooling or Flatten layer to it, or override "
-            "`NCRModel.features_and_logits`."
-        )
-
-
-def check_takes_logits(loss):
-    """Raises for a Keras loss that would take logits for probabilities.
-
-    Args:
-        loss: What `keras.Model.compile` takes as the loss of one output.
-
-    Raises:
-        ValueError: If `loss` is one of Keras' that expects probabilities.
-
-    Example:
-    >>> from keras_ncr.checks import check_takes_logits
-    >>> check_takes_logits(keras.losses.CategoricalCrossentropy(from_logits=True))
-    """
-    function = keras.losses.get(loss)
-    from_logits = getattr(function, "from_logits", None)
-    if from_logits is None and inspect.isfunction(function):
-        parameter = inspect.signature(function).parameters.get("from_logits")
-        from_logits = getattr(parameter, "default", None)
-    # Keras' divergence has no choice: both its arguments are probabilities.
-    is_divergence = (
-        isinstance(function, keras.losses.KLDivergence)
-        or function is keras.losses.kl_divergence
-    )
-    if from_logits is False or is_divergence:
-        raise ValueError(
-            "`loss` must be one on logits, which is what the model returns. Received: "
-            f"loss={loss!r}, which expects probabilities. Pass for example "
-            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
-        )
-
-
-def label_of(y):
-    """Returns the labels, where `y` may be a dict that carries more than labels.
-
-    Args:
-        y: Labels, or a dict with the key `"label"`.
+        value: Bool.
+        name: String. What error messages call the argument.
 
     Returns:
-        The labels.
+        Bool.
 
     Raises:
-        ValueError: If `y` is `None`, or a dict without the key.
+        ValueError: If `value` is something else.
 
     Example:
-    >>> from keras_ncr.checks import label_of
-    >>> label_of({"label": [0, 1], "clean_label": [0, 0]})
-    [0, 1]
+    >>> from keras_ncr.checks import check_bool
+    >>> check_bool(True, "exact")
+    True
     """
-    if y is None:
-        raise ValueError(
-            "Training and evaluation need labels. Received: y=None. Pass `y`, or a "
-            "dataset of (inputs, labels). For logits without labels use `predict`."
-        )
-    if not isinstance(y, dict):
-        return y
-    if "label" not in y:
-        raise ValueError(
-            'A dict of targets must have the key "label", and may have others beside '
-            f"it. Received: the keys {sorted(y)}."
-        )
-    return y["label"]
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+    return bool(value)
 
 
-def check_training_labels(y, num_classes, ignored=None):
-    """Raises unless `y` are class numbers, or one row of class weights per example.
+def check_positive(value, name):
+    """Returns `value` as a float, or raises.
 
     Args:
-        y: Array-like of shape `(n,)`, `(n, 1)` or `(n, num_classes)`, n at least 1, or
-            a dict that has one under the key `"label"`.
-        num_classes: Int.
-        ignored: Optional int: a class number that stands for "no label", as
-            `ignore_class` in `keras.losses.SparseCategoricalCrossentropy`.
-
-    Raises:
-        ValueError: If `y` has another shape, is empty, or holds what is no label.
-
-    Example:
-    >>> from keras_ncr.checks import check_training_labels
-    >>> check_training_labels(np.array([2, 0, -1]), num_classes=3, ignored=-1)
-    """
-    labels = np.asarray(label_of(y))
-    if labels.ndim == 2 and labels.shape[1] == num_classes:
-        if labels.size == 0:
-            raise ValueError("`y` must hold at least one label. Received: none.")
-        is_wrong = ~np.all(np.isfinite(labels) & (labels >= 0), axis=1)
-        _refuse_first(labels, is_wrong, "y", "hold one-hot labels or probabilities")
-        return
-    if labels.ndim == 2 and labels.shape[1] != 1:
-        raise ValueError(
-            f"`y` must have shape (n,), (n, 1) or (n, num_classes={num_classes}). "
-            f"Received: shape {labels.shape}."
-        )
-    labels = labels[:, 0] if labels.ndim == 2 else labels
-    if ignored is not None and np.any(labels == ignored):
-        labels = np.where(labels == ignored, 0, labels)
-    check_labels(labels, num_classes, name="y")
-
-
-def with_checked_labels(dataset, num_classes, ignored=None):
-    """Returns a dataset that stops at a batch with a label that is no class.
-
-    The check runs in the input pipeline: no step has seen the batch by then, and XLA,
-    which leaves assertions out of what it compiles, has no say in it.
-
-    Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, labels, ...)`, the labels as in
-            `check_training_labels`.
-        num_classes: As in `check_training_labels`.
-        ignored: As in `check_training_labels`.
+        value: Number above 0.
+        name: String. What error messages call the argument.
 
     Returns:
-        `tf.data.Dataset` of the same batches. Reading a wrong label raises
-        `tf.errors.InvalidArgumentError`.
+        Float.
 
     Raises:
-        ValueError: If the dataset is known to be empty, or to have no labels.
+        ValueError: If `value` is no number, not above 0 or not finite.
 
     Example:
-    >>> from keras_ncr.checks import with_checked_labels
-    >>> dataset = tf.data.Dataset.from_tensors((np.zeros((2, 5)), np.array([0, 1])))
-    >>> with_checked_labels(dataset, num_classes=2).cardinality().numpy()
-    np.int64(1)
+    >>> from keras_ncr.checks import check_positive
+    >>> check_positive(2, "temperature")
+    2.0
     """
-    if dataset.cardinality() == 0:
+    if not (_is_number(value, numbers.Real) and 0 < value < float("inf")):
         raise ValueError(
-            "`x` must hold at least one example. Received: an empty dataset."
+            f"`{name}` must be a positive, finite number. Received: {name}={value!r}."
         )
-    spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) < 2:
-        raise ValueError(
-            "`x` must be a dataset of batches (inputs, labels) or (inputs, labels, "
-            f"sample_weight). Received: a dataset of {spec}."
-        )
-
-    def checked(inputs, y, *sample_weight):
-        labels = label_of(y)
-        is_one_hot = labels.shape.rank == 2 and labels.shape[1] == num_classes
-        expected = (
-            "finite and not negative" if is_one_hot else f"in 0..{num_classes - 1}"
-        )
-        # float64 holds every class number; float32 and uint8 do not.
-        values = tf.cast(labels, "float64")
-        # Written so that NaN, of which every comparison is false, fails as well.
-        is_label = (values >= 0) & (
-            values <= (1e300 if is_one_hot else num_classes - 1)
-        )
-        if ignored is not None:
-            is_label |= values == ignored
-        message = f"A label in `x` must be {expected}. Received:"
-        wrong = tf.boolean_mask(values, ~is_label)
-        assertion = tf.debugging.Assert(tf.reduce_all(is_label), [message, wrong])
-        with tf.control_dependencies([assertion]):
-            return (inputs, tf.nest.map_structure(tf.identity, y), *sample_weight)
-
-    return dataset.map(checked)
+    return float(value)

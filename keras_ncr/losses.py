@@ -1,12 +1,12 @@
 """The loss of the paper: neighbor consistency, as a function and as a Keras layer."""
 
 import difflib
-import numbers
 
 import keras
 import tensorflow as tf
 
 from keras_ncr import neighbors
+from keras_ncr.checks import check_bool, check_integer, check_positive
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
 
@@ -110,7 +110,9 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         self.temperature = check_positive(temperature, "temperature")
         self.similarity_power = check_positive(similarity_power, "similarity_power")
         self.direction = check_direction(direction)
-        self.temperature_squared = bool(temperature_squared)
+        self.temperature_squared = check_bool(
+            temperature_squared, "temperature_squared"
+        )
 
     def call(self, features, logits):
         return neighbor_consistency(
@@ -267,21 +269,10 @@ def check_num_neighbors(num_neighbors):
     """Returns `num_neighbors` as an int or `None`, or raises."""
     if num_neighbors is None:
         return None
-    if not is_positive(num_neighbors, numbers.Integral):
-        raise ValueError(
-            "`num_neighbors` must be an integer of at least 1, or `None` for all "
-            f"others. Received: num_neighbors={num_neighbors!r}."
-        )
-    return int(num_neighbors)
-
-
-def check_positive(value, name):
-    """Returns `value` as a float, or raises."""
-    if not is_positive(value, numbers.Real):
-        raise ValueError(
-            f"`{name}` must be a positive, finite number. Received: {name}={value!r}."
-        )
-    return float(value)
+    try:
+        return check_integer(num_neighbors, "num_neighbors", minimum=1)
+    except ValueError as error:
+        raise ValueError(f"{error} Pass `None` for all others.") from None
 
 
 def check_direction(direction):
@@ -294,9 +285,3 @@ def check_direction(direction):
         f"`direction` must be one of {list(DIVERGENCES)}. "
         f"Received: direction={direction!r}.{hint}"
     )
-
-
-def is_positive(value, kind):
-    """Whether `value` is a finite number above 0 of one kind, and no bool."""
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    return is_number and 0 < value < float("inf")

@@ -8,22 +8,22 @@ import tensorflow as tf
 from keras_ncr import neighbors
 from keras_ncr.backbones import CosineClassifier
 from keras_ncr.callbacks import with_warmup
-from keras_ncr.checks import (
+from keras_ncr.checks import check_integer, check_layer, check_rate
+from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.model_checks import (
     check_features,
-    check_integer,
-    check_layer,
-    check_rate,
+    check_per_example,
     check_takes_logits,
     check_training_labels,
     label_of,
+    weight_of,
     with_checked_labels,
 )
-from keras_ncr.losses import NeighborConsistencyLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class NCRModel(keras.Model):
-    """Classifier that pulls each prediction towards those of its neighbors.
+    """Classifier that pulls each prediction toward those of its neighbors.
 
     Training minimizes eq. 4 of the paper,
 
@@ -39,7 +39,8 @@ class NCRModel(keras.Model):
     `loss` (eq. 4), `classification_loss` and `neighbor_consistency_loss`.
 
     Labels may also come as a dict with the key `"label"`, beside whatever else a
-    subclass or a metric needs (`"clean_label"`, `"index"`).
+    subclass or a callback needs (`"clean_label"`, `"index"`). The compiled loss and
+    metrics get the labels.
 
     Args:
         backbone: Keras model or layer that returns features, `(batch, dim)`, or a
@@ -120,7 +121,8 @@ class NCRModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        consistency_loss = consistency_loss or NeighborConsistencyLoss()
+        if consistency_loss is None:
+            consistency_loss = NeighborConsistencyLoss()
         self.backbone = check_layer(backbone, "backbone")
         self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
         self.consistency_loss = check_layer(consistency_loss, "consistency_loss")
@@ -213,6 +215,12 @@ class NCRModel(keras.Model):
             tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
         """
         ignored = getattr(self.loss, "ignore_class", None)
+        if isinstance(y, dict) and kwargs.get("class_weight") is not None:
+            raise ValueError(
+                "`class_weight` must be left out if `y` is a dict: Keras would take it "
+                f"for several outputs. Received: the keys {sorted(y)}. Pass "
+                "`sample_weight` instead."
+            )
         if y is not None:
             check_training_labels(y, self.num_classes, ignored)
         elif isinstance(x, tf.data.Dataset):
@@ -241,6 +249,7 @@ class NCRModel(keras.Model):
         with tf.GradientTape() as tape:
             features, logits = self(x, training=True, return_features=True)
             consistency = self.consistency_loss(features, logits)
+            check_per_example(consistency)
             supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
             additional = self.additional_loss()
             share = neighbors.global_mean(consistency)
@@ -305,10 +314,12 @@ class NCRModel(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """As in `keras.Model`, on the labels alone where `y` is a dict."""
+        sample_weight = weight_of(sample_weight)
         return super().compute_loss(x, label_of(y), y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """As in `keras.Model`, on the labels alone where `y` is a dict."""
+        sample_weight = weight_of(sample_weight)
         return super().compute_metrics(x, label_of(y), y_pred, sample_weight)
 
     def get_config(self):

@@ -26,7 +26,7 @@ def main(argv):
     except (ValueError, OSError) as error:  # Bad settings, data or folder.
         logging.debug("The run was refused.", exc_info=True)
         raise SystemExit(f"Error: {_reason(error)}") from error
-    print(f"\n{results['data']}, {results['method']}, {len(results['trials'])} trials")
+    print(f"\n{results['data']}, {results['method']}, trials: {len(results['trials'])}")
     for measure, words in MEASURES.items():
         print(f"{words:27}{spread(results[measure]):>14}")
     print(f"Models, logs and figures: {_WORKDIR.value}")

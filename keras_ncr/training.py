@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_ncr
 from keras_ncr import assembly, pipelines, plots, workdir
 from keras_ncr.callbacks import MemorizationMonitor
 from keras_ncr.noise import NoisyLabels
@@ -195,7 +196,7 @@ class _Trial:
         return {
             "last_test_accuracy": accuracies[-1],
             "best_test_accuracy": max(accuracies),
-            "best_epoch": accuracies.index(max(accuracies)),
+            "best_epoch": 1 + accuracies.index(max(accuracies)),
             "memorization_rate": rows[-1]["memorization_rate"],
         }
 
@@ -217,11 +218,12 @@ def _description(config, labels):
         "data": config.data.name,
         "noise": {
             "kind": config.noise.kind,
-            "nominal_rate": config.noise.rate,
+            "nominal_rate": 0.0 if config.noise.kind == "none" else config.noise.rate,
             "realized_rate": labels.realized_rate,
             "hash": labels.hash,
         },
         "versions": {
+            "keras_ncr": keras_ncr.__version__,
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,

@@ -63,6 +63,8 @@ def _check_same(path, config):
         for key in sorted({*there, *here} - {*CHANGEABLE})
         if there.get(key) != here.get(key)
     ]
+    if here["trials"] < there["trials"]:
+        differing.append(f"fewer trials ({there['trials']} there)")
     if differing:
         raise ValueError(
             f"`workdir` {path} holds a run with another config: "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_labels, check_rate
+from keras_ncr.checks import check_bool, check_integer, check_labels, check_rate
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,16 @@ def test_labels_become_int64(labels):
     checked = check_labels(labels, num_classes=3)
     assert checked.dtype == np.int64
     assert checked.tolist() == [2, 0, 1]
+
+
+def test_yes_or_no_is_class_1_or_0():
+    assert check_labels([True, False]).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_a_word_is_no_choice_between_true_and_false(value):
+    with pytest.raises(ValueError, match="`exact` must be True or False. Received"):
+        check_bool(value, "exact")
 
 
 def test_labels_are_copied():
@@ -42,7 +52,6 @@ def test_labels_are_copied():
         ([0, -1], "0 or more. Received: -1 at position 1"),
         ([0, 3, 4], "below 3. Received: 3 at position 1"),
         (["cat", "dog"], "return_inverse"),
-        ([True, False], "integers"),
         ([0, None], "integers"),
     ],
 )

@@ -706,7 +706,7 @@ def test_defaults_are_those_of_the_paper():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"num_neighbors": 0}, "`num_neighbors` .* 1, or `None` .* num_neighbors=0."),
+        ({"num_neighbors": 0}, "`num_neighbors` .* 1. .*num_neighbors=0. Pass `None`"),
         ({"num_neighbors": -1}, "Received: num_neighbors=-1."),
         ({"num_neighbors": 2.5}, "Received: num_neighbors=2.5."),
         ({"num_neighbors": True}, "Received: num_neighbors=True."),

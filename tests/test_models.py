@@ -672,7 +672,8 @@ def test_a_consistency_loss_may_have_weights_and_losses():
         ({"consistency_weight": 1.5}, "`consistency_weight` .* 0 to 1. .*=1.5"),
         ({"consistency_weight": -0.1}, "`consistency_weight` .* 0 to 1. .*=-0.1"),
         ({"consistency_weight": float("nan")}, "`consistency_weight` .*=nan"),
-        ({"consistency_weight": "0.9"}, "`consistency_weight` .*=0.9"),
+        ({"consistency_weight": "0.9"}, "`consistency_weight` .*='0.9'"),
+        ({"consistency_loss": 0}, "`consistency_loss` must be a Keras layer"),
         ({"num_classes": 1}, "`num_classes` .* at least 2. .*num_classes=1"),
         ({"num_classes": 2.5}, "`num_classes` must be an integer"),
         ({"warmup_epochs": -1}, "`warmup_epochs` .* at least 0. .*warmup_epochs=-1"),
@@ -861,3 +862,68 @@ def test_consistency_beats_cross_entropy_on_wrong_labels():
         memorized.append(np.mean(predictions[is_noisy] == noisy[is_noisy]))
     assert accuracies[1] > accuracies[0] + 0.15
     assert memorized[1] < memorized[0] - 0.4
+
+
+# What would train wrong in silence
+
+
+def batches(labels, *weights):
+    return tf.data.Dataset.from_tensor_slices((X, labels, *weights)).batch(32)
+
+
+def test_weights_of_labels_in_a_dict_are_those_of_plain_labels():
+    histories = []
+    for labels in (Y, {"label": Y, "clean_label": Y}):
+        model = make()
+        history = model.fit(
+            X, labels, sample_weight=WEIGHTS, shuffle=False, verbose=0
+        ).history
+        histories.append(history)
+        model.evaluate(X, labels, sample_weight=WEIGHTS, verbose=0)
+    assert histories[0] == histories[1]
+
+
+def test_class_weights_of_labels_in_a_dict_are_refused():
+    with pytest.raises(ValueError, match="`class_weight` must be left out.*'label'"):
+        make().fit(X, {"label": Y}, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (Y * 0.5, "whole number"),
+        (np.zeros((70, 3)), "class probabilities"),
+        (np.ones((70, 3)), "class probabilities"),
+    ],
+)
+def test_labels_that_are_none_are_refused_in_arrays_and_datasets(labels, message):
+    with pytest.raises(ValueError, match="`y` must"):
+        make().fit(X, labels, verbose=0)
+    model = make()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model.fit(batches(labels), shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "dataset, message",
+    [
+        (tf.data.Dataset.from_tensor_slices((X, Y)), r"Call `.batch\(256\)`"),
+        (
+            batches(np.array(["a", "b", "c"])[Y]),
+            "class numbers. Received: dtype string",
+        ),
+    ],
+)
+def test_datasets_of_something_else_are_refused(dataset, message):
+    with pytest.raises(ValueError, match=message):
+        make().fit(dataset, shuffle=False, verbose=0)
+
+
+class OfTheBatch(keras.layers.Layer):
+    def call(self, features, logits):
+        return keras.ops.mean(logits)
+
+
+def test_consistency_loss_that_is_not_per_example_is_refused():
+    with pytest.raises(ValueError, match="one value per example.*a shape of"):
+        make(consistency_loss=OfTheBatch()).fit(X, Y, verbose=0)

@@ -196,7 +196,7 @@ def test_mixed_precision_keeps_weights_in_float32(policy):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
-def test_bfloat16_keeps_all_grey_levels_apart(policy):
+def test_bfloat16_keeps_all_gray_levels_apart(policy):
     model = backbones.mlp((256, 1, 1), hidden=(2,))
     scaled = keras.Model(model.input, model.get_layer("rescale").output)
     levels = scaled(np.arange(256, dtype="uint8").reshape(1, 256, 1, 1))

@@ -203,3 +203,9 @@ def test_bad_records_are_refused(arguments, message):
 def test_transition_matrix_refuses_too_few_classes():
     with pytest.raises(ValueError, match="`clean_labels` must be below 2. Received: 2"):
         NoisyLabels(CLEAN, NOISY).transition_matrix(2)
+
+
+def test_ids_beyond_int64_are_refused():
+    ids = np.array([2**63, 1], np.uint64)
+    with pytest.raises(ValueError, match=r"`ids` must fit into int64.*astype\(str\)"):
+        NoisyLabels([0, 1], [0, 1], ids)

@@ -139,7 +139,7 @@ def test_measures_are_those_of_the_history(finished):
         ]
         assert trial["last_test_accuracy"] == accuracies[-1]
         assert trial["best_test_accuracy"] == max(accuracies)
-        assert accuracies[trial["best_epoch"]] == max(accuracies)
+        assert accuracies[trial["best_epoch"] - 1] == max(accuracies)
 
 
 @pytest.mark.parametrize("trial", [0, 1])

@@ -49,6 +49,15 @@ def test_trials_and_data_folder_may_change(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["trials"] == 5
 
 
+def test_finished_trials_are_not_forgotten_for_fewer(tmp_path):
+    config = default_config()
+    config.trials = 3
+    workdir.claim(tmp_path, config)
+    config.trials = 2
+    with pytest.raises(ValueError, match=r"another config: fewer trials \(3 there\)"):
+        workdir.claim(tmp_path, config)
+
+
 def test_run_of_another_config_is_refused_and_left_alone(tmp_path):
     workdir.claim(tmp_path, default_config())
     before = contents(tmp_path)

@@ -15,7 +15,7 @@ STAGE_FILTERS = (64, 128, 256, 512)
 def pixel_input(input_shape):
     """Returns the input for pixels in 0..255, and the same pixels in [-1, 1]."""
     inputs = keras.Input(input_shape, name="pixels")
-    # In float32 under any policy: bfloat16 would merge neighboring bright grey levels.
+    # In float32 under any policy: bfloat16 would merge neighboring bright gray levels.
     rescaling = layers.Rescaling(
         1 / 127.5, offset=-1.0, dtype="float32", name="rescale"
     )

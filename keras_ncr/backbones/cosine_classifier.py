@@ -1,12 +1,11 @@
 """A linear classifier on the unit sphere: it looks at directions, never at lengths."""
 
 import math
-import numbers
 
 import keras
 from keras import layers, ops
 
-from keras_ncr.checks import check_integer
+from keras_ncr.checks import check_bool, check_integer, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -69,14 +68,9 @@ class CosineClassifier(layers.Layer):
         **kwargs,
     ):
         super().__init__(dtype=dtype, **kwargs)
-        if not (isinstance(scale, numbers.Real) and 0 < scale < math.inf):
-            raise ValueError(
-                "`scale` must be a positive finite number; 10.0 is usual. "
-                f"Received: scale={scale!r}."
-            )
         self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
-        self.scale = float(scale)
-        self.learnable_scale = learnable_scale
+        self.scale = check_positive(scale, "scale")
+        self.learnable_scale = check_bool(learnable_scale, "learnable_scale")
 
     def build(self, input_shape):
         self.input_spec = layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})

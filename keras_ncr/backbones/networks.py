@@ -248,7 +248,7 @@ def _check_input_shape(input_shape, is_size_fixed=False):
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
         raise ValueError(
             "`input_shape` must be (height, width, channels), without the batch. "
-            f"Received: input_shape={input_shape}. Grey images have one channel: "
+            f"Received: input_shape={input_shape}. Gray images have one channel: "
             "(28, 28, 1)."
         )
     for axis, size in enumerate(input_shape):

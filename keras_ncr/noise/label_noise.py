@@ -5,7 +5,7 @@ import difflib
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.checks import check_bool, check_integer, check_labels
 from keras_ncr.noise.keyed_uniform import hash_keys, hash_keys_in_graph
 
 # Sums of a float32 matrix with thousands of columns are off by about this much.
@@ -58,7 +58,7 @@ class LabelNoise:
     def __init__(self, transition_matrix, seed=0, exact=False):
         self.transition_matrix = _check_matrix(transition_matrix)
         self.seed = check_integer(seed, "seed", minimum=0)
-        self.exact = bool(exact)
+        self.exact = check_bool(exact, "exact")
         cumulative = np.cumsum(self.transition_matrix, axis=1)
         # Dividing by the last sum makes it exactly 1, and with it those of classes of
         # probability 0 at the end of a row: no draw below 1 can fall beyond it.

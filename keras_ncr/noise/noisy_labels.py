@@ -207,6 +207,11 @@ def _check_ids(ids, num_examples):
         ids = np.array([i if isinstance(i, str) else i.decode() for i in ids.flat])
     if ids.dtype.kind == "S":  # what TensorFlow's string tensors come back as
         ids = np.char.decode(ids, "utf-8")
+    if ids.dtype.kind == "u" and np.any(ids > np.iinfo(np.int64).max):
+        raise ValueError(
+            "`ids` must fit into int64. Received: dtype uint64, with values above "
+            f"{np.iinfo(np.int64).max}. Pass them as strings: `ids.astype(str)`."
+        )
     if ids.dtype.kind not in "iuU":
         raise ValueError(
             "`ids` must be integers or strings, one per example. "

@@ -4,7 +4,7 @@ import difflib
 
 import numpy as np
 
-from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.checks import check_bool, check_integer, check_rate
 
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog.
 _CIFAR10_TARGETS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -71,6 +71,7 @@ def symmetric(num_classes, rate, *, include_true):
     """
     num_classes = check_integer(num_classes, "num_classes", minimum=2)
     rate = check_rate(rate)
+    include_true = check_bool(include_true, "include_true")
     others = rate / num_classes if include_true else rate / (num_classes - 1)
     matrix = np.full((num_classes, num_classes), others)
     np.fill_diagonal(matrix, 1 - rate + others if include_true else 1 - rate)
@@ -163,10 +164,11 @@ def _named_mapping(name, num_classes):
     """Returns a data set's mapping and its number of classes."""
     known = {"cifar10": (_CIFAR10_TARGETS, 10), "cifar100": (_cifar100_targets(), 100)}
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"`mapping` must be one of {sorted(known)} or a dict. Received: "
-            f"mapping={name!r}. Did you mean {nearest!r}?"
+            f"`mapping` must be one of {sorted(known)} or a dict from source to target "
+            f"class. Received: mapping={name!r}.{hint}"
         )
     if num_classes not in (None, known[name][1]):
         raise ValueError(
