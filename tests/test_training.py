@@ -294,7 +294,7 @@ def test_command_gives_the_same_run_and_prints_a_table(finished, tmp_path):
     )
     assert process.returncode == 0, process.stderr
     assert outcome(tmp_path / "run") == outcome(finished)
-    table = process.stdout.rpartition("digits, ncr, 1 trials\n")[2].splitlines()
+    table = process.stdout.rpartition("digits, ncr, trials: 1\n")[2].splitlines()
     result = json.loads((tmp_path / "run" / "results.json").read_text())
     accuracy = 100 * result["last_test_accuracy"]["mean"]
     assert table[0] == f"test accuracy, last epoch  {accuracy:12.1f} %"
