@@ -1,5 +1,6 @@
 """What arguments must be: each check returns what it is given, or says what to do."""
 
+import difflib
 import numbers
 
 import keras
@@ -181,6 +182,40 @@ def check_bool(value, name):
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
     return bool(value)
+
+
+def check_known(value, known, name, alternative=""):
+    """Returns `value`, or raises and names the known one that is nearest to it.
+
+    Args:
+        value: String.
+        known: Iterable of strings.
+        name: String. What error messages call the argument.
+        alternative: String. What else the argument may be, for the message. Defaults
+            to nothing.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: If `value` is none of `known`.
+
+    Example:
+    >>> from keras_ncr.checks import check_known
+    >>> check_known("cosine", ["linear", "cosine"], "classifier")
+    'cosine'
+    """
+    known = list(known)
+    if value in known:
+        return value
+    by_lower_case = {choice.lower(): choice for choice in known}
+    nearest = difflib.get_close_matches(
+        str(value).lower(), by_lower_case, n=1, cutoff=0.5
+    )
+    hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
+    raise ValueError(
+        f"`{name}` must be one of {known}{alternative}. Received: {value!r}.{hint}"
+    )
 
 
 def check_positive(value, name):

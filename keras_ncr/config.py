@@ -1,8 +1,8 @@
 """What a training run is made of: every setting, its default and its meaning."""
 
-import difflib
-
 import ml_collections
+
+from keras_ncr.checks import check_known
 
 
 def default_config():
@@ -101,8 +101,7 @@ def string_arguments(argument, **defaults):
                 f"of the keys {list(defaults)}. Received: {word!r}."
             )
         key = key if has_key else next(iter(defaults))
-        if key not in defaults:
-            raise _unknown_name("Arguments of the config", key, defaults)
+        check_known(key, defaults, "argument of the config")
         kind = type(defaults[key])
         try:
             values[key] = kind(value)
@@ -133,13 +132,4 @@ def choose(name, known, key):
     >>> choose("a", {"a": 1, "b": 2}, "config.letter")
     1
     """
-    if name not in known:
-        raise _unknown_name(f"`{key}`", name, known)
-    return known[name]
-
-
-def _unknown_name(what, name, known):
-    """Returns the error for a name that is not known, with the nearest one that is."""
-    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"{what} must be one of {list(known)}. Received: {name!r}.{hint}")
+    return known[check_known(name, known, key)]

@@ -1,12 +1,10 @@
 """The loss of the paper: neighbor consistency, as a function and as a Keras layer."""
 
-import difflib
-
 import keras
 import tensorflow as tf
 
 from keras_ncr import neighbors
-from keras_ncr.checks import check_bool, check_integer, check_positive
+from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
 
@@ -109,7 +107,7 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         self.num_neighbors = check_num_neighbors(num_neighbors)
         self.temperature = check_positive(temperature, "temperature")
         self.similarity_power = check_positive(similarity_power, "similarity_power")
-        self.direction = check_direction(direction)
+        self.direction = check_known(direction, DIVERGENCES, "direction")
         self.temperature_squared = check_bool(
             temperature_squared, "temperature_squared"
         )
@@ -273,15 +271,3 @@ def check_num_neighbors(num_neighbors):
         return check_integer(num_neighbors, "num_neighbors", minimum=1)
     except ValueError as error:
         raise ValueError(f"{error} Pass `None` for all others.") from None
-
-
-def check_direction(direction):
-    """Returns `direction`, or raises and names the nearest known one."""
-    if direction in DIVERGENCES:
-        return direction
-    nearest = difflib.get_close_matches(str(direction), DIVERGENCES, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(
-        f"`direction` must be one of {list(DIVERGENCES)}. "
-        f"Received: direction={direction!r}.{hint}"
-    )

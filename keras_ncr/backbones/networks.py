@@ -1,12 +1,10 @@
 """The networks: small ones, and the ResNets of the paper."""
 
-import difflib
-
 import keras
 from keras import layers
 
 from keras_ncr.backbones import blocks
-from keras_ncr.checks import check_integer
+from keras_ncr.checks import check_integer, check_known
 
 # The smallest image side each stem accepts. The CIFAR nets halve the image three times
 # and need one pixel to remain. The ImageNet nets halve it five times: CIFAR's 32 pixels
@@ -269,13 +267,7 @@ def _check_widths(name, widths):
 
 def _check_stem(stem, input_shape):
     """Refuses an unknown stem, and images that are too small for a known one."""
-    if stem not in _SMALLEST_SIDE:
-        nearest = difflib.get_close_matches(str(stem).lower(), _SMALLEST_SIDE, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(
-            f"`stem` must be one of {sorted(_SMALLEST_SIDE)}. "
-            f"Received: stem={stem!r}.{hint}"
-        )
+    check_known(stem, _SMALLEST_SIDE, "stem")
     sides = [side for side in input_shape[:2] if side is not None]
     smallest = _SMALLEST_SIDE[stem]
     if sides and min(sides) < smallest:

@@ -1,11 +1,9 @@
 """Label noise as data: one wrong or right label per example, fixed by seed and key."""
 
-import difflib
-
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_labels
+from keras_ncr.checks import check_bool, check_integer, check_known, check_labels
 from keras_ncr.noise.keyed_uniform import hash_keys, hash_keys_in_graph
 
 # Sums of a float32 matrix with thousands of columns are off by about this much.
@@ -278,13 +276,7 @@ def _check_element(label, key):
 def _check_features(features, label, key):
     """Checks that dict elements have the named features."""
     for argument, name in (("label", label), ("key", key)):
-        if name not in features:
-            nearest = difflib.get_close_matches(str(name), features, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(
-                f"`{argument}` must name a feature of the data set, one of "
-                f"{sorted(features)}. Received: {argument}={name!r}.{hint}"
-            )
+        check_known(name, sorted(features), argument, ", features of the data set")
 
 
 def _check_pairs(dataset, key):

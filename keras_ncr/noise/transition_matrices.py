@@ -1,10 +1,8 @@
 """Transition matrices of label noise: P(noisy label given clean label), row by row."""
 
-import difflib
-
 import numpy as np
 
-from keras_ncr.checks import check_bool, check_integer, check_rate
+from keras_ncr.checks import check_bool, check_integer, check_known, check_rate
 
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog.
 _CIFAR10_TARGETS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -163,13 +161,7 @@ def pair_flip(num_classes, rate):
 def _named_mapping(name, num_classes):
     """Returns a data set's mapping and its number of classes."""
     known = {"cifar10": (_CIFAR10_TARGETS, 10), "cifar100": (_cifar100_targets(), 100)}
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(
-            f"`mapping` must be one of {sorted(known)} or a dict from source to target "
-            f"class. Received: mapping={name!r}.{hint}"
-        )
+    check_known(name, known, "mapping", " or a dict from source to target class")
     if num_classes not in (None, known[name][1]):
         raise ValueError(
             f"`num_classes` must be left out with mapping={name!r}, which has "
