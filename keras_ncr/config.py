@@ -10,7 +10,7 @@ def default_config():
 
     As they stand they train a small network on scikit-learn's digits, for which nothing
     is downloaded. Only values are in it: numbers, strings and booleans that
-    `assembly.py` turns into Keras objects. Lengths are in epochs; steps are derived
+    `assembly` turns into Keras objects. Lengths are in epochs; steps are derived
     from them, so that they stay right when the batch size is changed on the command
     line.
 
@@ -24,7 +24,7 @@ def default_config():
     (0.93, 256)
     """
     config = ml_collections.ConfigDict()
-    config.method = "ncr"  # One of METHODS in assembly.py.
+    config.method = "ncr"  # One of METHODS in assembly/model.py.
     config.epochs = 50
     config.batch_size = 256  # Over all replicas. The paper's for CIFAR and WebVision.
     config.seed = 0  # Weights, order and augmentation of trial t: seed + t.
@@ -38,14 +38,14 @@ def default_config():
     config.data.limit = 0  # Training examples, a fixed random subset. 0: all.
 
     config.noise = ml_collections.ConfigDict()
-    config.noise.kind = "symmetric"  # One of NOISES in assembly.py.
+    config.noise.kind = "symmetric"  # One of NOISES in assembly/labels.py.
     config.noise.rate = 0.4  # Share of the labels that is redrawn.
     config.noise.include_true = True  # Whether a redrawn label may be the true one.
     config.noise.exact = True  # Whether the counts are met, or drawn independently.
     config.noise.seed = 0  # The same wrong labels in every trial.
 
     config.model = ml_collections.ConfigDict()
-    config.model.backbone = "small_cnn"  # One of BACKBONES in assembly.py.
+    config.model.backbone = "small_cnn"  # One of BACKBONES in assembly/model.py.
     config.model.classifier = "linear"  # Or "cosine", as the paper has on WebVision.
 
     config.ncr = ml_collections.ConfigDict()  # As in NCRModel.
@@ -61,7 +61,9 @@ def default_config():
     config.optimizer.learning_rate = 0.1  # At its peak; the paper's for CIFAR.
     config.optimizer.momentum = 0.9
     config.optimizer.nesterov = False
-    config.optimizer.weight_decay = 5e-4  # As papers state it; see assembly.py.
+    config.optimizer.weight_decay = (
+        5e-4  # As papers state it; see assembly/schedule.py.
+    )
     config.optimizer.decay_kernels_only = False  # The released code decays all weights.
     config.optimizer.warmup_epochs = 0.0  # Linear from 0; then cosine decay to 0.
 

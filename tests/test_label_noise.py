@@ -375,7 +375,11 @@ PAIRS = tf.data.Dataset.from_tensor_slices((LABELS, LABELS))
 @pytest.mark.parametrize(
     "dataset, arguments, message",
     [
-        (dict_dataset(IDS), {}, "`key` must be one of .* features of the data set. Received: None"),
+        (
+            dict_dataset(IDS),
+            {},
+            "`key` must be one of .* features of the data set. Received: None",
+        ),
         (dict_dataset(IDS), {"key": "tfdsid"}, "Did you mean 'tfds_id'"),
         (dict_dataset(IDS), {"key": "tfds_id", "label": "labels"}, "mean 'label'"),
         (PAIRS, {"key": "tfds_id"}, "`key` must be left out"),
