@@ -54,6 +54,31 @@ def check_labels(labels, num_classes=None, name="labels"):
     return labels.astype(np.int64)
 
 
+def check_clean_labels(clean_labels, num_classes=None, name="clean_labels"):
+    """Returns labels of which -1 stands for "none of the classes", or raises.
+
+    Args:
+        clean_labels: As `labels` in `check_labels`, and -1 is allowed.
+        num_classes: Optional int. If given, labels must be below it.
+        name: String. What error messages call the argument.
+
+    Returns:
+        NumPy int64 array of shape `(n,)`, a copy.
+
+    Raises:
+        ValueError: As `check_labels`.
+
+    Example:
+    >>> from keras_ncr.checks import check_clean_labels
+    >>> check_clean_labels([2, -1, 0], num_classes=3)
+    array([ 2, -1,  0])
+    """
+    clean_labels = np.asarray(clean_labels)
+    is_unknown = clean_labels == -1
+    known = check_labels(np.where(is_unknown, 0, clean_labels), num_classes, name)
+    return np.where(is_unknown, -1, known)
+
+
 def refuse_first(labels, is_wrong, name, expectation):
     """Raises for the first wrong label, so that the user can go and look at it.
 
@@ -208,7 +233,8 @@ def check_known(value, known, name, alternative=""):
     known = list(known)
     if value in known:
         return value
-    by_lower_case = {choice.lower(): choice for choice in known}
+    # Of names that differ in case alone, the first is meant.
+    by_lower_case = {str(choice).lower(): choice for choice in reversed(known)}
     nearest = difflib.get_close_matches(
         str(value).lower(), by_lower_case, n=1, cutoff=0.5
     )
