@@ -1,6 +1,6 @@
 """From a `Source` to batches for `fit` and `evaluate`.
 
-source -> labels by index -> memory -> shuffle -> augment -> batch -> prefetch
+source -> examples of the epoch -> image, label by index -> augment -> batch -> prefetch
 
 Every random decision of training is a function of numbers alone: the order of an epoch
 of (seed, epoch), an image's augmentation of (seed, epoch, index), a batch's of (seed,
@@ -11,6 +11,8 @@ uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.images import decode
+from keras_ncr.sampling import check_size, epoch_sampler
 
 # What a target can carry beside the label.
 _CARRIED = ("clean_label", "index")
@@ -33,6 +35,8 @@ def training_batches(
     drop_remainder=False,
     cache=True,
     shuffle_buffer=None,
+    examples_per_epoch=None,
+    balanced=False,
 ):
     """Returns the batches of all training epochs, one epoch after the other.
 
@@ -44,8 +48,8 @@ def training_batches(
 
     Every epoch holds each example once, in an order that depends on `seed` and the
     epoch alone. Where the batch size does not divide the number of examples the last
-    batch of each epoch is smaller. Images come as the source has them (uint8), so that
-    little is moved to the device; the network brings them to its range.
+    batch of each epoch is smaller. Images come as uint8, so that little is moved to the
+    device; the network brings them to its range.
 
     Under a `tf.distribute` strategy a batch is the global batch, and each worker keeps
     its part of it.
@@ -57,7 +61,10 @@ def training_batches(
             index, such as noisy ones. Defaults to the source's own.
         augment: Optional callable `(image, seed) -> image` on one image, in TensorFlow
             operations, such as `keras_ncr.augment.crop_and_flip()`. The seed has shape
-            `(2,)`, for the `tf.random.stateless_*` operations. Defaults to none.
+            `(2,)`, for the `tf.random.stateless_*` operations. The image is what the
+            source has: pixels, or the bytes of an image file, which those of
+            `keras_ncr.augment` decode, as much as is needed. Defaults to none; bytes
+            are then decoded.
         batch_augment: Optional callable `(images, targets, seed) -> (images, targets)`
             on one batch, where mixup or a second view belong; `targets` is the label,
             or the dict if `carry` is given. Defaults to none.
@@ -70,18 +77,27 @@ def training_batches(
             is given the target is a dict of `"label"` and these.
         drop_remainder: Boolean. Whether to leave out the smaller last batch of an
             epoch. Defaults to `False`, as in `tf.data.Dataset.batch`.
-        cache: Boolean. Whether all images are held in memory, read once by this call.
-            Otherwise they are read anew each epoch. Defaults to `True`.
-        shuffle_buffer: Optional int, only with `cache=False`: how many images wait to
-            be drawn from. A small one saves memory and shuffles only nearby images.
-            Defaults to all, a perfect shuffle.
+        cache: Boolean. Whether all images are held in memory as the source has them
+            (pixels, or bytes of files), read once by this call. Otherwise they are read
+            anew each epoch. Defaults to `True`.
+        shuffle_buffer: Optional int, only with `cache=False` and a source that is read
+            from beginning to end: how many images wait to be drawn from. A small one
+            saves memory and shuffles only nearby images. Defaults to all, a perfect
+            shuffle.
+        examples_per_epoch: Optional int. An epoch then is so many examples, drawn anew
+            each time. A source that is read from beginning to end is still read whole
+            each epoch, but no more of it is decoded. Defaults to all.
+        balanced: Boolean, only with `examples_per_epoch`: whether an epoch has the same
+            number of each class, by `labels`, as far as there are as many. Defaults to
+            `False`.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`, or with `carry` of `(images, dict)`.
 
     Raises:
         ValueError: If an argument is out of its range, `labels` does not fit the
-            source, or no batch would be full.
+            source, images differ in size and nothing is given that changes it, or no
+            batch would be full.
 
     Example:
     >>> train, _ = keras_ncr.datasets.digits()
@@ -92,27 +108,36 @@ def training_batches(
     >>> images.shape, images.dtype, sorted(targets)
     (TensorShape([256, 8, 8, 1]), tf.uint8, ['index', 'label'])
     """
-    num_steps = steps_per_epoch(source.num_examples, batch_size, drop_remainder)
+    epoch_size = check_size(source.num_examples, examples_per_epoch)
+    num_steps = steps_per_epoch(epoch_size, batch_size, drop_remainder)
     seed = check_integer(seed, "seed", minimum=0)
     _check_epochs(first_epoch, num_epochs)
-    _check_shuffle_buffer(shuffle_buffer, cache)
+    _check_shuffle_buffer(shuffle_buffer, cache, source)
+    labels = _training_labels(source, labels)
+    draw = epoch_sampler(labels, source.num_classes, examples_per_epoch, balanced)
     target_of = _target_function(source, labels, carry)
-    images = source.image_tensor if cache else None
+    change = _image_function(source, augment, "augment")
+    read_image = _reader(source, cache)
 
     def one_epoch(epoch):
-        finish = _finish_function(augment, target_of, _seed_for(seed, _AUGMENT, epoch))
         shuffle_seed = _seed_for(seed, _SHUFFLE, epoch)
-        if cache:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(source.num_examples, dtype=tf.int64), shuffle_seed
-            )
+        order = draw(shuffle_seed)
+        augment_seed = _seed_for(seed, _AUGMENT, epoch)
+
+        def finish(image, index):
+            if change is not None:
+                image = change(image, tf.random.fold_in(augment_seed, index))
+            return image, target_of(index)
+
+        if read_image is not None:
             # Without augmentation whole batches are gathered at once, which is many
             # times faster than image by image.
+            whole = cache and change is None
             batches = _gathered(
-                images, order, batch_size, drop_remainder, finish, augment is None
+                read_image, order, batch_size, drop_remainder, finish, whole
             )
         else:
-            examples = _streamed(source, shuffle_buffer, shuffle_seed)
+            examples = _streamed(source, order, shuffle_buffer, shuffle_seed)
             batches = _parallel_map(examples, finish).batch(batch_size, drop_remainder)
         if batch_augment is None:
             return batches
@@ -128,13 +153,17 @@ def training_batches(
     return _finished(epochs.flat_map(one_epoch), num_batches)
 
 
-def evaluation_batches(source, batch_size, *, labels=None, carry=(), cache=True):
+def evaluation_batches(
+    source, batch_size, *, labels=None, prepare=None, carry=(), cache=True
+):
     """Returns the batches of one pass over a source, without any random change.
 
     Args:
         source: `keras_ncr.datasets.Source`.
         batch_size: Int, at least 1.
         labels: As in `training_batches`, to evaluate against other labels.
+        prepare: Optional callable `image -> image` on one image, in TensorFlow
+            operations, such as `keras_ncr.augment.central_crop(224)`. Defaults to none.
         carry: As in `training_batches`.
         cache: Boolean. Whether all images are held in memory, read once by this call;
             they then come in the order of the index. Otherwise they are read anew each
@@ -144,8 +173,8 @@ def evaluation_batches(source, batch_size, *, labels=None, carry=(), cache=True)
         `tf.data.Dataset` of `(images, labels)`, or with `carry` of `(images, dict)`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `labels` does not fit the
-            source.
+        ValueError: If an argument is out of its range, `labels` does not fit the
+            source, or images differ in size and nothing is given that changes it.
 
     Example:
     >>> _, test = keras_ncr.datasets.digits()
@@ -154,11 +183,17 @@ def evaluation_batches(source, batch_size, *, labels=None, carry=(), cache=True)
     [256, 104]
     """
     num_batches = steps_per_epoch(source.num_examples, batch_size)
-    target_of = _target_function(source, labels, carry)
-    finish = _finish_function(None, target_of, None)
-    if cache:
+    target_of = _target_function(source, _training_labels(source, labels), carry)
+    change = _image_function(source, prepare, "prepare")
+    read_image = _reader(source, cache)
+
+    def finish(image, index):
+        return (image if change is None else change(image)), target_of(index)
+
+    if read_image is not None:
         order = tf.range(source.num_examples, dtype=tf.int64)
-        batches = _gathered(source.image_tensor, order, batch_size, False, finish, True)
+        whole = cache and change is None
+        batches = _gathered(read_image, order, batch_size, False, finish, whole)
     else:
         examples = source.dataset.map(_image_and_index)
         batches = _parallel_map(examples, finish).batch(batch_size)
@@ -211,18 +246,31 @@ def _check_epochs(first_epoch, num_epochs):
         )
 
 
-def _check_shuffle_buffer(shuffle_buffer, cache):
+def _check_shuffle_buffer(shuffle_buffer, cache, source):
     """Raises for a buffer that is no size, or that would not be used."""
     if shuffle_buffer is None:
         return
     check_integer(shuffle_buffer, "shuffle_buffer", minimum=1)
-    if cache:
+    if cache or source.read_image is not None:
         raise ValueError(
-            "`shuffle_buffer` is for images that are not held in memory, which are "
-            "always shuffled as a whole. "
+            "`shuffle_buffer` is for images that are neither held in memory nor in "
+            "files of their own, which are always shuffled as a whole. "
             f"Received: shuffle_buffer={shuffle_buffer}, cache={cache}. "
             "Leave it out, or pass `cache=False`."
         )
+
+
+def _training_labels(source, labels):
+    """Returns the labels that are asked for, or those of the source."""
+    labels = check_labels(
+        source.labels if labels is None else labels, source.num_classes
+    )
+    if len(labels) != source.num_examples:
+        raise ValueError(
+            f"`labels` must have one label for each of the {source.num_examples} "
+            f"examples of {source.name!r}. Received: {len(labels)} labels."
+        )
+    return labels
 
 
 def _target_function(source, labels, carry):
@@ -233,14 +281,8 @@ def _target_function(source, labels, carry):
             f"Received: carry={carry!r}."
         )
     clean_labels = source.labels
-    labels = check_labels(
-        clean_labels if labels is None else labels, source.num_classes
-    )
-    if len(labels) != source.num_examples:
-        raise ValueError(
-            f"`labels` must have one label for each of the {source.num_examples} "
-            f"examples of {source.name!r}. Received: {len(labels)} labels."
-        )
+    if source.clean_labels is not None:
+        clean_labels = source.clean_labels
     with tf.device("CPU:0"):
         labels, clean_labels = tf.constant(labels), tf.constant(clean_labels)
 
@@ -254,22 +296,37 @@ def _target_function(source, labels, carry):
     return target_of
 
 
-def _finish_function(augment, target_of, augment_seed):
-    """Returns what makes an element of an image and its index."""
+def _image_function(source, change, name):
+    """Returns what is done to each image, or None. Bytes are decoded at least."""
+    if change is not None:
+        return change
+    if None in source.image_shape:
+        raise ValueError(
+            f"The images of {source.name!r} differ in size, and a batch must not. "
+            f"Received: image_shape={source.image_shape}, {name}=None. Pass what "
+            "brings them to one size: `augment=keras_ncr.augment."
+            "random_resized_crop(size)` in training, `prepare=keras_ncr.augment."
+            "central_crop(size)` in evaluation."
+        )
+    if not source.is_encoded:
+        return None
+    shape = source.image_shape
+    return lambda image, seed=None: tf.ensure_shape(decode(image, shape[-1]), shape)
 
-    def finish(image, index):
-        if augment is not None:
-            image = augment(image, tf.random.fold_in(augment_seed, index))
-        return image, target_of(index)
 
-    return finish
+def _reader(source, cache):
+    """Returns what reads any image by its index, or None for a stream."""
+    if not cache:
+        return source.read_image
+    images = source.image_tensor
+    return lambda index: tf.gather(images, index)
 
 
-def _gathered(images, order, batch_size, drop_remainder, finish, whole_batches):
-    """Batches of in-memory examples in some order, finished one by one or together."""
+def _gathered(read_image, order, batch_size, drop_remainder, finish, whole_batches):
+    """Batches of examples in some order, finished one by one or together."""
 
     def gather(index):
-        return finish(tf.gather(images, index), index)
+        return finish(read_image(index), index)
 
     indices = tf.data.Dataset.from_tensor_slices(order)
     if whole_batches:
@@ -277,12 +334,17 @@ def _gathered(images, order, batch_size, drop_remainder, finish, whole_batches):
     return _parallel_map(indices, gather).batch(batch_size, drop_remainder)
 
 
-def _streamed(source, shuffle_buffer, shuffle_seed):
-    """Examples read from the source and shuffled, inside the function of an epoch."""
+def _streamed(source, order, shuffle_buffer, shuffle_seed):
+    """Examples of the epoch, read from the source and shuffled on the way."""
     # `shuffle` mixes in the global seed (and fails where it is 0). Inside a traced
     # function this sets the seed of that function alone, so that only ours counts.
     tf.random.set_seed(1)
-    return source.dataset.map(_image_and_index).shuffle(
+    examples = source.dataset.map(_image_and_index)
+    if order.shape[0] != source.num_examples:
+        shape = [source.num_examples]
+        is_drawn = tf.scatter_nd(order[:, None], tf.ones_like(order, tf.bool), shape)
+        examples = examples.filter(lambda image, index: tf.gather(is_drawn, index))
+    return examples.shuffle(
         shuffle_buffer or source.num_examples,
         seed=tf.random.stateless_uniform(
             [], shuffle_seed, minval=None, maxval=None, dtype=tf.int64

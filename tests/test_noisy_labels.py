@@ -53,6 +53,43 @@ def test_record_cannot_be_changed():
         record.noisy_labels = labels
 
 
+# --- Labels of which the truth is partly or not known
+
+PARTLY = [0, -1, 2, 2, -1]
+
+
+def test_label_without_a_true_class_is_wrong_and_in_no_row():
+    record = NoisyLabels(PARTLY, NOISY)
+    assert record.is_noisy.tolist() == [False, True, False, True, True]
+    assert record.realized_rate == 0.6
+    expected = [[1, 0, 0], [0, 0, 0], [0.5, 0, 0.5]]
+    np.testing.assert_array_equal(record.transition_matrix(3), expected)
+
+
+def test_record_of_nothing_but_unknown_classes_has_an_empty_matrix():
+    record = NoisyLabels([-1, -1], [0, 1])
+    assert record.realized_rate == 1.0
+    np.testing.assert_array_equal(record.transition_matrix(2), np.zeros((2, 2)))
+
+
+def test_record_without_clean_labels_knows_nothing():
+    record = NoisyLabels(None, NOISY)
+    assert record.clean_labels is record.is_noisy is record.realized_rate is None
+    assert len(record) == 5
+    with pytest.raises(ValueError, match="true class.*Received: clean_labels=None"):
+        record.transition_matrix(3)
+
+
+@pytest.mark.parametrize(
+    "clean_labels, rate", [(CLEAN, "0.4000"), (PARTLY, "0.6000"), (None, "None")]
+)
+def test_representation_says_how_many_and_how_wrong(clean_labels, rate):
+    record = NoisyLabels(clean_labels, NOISY)
+    assert repr(record) == (
+        f"NoisyLabels(num_examples=5, realized_rate={rate}, hash='{record.hash}')"
+    )
+
+
 # --- The hash
 
 
@@ -67,9 +104,22 @@ def test_hash_is_the_same_everywhere(ids, expected):
     assert NoisyLabels(*wide, ids).hash == expected
 
 
+@pytest.mark.parametrize(
+    "clean_labels, expected",
+    [
+        (PARTLY, "2a5d1dc7930facbc6cd1ae162b29fff1b9f7daccd1d6904b4fbd9acf66cf0424"),
+        (None, "6951be63c9915d2838a317b370f63b8fca73906f8f8bc6c6b59165e25724a295"),
+    ],
+)
+def test_hash_of_partial_knowledge_is_the_same_everywhere(clean_labels, expected):
+    assert NoisyLabels(clean_labels, NOISY).hash == expected
+
+
 def test_hash_tells_records_apart():
     records = [
         NoisyLabels([0, 1], [0, 1]),
+        NoisyLabels([0, -1], [0, 1]),
+        NoisyLabels(None, [0, 1]),
         NoisyLabels([0, 1], [0, 0]),
         NoisyLabels([0, 0], [0, 1]),
         NoisyLabels([0, 1, 0], [1, 0, 1]),
@@ -85,10 +135,11 @@ def test_hash_tells_records_apart():
 # --- The file
 
 
+@pytest.mark.parametrize("clean_labels", [CLEAN, PARTLY, None])
 @pytest.mark.parametrize("ids", ALL_IDS)
 @pytest.mark.parametrize("name", ["noise.npz", "noise"])
-def test_load_returns_what_was_saved(tmp_path, ids, name):
-    record = NoisyLabels(CLEAN, NOISY, ids)
+def test_load_returns_what_was_saved(tmp_path, clean_labels, ids, name):
+    record = NoisyLabels(clean_labels, NOISY, ids)
     record.save(tmp_path / name)
     loaded = NoisyLabels.load(str(tmp_path / name))
     assert loaded.hash == record.hash
@@ -97,6 +148,33 @@ def test_load_returns_what_was_saved(tmp_path, ids, name):
         np.testing.assert_array_equal(after, before)
         assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
     assert os.listdir(tmp_path) == [name]
+
+
+def test_file_of_the_first_version_loads(tmp_path):
+    np.savez_compressed(
+        tmp_path / "noise.npz",
+        format="keras_ncr.NoisyLabels.1",
+        hash=HASHES[1],
+        clean_labels=np.array(CLEAN),
+        noisy_labels=np.array(NOISY),
+        ids=np.array(ALL_IDS[1]),
+    )
+    record = NoisyLabels.load(tmp_path / "noise.npz")
+    assert record.clean_labels.tolist() == CLEAN
+    assert record.noisy_labels.tolist() == NOISY
+    assert record.ids.tolist() == ALL_IDS[1]
+
+
+@pytest.mark.parametrize("lost", ["clean_labels", "noisy_labels", "ids"])
+def test_file_that_lost_an_array_is_refused(tmp_path, lost):
+    path = tmp_path / "noise.npz"
+    NoisyLabels(CLEAN, NOISY, ALL_IDS[1]).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    del arrays[lost]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="noise.npz, which could not be read"):
+        NoisyLabels.load(path)
 
 
 def test_file_loads_without_pickle(tmp_path):
@@ -185,6 +263,9 @@ def test_missing_file_is_reported_as_missing(tmp_path):
     "arguments, message",
     [
         (([0, 1], [0]), "same length. Received: 2 and 1"),
+        (([0, -2], [0, 1]), "`clean_labels` must be 0 or more. Received: -2"),
+        ((None, []), "`noisy_labels` must hold at least one label"),
+        ((None, [0, 1], [1]), r"`ids` must have shape \(2,\)"),
         (([], []), "`clean_labels` must hold at least one label"),
         (([0, 1], [0, np.nan]), "`noisy_labels` must hold whole class numbers"),
         (([0, 1], [0, -1]), "`noisy_labels` must be 0 or more"),

@@ -293,7 +293,13 @@ def test_images_of_different_sizes_are_streamed():
     assert images.shape == (4, 4, 4, 1)
     assert np.array_equal(images[:, 0, 0, 0] % 2, labels)
     with pytest.raises(ValueError, match="differ in size.*cache=False"):
-        training_batches(source, 4)
+        training_batches(source, 4, augment=crop)
+    for make, remedy in (
+        (training_batches, "augment=.*random_resized_crop"),
+        (evaluation_batches, "prepare=.*central_crop"),
+    ):
+        with pytest.raises(ValueError, match=f"differ in size.*{remedy}"):
+            make(source, 4, cache=False)
 
 
 def test_element_is_a_pair_with_uint8_images():

@@ -1,7 +1,26 @@
 """Data sets whose examples keep one number for ever, so that labels can follow it."""
 
+from keras_ncr.datasets.broken_images import check_images, find_broken_images
+from keras_ncr.datasets.cifar_n_source import cifar_n, human_labels
+from keras_ncr.datasets.dataset_source import from_dataset
 from keras_ncr.datasets.digits_source import digits
+from keras_ncr.datasets.folder_source import from_folder
 from keras_ncr.datasets.source import Source, from_arrays
+from keras_ncr.datasets.split import hold_out
+from keras_ncr.datasets.table_source import from_table
 from keras_ncr.datasets.tfds_source import from_tfds
 
-__all__ = ["Source", "digits", "from_arrays", "from_tfds"]
+__all__ = [
+    "Source",
+    "check_images",
+    "cifar_n",
+    "digits",
+    "find_broken_images",
+    "from_arrays",
+    "from_dataset",
+    "from_folder",
+    "from_table",
+    "from_tfds",
+    "hold_out",
+    "human_labels",
+]

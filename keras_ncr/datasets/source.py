@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.checks import check_clean_labels, check_integer, check_labels
+from keras_ncr.images import decode
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,15 +22,25 @@ class Source:
     Args:
         name: String. What messages call the data set.
         dataset: `tf.data.Dataset` of single examples as dicts: `"image"`, uint8 of
-            shape `(height, width, channels)`; `"label"`, int64; `"index"`, int64.
-            Every index comes once, in any order.
-        labels: Integer array of shape `(n,)`: the labels of the data set, by index.
+            shape `(height, width, channels)`, or a scalar string, the bytes of an image
+            file; `"label"`, int64; `"index"`, int64. Every index comes once, in any
+            order.
+        labels: Integer array of shape `(n,)`: the labels that the data set gives, by
+            index.
         ids: Array of shape `(n,)`: integers or strings that the data set itself knows
             its examples by, by index.
         num_classes: Int, at least 2.
         class_names: Strings, one for each class.
-        image_shape: Tuple `(height, width, channels)`; None where it differs between
-            images.
+        image_shape: Tuple `(height, width, channels)` of the decoded images; None where
+            it differs between them.
+        clean_labels: Optional integer array of shape `(n,)`: the true labels, where the
+            data set knows which of its own are wrong. -1 stands for a label that is
+            known to be wrong while the true one is not known, or none of the classes.
+            Defaults to `None`: nothing is known.
+        read_image: Optional callable `(index) -> image`, in TensorFlow operations, for
+            data of which any example can be read by itself, such as files. They can
+            be shuffled as a whole without being held in memory. Defaults to `None`:
+            `dataset` is read from its beginning to its end.
 
     Raises:
         ValueError: If there are no examples, a label is out of range, or the numbers of
@@ -49,23 +61,32 @@ class Source:
     num_classes: int
     class_names: tuple = dataclasses.field(repr=False)
     image_shape: tuple
+    clean_labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    read_image: Callable | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):
         """Checks that the parts fit together."""
         check_integer(self.num_classes, "num_classes", minimum=2)
         labels = check_labels(self.labels, self.num_classes)
+        clean_labels = self.clean_labels
+        if clean_labels is not None:
+            clean_labels = check_clean_labels(clean_labels, self.num_classes)
         for field, expected in (
             ("ids", len(labels)),
+            ("clean_labels", len(labels)),
             ("class_names", self.num_classes),
         ):
-            if len(getattr(self, field)) != expected:
+            value = getattr(self, field)
+            if value is not None and len(value) != expected:
                 raise ValueError(
                     f"`{field}` of {self.name!r} must have {expected} entries. "
-                    f"Received: {len(getattr(self, field))}."
+                    f"Received: {len(value)}."
                 )
-        # A change in place would silently relabel every dataset made from this source.
-        labels.flags.writeable = False
-        object.__setattr__(self, "labels", labels)
+        for field, array in (("labels", labels), ("clean_labels", clean_labels)):
+            if array is not None:
+                # A change in place would silently relabel every dataset made from it.
+                array.flags.writeable = False
+                object.__setattr__(self, field, array)
 
     @property
     def num_examples(self):
@@ -73,21 +94,45 @@ class Source:
         return len(self.labels)
 
     @property
+    def is_encoded(self):
+        """Whether the images are the bytes of image files, a bool."""
+        return self.dataset.element_spec["image"].dtype == tf.string
+
+    @property
     def images(self):
         """All images by index, a read-only array `(n, height, width, channels)`."""
-        return np.asarray(self.image_tensor)  # a view, not a copy
-
-    @functools.cached_property
-    def image_tensor(self):
-        """All images by index, a tensor in the host's memory: read once, then kept."""
         if None in self.image_shape:
             raise ValueError(
                 f"The images of {self.name!r} differ in size, so one array cannot hold "
-                f"them. Received: image_shape={self.image_shape}. Resize them in the "
-                "source, or stream them (`cache=False`)."
+                f"them. Received: image_shape={self.image_shape}. Read them one by one "
+                "from `dataset`."
             )
-        dtype = self.dataset.element_spec["image"].dtype.as_numpy_dtype
-        images = np.empty((self.num_examples, *self.image_shape), dtype)
+        if not self.is_encoded:
+            return np.asarray(self.image_tensor)  # a view, not a copy
+        decoded = tf.map_fn(
+            lambda image: tf.ensure_shape(
+                decode(image, self.image_shape[-1]), self.image_shape
+            ),
+            self.image_tensor,
+            fn_output_signature=tf.uint8,
+        )
+        return np.asarray(decoded)
+
+    @functools.cached_property
+    def image_tensor(self):
+        """All images as they are stored, by index: a tensor in the host's memory.
+
+        Pixels, or a string each where the images are encoded. Read once, then kept.
+        """
+        if None in self.image_shape and not self.is_encoded:
+            raise ValueError(
+                f"The images of {self.name!r} differ in size, so one tensor cannot "
+                f"hold them. Received: image_shape={self.image_shape}. Resize them in "
+                "the source, or stream them (`cache=False`)."
+            )
+        spec = self.dataset.element_spec["image"]
+        shape = () if self.is_encoded else self.image_shape
+        images = np.empty((self.num_examples, *shape), spec.dtype.as_numpy_dtype)
         times_read = np.zeros(self.num_examples, np.int64)
         for batch in self.dataset.batch(1024).as_numpy_iterator():
             images[batch["index"]] = batch["image"]
@@ -100,6 +145,58 @@ class Source:
                 f"{times_read[index]} times."
             )
         return _host_tensor(images)
+
+    def subset(self, indices, name=None):
+        """Returns a source of some of the examples, with an index of its own.
+
+        Args:
+            indices: Integer array of shape `(m,)`, m at least 1, all different: the
+                examples to keep, in the order of their new index.
+            name: Optional string. What messages call it. Defaults to the source's own.
+
+        Returns:
+            `Source` of m examples with the same ids and classes.
+
+        Raises:
+            ValueError: If `indices` is empty, out of range or not all different.
+
+        Example:
+        >>> train, _ = keras_ncr.datasets.digits()
+        >>> ones = train.subset(np.flatnonzero(train.labels == 1), name="ones")
+        >>> ones.num_examples, set(ones.labels.tolist()), ones.num_classes
+        (146, {1}, 10)
+        """
+        indices = check_labels(indices, self.num_examples, "indices")
+        if len(np.unique(indices)) != len(indices):
+            raise ValueError(
+                "`indices` must be all different. Received: "
+                f"{len(indices) - len(np.unique(indices))} repetitions."
+            )
+        labels = self.labels[indices]
+        read_image = None
+        if self.read_image is None:
+            dataset = _renumbered(self.dataset, indices, self.num_examples)
+        else:
+            old_index = _host_tensor(indices)
+
+            def read_image(index):
+                return self.read_image(tf.gather(old_index, index))
+
+            dataset = read_by_index(read_image, labels)
+        subset = dataclasses.replace(
+            self,
+            name=self.name if name is None else name,
+            dataset=dataset,
+            labels=labels,
+            clean_labels=(
+                None if self.clean_labels is None else self.clean_labels[indices]
+            ),
+            ids=np.asarray(self.ids)[indices],
+            read_image=read_image,
+        )
+        if "image_tensor" in vars(self):  # What is in memory need not be read again.
+            vars(subset)["image_tensor"] = tf.gather(self.image_tensor, indices)
+        return subset
 
 
 def from_arrays(
@@ -160,6 +257,52 @@ def from_arrays(
     # Fills the cached property: what came as an array need not be read back.
     vars(source)["image_tensor"] = images
     return source
+
+
+def read_by_index(read_image, labels):
+    """Returns the `dataset` of a `Source` of which any image can be read by itself.
+
+    Args:
+        read_image: As in `Source`.
+        labels: Integer array of shape `(n,)`.
+
+    Returns:
+        `tf.data.Dataset` of dicts as in `Source`, in the order of the index.
+
+    Example:
+    >>> from keras_ncr.datasets.source import read_by_index
+    >>> dataset = read_by_index(lambda index: tf.fill([4, 4, 1], index), [3, 5])
+    >>> [int(example["label"]) for example in dataset]
+    [3, 5]
+    """
+    label_of = _host_tensor(np.asarray(labels, np.int64))
+
+    def read_example(index):
+        return {
+            "image": read_image(index),
+            "label": tf.gather(label_of, index),
+            "index": index,
+        }
+
+    return tf.data.Dataset.range(len(labels)).map(
+        read_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def _renumbered(dataset, indices, num_examples):
+    """The examples of some indices, numbered anew in that order."""
+    new_index = np.full(num_examples, -1)
+    new_index[indices] = np.arange(len(indices))
+    new_index = _host_tensor(new_index)
+
+    def renumber(example):
+        return {**example, "index": tf.gather(new_index, example["index"])}
+
+    return (
+        dataset.map(renumber)
+        .filter(lambda example: example["index"] >= 0)
+        .apply(tf.data.experimental.assert_cardinality(len(indices)))
+    )
 
 
 def _host_tensor(array):

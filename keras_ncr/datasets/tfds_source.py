@@ -1,15 +1,27 @@
 """Any image classification data set that TensorFlow Datasets can build."""
 
 import difflib
+import typing
 
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer
+from keras_ncr.checks import check_bool, check_integer, check_known, check_labels
 from keras_ncr.datasets.source import Source
 
 
-def from_tfds(name, split, data_dir=None, limit=None, download=True):
+def from_tfds(
+    name,
+    split,
+    data_dir=None,
+    limit=None,
+    download=True,
+    *,
+    label_key=None,
+    clean_label_key=None,
+    is_clean_key=None,
+    encoded=None,
+):
     """Returns one split of a data set of TensorFlow Datasets as a `Source`.
 
     TensorFlow Datasets gives each stored example an id, made of the file's name and
@@ -17,9 +29,13 @@ def from_tfds(name, split, data_dir=None, limit=None, download=True):
     number) and so does not depend on the order in which files are read. Labels and ids
     are collected in one pass that decodes no image.
 
+    Some data sets know which of their labels are wrong: by a second feature with the
+    true label, or by a boolean one. Naming it fills `clean_labels` of the source.
+
     Args:
         name: String, as for `tfds.load`: `"cifar10"`, `"cifar100"`, `"fashion_mnist"`,
-            with a version or configuration if wanted (`"cifar10:3.*.*"`).
+            with a version or configuration if wanted (`"cifar10:3.*.*"`). Those of
+            `keras_ncr.datasets.builders` are known as well.
         split: String, as for `tfds.load`: `"train"`, `"test"`, `"train[:90%]"`.
         data_dir: Optional path of the folder that holds prepared data sets.
             Defaults to TensorFlow Datasets' own (`~/tensorflow_datasets`).
@@ -30,13 +46,26 @@ def from_tfds(name, split, data_dir=None, limit=None, download=True):
         download: Boolean. Whether to download and prepare data that are not in
             `data_dir`. Without a network it takes minutes until that is given up.
             Defaults to `True`, as in `tfds.load`.
+        label_key: Optional string: the class label to train on. Defaults to the data
+            set's own supervised key, or `"label"`; in `cifar10_n` and `cifar100_n`
+            that is the true one (see `cifar_n`).
+        clean_label_key: Optional string: the class label that is the true one. Defaults
+            to none.
+        is_clean_key: Optional string, instead of `clean_label_key`: the boolean that
+            says whether the label is right. Where it is not, the clean label is -1.
+            Defaults to `"is_clean"` where there is one and no other key is given, as
+            in `controlled_noisy_web_labels`. That data set calls each image from the
+            web wrong, even where people found its label right.
+        encoded: Optional boolean. Whether images stay the bytes that are stored, to be
+            decoded when they are needed. Defaults to `True` where they differ in size.
 
     Returns:
         `Source`, with the ids of TensorFlow Datasets as strings.
 
     Raises:
-        ValueError: If there is no data set or split of that name, it has no single
-            image and class label, or `limit` is not from 1 to the number of examples.
+        ValueError: If there is no data set, split or key of that name, it has no single
+            image and class label, a label is missing (-1), or `limit` is not from 1 to
+            the number of examples.
         FileNotFoundError: If the data set is not prepared in `data_dir`, and was not
             to be or could not be downloaded now.
 
@@ -53,27 +82,44 @@ def from_tfds(name, split, data_dir=None, limit=None, download=True):
     """
     builder = _prepared_builder(name, data_dir, download)
     full_name = f"{name}/{split}"
-    image_key, label_key = _supervised_keys(builder)
-    ids, labels = _ids_and_labels(builder, split, label_key)
+    keys = _keys(builder, label_key, clean_label_key, is_clean_key)
+    features = builder.info.features
+    num_classes = _num_classes(features, keys)
+    image_feature = features[keys.image]
+    if encoded is None:
+        encoded = None in image_feature.shape
+    decode = None if check_bool(encoded, "encoded") else image_feature.decode_example
+    ids, columns = _ids_and_columns(builder, split, keys)
     kept = _kept_positions(len(ids), limit, full_name)
-    ids, labels = ids[kept], labels[kept]
-    label_feature = builder.info.features[label_key]
+    ids, columns = ids[kept], {key: column[kept] for key, column in columns.items()}
+    labels = check_labels(columns[keys.label], num_classes, keys.label)
     return Source(
         name=full_name,
-        dataset=_indexed_examples(builder, split, image_key, ids, labels),
+        dataset=_indexed_examples(builder, split, keys.image, decode, ids, labels),
         labels=labels,
         ids=ids.astype(str),
-        num_classes=label_feature.num_classes,
-        class_names=tuple(
-            label_feature.int2str(label) for label in range(label_feature.num_classes)
-        ),
-        image_shape=tuple(builder.info.features[image_key].shape),
+        num_classes=num_classes,
+        # CIFAR-N's builders name the classes in the true label alone.
+        class_names=tuple(features[keys.clean_label or keys.label].names),
+        image_shape=tuple(image_feature.shape),
+        clean_labels=_clean_labels(columns, keys, num_classes),
     )
+
+
+class _Keys(typing.NamedTuple):
+    """Names of the features that a source is made of."""
+
+    image: str
+    label: str
+    clean_label: str | None
+    is_clean: str | None
 
 
 def _prepared_builder(name, data_dir, download):
     """The data set's builder, after a download where the data are not there yet."""
     import tensorflow_datasets as tfds
+
+    import keras_ncr.datasets.builders  # noqa: F401 (what is imported is registered)
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -95,30 +141,90 @@ def _prepared_builder(name, data_dir, download):
     # needs the same facts and the reason.
     except Exception as error:
         raise FileNotFoundError(
-            f"Data set {name!r} is not prepared in {builder.data_dir}. Run "
-            f"`tfds build {name} --data_dir=DIR` where there is a network, copy DIR if "
-            "need be, and pass it as `data_dir`. "
+            f"Data set {name!r} is not prepared in {builder.data_dir}. "
+            f"{_how_to_prepare(builder, name)} "
             f"Received: data_dir={data_dir!r}, download={download}. Reason: {error}"
         ) from error
     return builder
 
 
-def _supervised_keys(builder):
-    """Names of the image and of its class among the features."""
+def _how_to_prepare(builder, name):
+    """What the user can do, for data that must be fetched by hand and for others."""
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return (
+            "Its files are fetched by hand; the reason says which. With them in a "
+            f"folder, run `python -m keras_ncr.datasets.builders {name} "
+            "--manual_dir=FOLDER --data_dir=DIR`, and pass DIR as `data_dir`."
+        )
+    return (
+        f"Run `tfds build {name} --data_dir=DIR` where there is a network, copy DIR if "
+        "need be, and pass it as `data_dir`."
+    )
+
+
+def _keys(builder, label_key, clean_label_key, is_clean_key):
+    """The keys that are asked for, or the data set's own; raises for unknown ones."""
+    features = builder.info.features
+    images, class_labels, booleans = _keys_by_kind(features)
+    if label_key is clean_label_key is is_clean_key is None and "is_clean" in booleans:
+        is_clean_key = "is_clean"
+    for key, known, name in (
+        (label_key, class_labels, "label_key"),
+        (clean_label_key, class_labels, "clean_label_key"),
+        (is_clean_key, booleans, "is_clean_key"),
+    ):
+        if key is not None:
+            check_known(key, known, name)
+    if clean_label_key is not None and is_clean_key is not None:
+        raise ValueError(
+            "Either `clean_label_key` or `is_clean_key` says which labels are right. "
+            f"Received: {clean_label_key!r} and {is_clean_key!r}. Leave one out."
+        )
+    keys = builder.info.supervised_keys or ("image", "label")
+    image_key, own_label_key = keys if len(keys) == 2 else (None, None)
+    label_key = own_label_key if label_key is None else label_key
+    if image_key not in images or label_key not in class_labels:
+        raise ValueError(
+            "The data set must be for image classification, with one image and one "
+            f"class label. Received: {builder.info.full_name} with features "
+            f"{list(features)}. If one of the class labels {class_labels} is wanted, "
+            "pass it as `label_key`."
+        )
+    return _Keys(image_key, label_key, clean_label_key, is_clean_key)
+
+
+def _keys_by_kind(features):
+    """Keys of the images, of the class labels and of the single booleans, sorted."""
     import tensorflow_datasets as tfds
 
-    features = builder.info.features
-    keys = builder.info.supervised_keys or ("image", "label")
-    kinds = (tfds.features.Image, tfds.features.ClassLabel)
-    if len(keys) == 2 and all(
-        isinstance(key, str) and key in features and isinstance(features[key], kind)
-        for key, kind in zip(keys, kinds, strict=True)
-    ):
-        return keys
-    raise ValueError(
-        "The data set must be for image classification, with one image and one class "
-        f"label. Received: {builder.info.full_name} with features {list(features)}."
+    images, class_labels, tensors = (
+        [key for key, feature in sorted(features.items()) if isinstance(feature, kind)]
+        for kind in (
+            tfds.features.Image,
+            tfds.features.ClassLabel,
+            tfds.features.Tensor,
+        )
     )
+    booleans = [
+        key
+        for key in tensors
+        if features[key].shape == () and features[key].np_dtype == np.bool_
+    ]
+    return images, class_labels, booleans
+
+
+def _num_classes(features, keys):
+    """The number of classes, the same for the labels and for the true ones."""
+    num_classes = features[keys.label].num_classes
+    if keys.clean_label is not None:
+        num_clean_classes = features[keys.clean_label].num_classes
+        if num_clean_classes != num_classes:
+            raise ValueError(
+                f"`clean_label_key` must have the {num_classes} classes of "
+                f"{keys.label!r}. Received: {keys.clean_label!r} with "
+                f"{num_clean_classes} classes."
+            )
+    return num_classes
 
 
 def _read(builder, split, decoders):
@@ -134,12 +240,13 @@ def _read(builder, split, decoders):
     )
 
 
-def _ids_and_labels(builder, split, label_key):
-    """Ids (bytes) and labels, sorted by file and by position in the file."""
+def _ids_and_columns(builder, split, keys):
+    """Ids (bytes) and all but the images, sorted by file and by position in it."""
     import tensorflow_datasets as tfds
 
+    wanted = {key: True for key in keys[1:] if key is not None}
     try:
-        examples = _read(builder, split, tfds.decode.PartialDecoding({label_key: True}))
+        examples = _read(builder, split, tfds.decode.PartialDecoding(wanted))
     except ValueError as error:  # an unknown split, or a part with nothing in it
         raise ValueError(
             "`split` must be a split of the data set or a part of one, with at least "
@@ -147,15 +254,28 @@ def _ids_and_labels(builder, split, label_key):
             f"Received: split={split!r}. {error}"
         ) from error
     batches = list(examples.batch(4096).as_numpy_iterator())
-    ids = np.concatenate([batch["tfds_id"] for batch in batches])
-    labels = np.concatenate([batch[label_key] for batch in batches])
+    columns = {
+        key: np.concatenate([batch[key] for batch in batches])
+        for key in ("tfds_id", *wanted)
+    }
+    ids = columns.pop("tfds_id")
 
     def file_and_position(rank):
         file, position = ids[rank].rsplit(b"__", 1)
         return file, int(position)  # as text, 10 would come before 2
 
     order = np.array(sorted(range(len(ids)), key=file_and_position))
-    return ids[order], labels[order]
+    return ids[order], {key: column[order] for key, column in columns.items()}
+
+
+def _clean_labels(columns, keys, num_classes):
+    """The true labels, as far as the data set knows them; None if it does not."""
+    if keys.clean_label is not None:
+        # -1 in a class label means "not given", which is not "wrong".
+        return check_labels(columns[keys.clean_label], num_classes, keys.clean_label)
+    if keys.is_clean is not None:
+        return np.where(columns[keys.is_clean], columns[keys.label], -1)
+    return None
 
 
 def _kept_positions(num_examples, limit, full_name):
@@ -171,8 +291,8 @@ def _kept_positions(num_examples, limit, full_name):
     return np.sort(np.random.RandomState(0).permutation(num_examples)[:limit])
 
 
-def _indexed_examples(builder, split, image_key, ids, labels):
-    """The wanted examples, decoded, with the index that their id stands for."""
+def _indexed_examples(builder, split, image_key, decode, ids, labels):
+    """The wanted examples, with the index that their id stands for."""
     import tensorflow_datasets as tfds
 
     index_of_id = tf.lookup.StaticHashTable(
@@ -181,16 +301,16 @@ def _indexed_examples(builder, split, image_key, ids, labels):
         ),
         default_value=-1,
     )
-    decode = builder.info.features[image_key].decode_example
     labels = tf.constant(labels, tf.int64)
 
     def add_index(example):
         index = index_of_id.lookup(example["tfds_id"])
         return {"image": example[image_key], "index": index}
 
-    def decode_image(example):
+    def finish(example):
+        image = example["image"]
         return {
-            "image": decode(example["image"]),
+            "image": image if decode is None else decode(image),
             "label": tf.gather(labels, example["index"]),
             "index": example["index"],
         }
@@ -201,6 +321,6 @@ def _indexed_examples(builder, split, image_key, ids, labels):
         _read(builder, split, undecoded)
         .map(add_index)
         .filter(lambda example: example["index"] >= 0)
-        .map(decode_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .apply(tf.data.experimental.assert_cardinality(len(ids)))
     )

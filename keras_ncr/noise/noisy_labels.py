@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from keras_ncr.checks import check_labels
+from keras_ncr.checks import check_clean_labels, check_labels
 
 _FORMAT = "keras_ncr.NoisyLabels.1"
 # What NumPy and zipfile raise on truncated, changed or foreign files.
@@ -34,7 +34,9 @@ class NoisyLabels:
     loads without pickle and that is checked against its hash.
 
     Args:
-        clean_labels: Integers of shape `(n,)`: the labels before corruption.
+        clean_labels: Integers of shape `(n,)`: the true labels. -1 stands for a label
+            that is known to be wrong while the true one is not known, or none of the
+            classes. `None` if nothing is known.
         noisy_labels: Integers of shape `(n,)`: the labels that training sees.
         ids: Optional integers or strings of shape `(n,)`, all different: which example
             each label belongs to. `None`, the default, stands for the positions
@@ -52,20 +54,22 @@ class NoisyLabels:
     0.25
     """
 
-    clean_labels: np.ndarray
+    clean_labels: np.ndarray | None
     noisy_labels: np.ndarray
     ids: np.ndarray | None = None
 
     def __post_init__(self):
         """Checks the arrays and replaces them with read-only copies."""
-        clean = check_labels(self.clean_labels, name="clean_labels")
+        clean = self.clean_labels
+        if clean is not None:
+            clean = check_clean_labels(clean)
         noisy = check_labels(self.noisy_labels, name="noisy_labels")
-        if len(clean) != len(noisy):
+        if clean is not None and len(clean) != len(noisy):
             raise ValueError(
                 "`clean_labels` and `noisy_labels` must have the same length. "
                 f"Received: {len(clean)} and {len(noisy)} labels."
             )
-        ids = None if self.ids is None else _check_ids(self.ids, len(clean))
+        ids = None if self.ids is None else _check_ids(self.ids, len(noisy))
         for name, array in zip(_FIELDS, (clean, noisy, ids), strict=True):
             if array is not None:
                 array.setflags(write=False)
@@ -73,23 +77,30 @@ class NoisyLabels:
             object.__setattr__(self, name, array)
 
     def __len__(self):
-        return len(self.clean_labels)
+        return len(self.noisy_labels)
 
     def __repr__(self):
+        rate = self.realized_rate
         return (
             f"NoisyLabels(num_examples={len(self)}, "
-            f"realized_rate={self.realized_rate:.4f}, hash='{self.hash}')"
+            f"realized_rate={rate if rate is None else f'{rate:.4f}'}, "
+            f"hash='{self.hash}')"
         )
 
     @property
     def is_noisy(self):
-        """Bool array of shape `(n,)`: the label was changed (not "was drawn")."""
+        """Bool array of shape `(n,)`: the label is wrong (not "was drawn").
+
+        A clean label of -1 makes it wrong. None if nothing is known.
+        """
+        if self.clean_labels is None:
+            return None
         return self.clean_labels != self.noisy_labels
 
     @property
     def realized_rate(self):
-        """Float in [0, 1]: the share of all labels that ended up wrong."""
-        return float(np.mean(self.is_noisy))
+        """Float in [0, 1]: the share of all labels that ended up wrong, or None."""
+        return None if self.clean_labels is None else float(np.mean(self.is_noisy))
 
     @property
     def hash(self):
@@ -105,18 +116,26 @@ class NoisyLabels:
         Returns:
             Float64 array of shape `(num_classes, num_classes)`. Entry `[i, j]` is the
             share of examples of clean class i that carry label j. Rows sum to 1; the
-            row of a class without examples is all zeros.
+            row of a class without examples is all zeros. Examples whose clean label
+            is -1 count in no row.
 
         Raises:
-            ValueError: If a label is `num_classes` or more.
+            ValueError: If a label is `num_classes` or more, or the clean labels are
+                not known.
 
         Example:
         >>> keras_ncr.noise.NoisyLabels([0, 0, 1, 1], [0, 1, 1, 1]).transition_matrix(2)
         array([[0.5, 0.5],
                [0. , 1. ]])
         """
-        clean = check_labels(self.clean_labels, num_classes, "clean_labels")
+        if self.clean_labels is None:
+            raise ValueError(
+                "The transition matrix counts labels by their true class, which this "
+                "record does not know. Received: clean_labels=None."
+            )
+        clean = check_clean_labels(self.clean_labels, num_classes)
         noisy = check_labels(self.noisy_labels, num_classes, "noisy_labels")
+        clean, noisy = clean[clean >= 0], noisy[clean >= 0]
         cells = np.bincount(clean * num_classes + noisy, minlength=num_classes**2)
         counts = cells.reshape(num_classes, num_classes).astype(np.float64)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -141,11 +160,10 @@ class NoisyLabels:
         arrays = {
             "format": np.array(_FORMAT),
             "hash": np.array(self.hash),
-            "clean_labels": self.clean_labels,
-            "noisy_labels": self.noisy_labels,
+            **{name: getattr(self, name) for name in _FIELDS},
         }
-        if self.ids is not None:
-            arrays["ids"] = self.ids
+        # What is None has no array; `load` finds it missing.
+        arrays = {name: array for name, array in arrays.items() if array is not None}
         path = pathlib.Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -191,7 +209,7 @@ class NoisyLabels:
         with np.load(stream, allow_pickle=False) as file:
             if str(file["format"]) != _FORMAT:
                 raise ValueError(f"its format is {file['format']}")
-            record = cls(**{name: file[name] for name in _FIELDS if name in file})
+            record = cls(*(file[name] if name in file else None for name in _FIELDS))
             if str(file["hash"]) != record.hash:
                 raise ValueError("its contents do not match the hash it carries")
         return record
@@ -232,9 +250,12 @@ def _check_ids(ids, num_examples):
 
 def _sha256(clean_labels, noisy_labels, ids):
     """Hashes fixed byte layouts, since dtypes and byte orders differ by machine."""
-    digest = hashlib.sha256(f"{_FORMAT} {len(clean_labels)}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {len(noisy_labels)}".encode())
     for labels in (clean_labels, noisy_labels):
-        digest.update(labels.astype("<i8").tobytes())
+        if labels is None:
+            digest.update(b"no clean labels")
+        else:
+            digest.update(labels.astype("<i8").tobytes())
     if ids is None:
         digest.update(b"no ids")
     elif ids.dtype.kind == "i":

@@ -1,0 +1,42 @@
+"""Command that prepares a data set from the files in a folder.
+
+`python -m keras_ncr.datasets.builders NAME --manual_dir=FOLDER --data_dir=DATA_DIR`
+does what `tfds build` does, and needs nothing beside what keras_ncr needs. NAME may be
+any data set of TensorFlow Datasets that is fetched by hand.
+"""
+
+import argparse
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+import keras_ncr.datasets.builders  # noqa: F401 registers the data sets
+
+
+def main(arguments=None):
+    """Prepares one data set, as `tfds build` does.
+
+    Args:
+        arguments: Optional strings. Defaults to those of the command line.
+
+    Example:
+    >>> from keras_ncr.datasets.builders.__main__ import main
+    >>> main(["animal10n", "--manual_dir=empty", "--data_dir=."])
+    Traceback (most recent call last):
+      ...
+    AssertionError: Manual directory empty does not exist or is empty. ...
+    """
+    parser = argparse.ArgumentParser(prog="python -m keras_ncr.datasets.builders")
+    parser.add_argument("name", help="webvision/mini, clothing1m, cifar10_n, ...")
+    parser.add_argument("--manual_dir", required=True, help="where the files are")
+    parser.add_argument("--data_dir", help="where to write; ~/tensorflow_datasets")
+    options = parser.parse_args(arguments)
+    logging.set_verbosity(logging.INFO)  # says how many images were dropped
+    builder = tfds.builder(options.name, data_dir=options.data_dir)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=options.manual_dir)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,370 @@
+"""Files that a user fetched by hand: lists with line numbers, images out of archives.
+
+A data set comes as archives, and some users have them extracted. Both give the same
+files under the same names here, one file in memory at a time.
+"""
+
+import dataclasses
+import functools
+import tarfile
+import zipfile
+import zlib
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+MAX_NAMED = 100  # of broken images in one error message
+# What reading an archive raises when a part of it is missing or was changed.
+ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder or an archive, and what of it counts.
+
+    Args:
+        path: `tfds.core.Path` of a folder or of a .tar, .tar.gz or .zip file.
+        inside: String, `"info/"` for example: of an archive, only what lies below a
+            folder of that name counts, and is named from there on. None takes files at
+            any depth and names them without their folders. Of a folder, all counts.
+
+    Example:
+    >>> import tensorflow_datasets as tfds
+    >>> from keras_ncr.datasets.builders.manual_files import Place
+    >>> place = Place(tfds.core.Path("info.tar"), "info/")
+    >>> place.name_of("./info/synsets.txt"), place.name_of("readme.txt")
+    ('synsets.txt', None)
+    """
+
+    path: tfds.core.Path
+    inside: str | None = ""
+
+    def name_of(self, member):
+        """Returns the name of an archive's member, or None if it does not count."""
+        if self.inside is None:
+            return member.rsplit("/", 1)[-1]
+        _, found, name = f"/{member}".partition(f"/{self.inside}")
+        return name if found else None
+
+
+def find_place(manual_dir, archives, folder, inside, page):
+    """Returns the first archive that is there, or else the folder that came out of one.
+
+    Args:
+        manual_dir: `tfds.core.Path`.
+        archives: Strings: file names of archives with the same content.
+        folder: String: the folder below `manual_dir` that holds the content if it is
+            extracted.
+        inside: String or None, as in `Place`.
+        page: String: where the archive can be had.
+
+    Returns:
+        `Place`.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+
+    Example:
+    >>> import tensorflow_datasets as tfds
+    >>> from keras_ncr.datasets.builders.manual_files import find_place
+    >>> tfds.core.Path("info").mkdir()
+    >>> find_place(tfds.core.Path("."), ["info.tar"], "info", "info/", "a page").inside
+    ''
+    """
+    for archive in archives:
+        if (manual_dir / archive).exists():
+            return Place(manual_dir / archive, inside)
+    if (manual_dir / folder).is_dir():
+        return Place(manual_dir / folder)
+    raise FileNotFoundError(
+        f"{manual_dir} must hold {' or '.join(archives)}, or the folder {folder}/ that "
+        f"comes out of it. Received: neither. Get it from {page} and put it there, or "
+        "pass the folder that has it as `--manual_dir` (`download_config.manual_dir` "
+        "in Python)."
+    )
+
+
+def read_texts(place, names):
+    """Returns the texts of named files, in that order.
+
+    Args:
+        place: `Place`.
+        names: Strings, all different.
+
+    Returns:
+        List of strings.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If an archive cannot be read to its end.
+
+    Example:
+    >>> import tensorflow_datasets as tfds
+    >>> from keras_ncr.datasets.builders.manual_files import Place, read_texts
+    >>> folder = tfds.core.Path(".")
+    >>> _ = (folder / "names.txt").write_text("cat")
+    >>> read_texts(Place(folder), ["names.txt"])
+    ['cat']
+    """
+    found = dict(_wanted_files(place, names))
+    for name in names:
+        if name not in found:
+            raise FileNotFoundError(
+                f"{place.path} must hold {name}. Received: no file of that name. "
+                "Fetch and extract the archive again."
+            )
+    return [found[name].decode("utf-8-sig") for name in names]
+
+
+def numbered_lines(text):
+    r"""Returns pairs of line number, from 1, and line: those that are not empty.
+
+    Args:
+        text: String.
+
+    Returns:
+        List of tuples of int and string, without white space at the ends.
+
+    Example:
+    >>> from keras_ncr.datasets.builders.manual_files import numbered_lines
+    >>> numbered_lines("cat 0\n\ndog 1\n")
+    [(1, 'cat 0'), (3, 'dog 1')]
+    """
+    lines = enumerate(map(str.strip, text.splitlines()), start=1)
+    return [(number, line) for number, line in lines if line]
+
+
+def line_error(file_name, number, line, expectation):
+    """Returns the error for one line of a list.
+
+    Args:
+        file_name: String.
+        number: Int: the line's number.
+        line: String: the line.
+        expectation: String: what it must be, after "must".
+
+    Returns:
+        ValueError.
+
+    Example:
+    >>> from keras_ncr.datasets.builders.manual_files import line_error
+    >>> print(line_error("list.txt", 3, "cat", "be a name and a label"))
+    list.txt, line 3, must be a name and a label. Received: 'cat'.
+    """
+    return ValueError(
+        f"{file_name}, line {number}, must {expectation}. Received: {line!r}."
+    )
+
+
+def parse_labels(text, file_name, num_classes):
+    r"""Returns the label of every name in a list of lines `name label`.
+
+    Args:
+        text: String: the list.
+        file_name: String. What error messages call it.
+        num_classes: Int.
+
+    Returns:
+        Dict of name to int, in the order of the list.
+
+    Raises:
+        ValueError: If a line is something else, its label is not a class, or a name
+            comes twice with different labels.
+
+    Example:
+    >>> from keras_ncr.datasets.builders.manual_files import parse_labels
+    >>> parse_labels("a.jpg 0\nb.jpg 1", "list.txt", num_classes=2)
+    {'a.jpg': 0, 'b.jpg': 1}
+    """
+    labels = {}
+    for number, line in numbered_lines(text):
+        name, _, label = line.rpartition(" ")
+        if not (name and label.isdecimal()):
+            expectation = "be the name of an image, a space and a class number"
+            raise line_error(file_name, number, line, expectation)
+        if int(label) >= num_classes:
+            expectation = f"end with a class number from 0 to {num_classes - 1}"
+            raise line_error(file_name, number, line, expectation)
+        if labels.setdefault(name, int(label)) != int(label):
+            expectation = f"give the label {labels[name]}, as an earlier line does"
+            raise line_error(file_name, number, line, expectation)
+    return labels
+
+
+def require_every_class(labels, class_names, file_name):
+    """Raises unless every class has an image.
+
+    Args:
+        labels: Iterable of ints.
+        class_names: Strings, one for each class.
+        file_name: String: the list that the labels came from, for the message.
+
+    Raises:
+        ValueError: If a class has no image.
+
+    Example:
+    >>> from keras_ncr.datasets.builders.manual_files import require_every_class
+    >>> require_every_class([1, 0, 1], ["cat", "dog"], "list.txt")
+    """
+    present = set(labels)
+    missing = [name for i, name in enumerate(class_names) if i not in present]
+    if missing:
+        raise ValueError(
+            f"{file_name} must name at least one image of each of the "
+            f"{len(class_names)} classes. Received: none of {missing[0]!r} "
+            f"({len(missing)} classes in all). Fetch the list again: it is not whole."
+        )
+
+
+def stream_images(place, names, list_name):
+    """Yields name and content of every named image, in the order of the archive.
+
+    Each is decoded once, by the operation that TensorFlow Datasets reads images with,
+    so that what is built can be read.
+
+    Args:
+        place: `Place`.
+        names: Set or dict of strings.
+        list_name: String: what names the images, for messages.
+
+    Yields:
+        Tuples of string and bytes.
+
+    Raises:
+        ValueError: If an archive cannot be read to its end, an image is not there, or
+            images cannot be decoded (at the end, all of them named).
+
+    Example:
+    >>> import tensorflow_datasets as tfds
+    >>> from keras_ncr.datasets.builders.manual_files import Place, stream_images
+    >>> folder = tfds.core.Path(".")
+    >>> pixels = np.zeros((4, 4, 3), "uint8")
+    >>> _ = (folder / "a.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
+    >>> [name for name, content in stream_images(Place(folder), {"a.jpg"}, "a list")]
+    ['a.jpg']
+    """
+    missing = set(names)
+    broken = []
+    for name, content in _wanted_files(place, names):
+        missing.discard(name)
+        reason = _why_not_decodable(content)
+        if reason:
+            broken.append(f"{name} ({reason})")
+        else:
+            yield name, content
+    if missing:
+        raise ValueError(
+            f"{list_name} names {min(missing)}, which is not in {place.path} "
+            f"({len(missing)} such images in all). Fetch and extract the archive "
+            "again: it is not whole."
+        )
+    if broken:
+        raise ValueError(
+            f"{len(broken)} images of {place.path} cannot be decoded: "
+            f"{', '.join(broken[:MAX_NAMED])}. Fetch the archive again; if they are "
+            f"broken there too, take them out of {list_name}."
+        )
+
+
+def list_names(place):
+    """Returns the names of all files of a place, sorted.
+
+    Args:
+        place: `Place`.
+
+    Returns:
+        List of strings.
+
+    Raises:
+        ValueError: If an archive cannot be read to its end.
+
+    Example:
+    >>> import tensorflow_datasets as tfds
+    >>> from keras_ncr.datasets.builders.manual_files import Place, list_names
+    >>> folder = tfds.core.Path("training")
+    >>> folder.mkdir()
+    >>> _ = (folder / "a.jpg").write_bytes(b"")
+    >>> list_names(Place(folder))
+    ['a.jpg']
+    """
+    if place.path.is_dir():
+        return sorted(path.name for path in place.path.iterdir() if path.is_file())
+    named = (place.name_of(member) for member, _ in _archive_files(place.path))
+    return sorted(name for name in named if name)
+
+
+def _wanted_files(place, names):
+    """Name and content of those files of a place that are wanted and there."""
+    if place.path.is_dir():
+        for name in names:
+            if (place.path / name).exists():
+                yield name, (place.path / name).read_bytes()
+        return
+    missing = set(names)
+    for member, read in _archive_files(place.path):
+        name = place.name_of(member)
+        if name in missing:
+            missing.discard(name)  # of a file that is there twice, the first counts
+            yield name, read()
+        if not missing:
+            return
+
+
+def _archive_files(path):
+    """Name of every file of an archive, and the function that reads it."""
+    members = _zip_members if path.suffix == ".zip" else _tar_members
+    with path.open("rb") as file:
+        try:
+            for name, read in members(file):
+                yield name, functools.partial(_read_or_refuse, path, read)
+        except ARCHIVE_ERRORS as error:
+            raise _archive_error(path, error) from error
+
+
+def _read_or_refuse(path, read):
+    """A member's content; reading happens at the caller's, beyond the loop's try."""
+    try:
+        return read()
+    except ARCHIVE_ERRORS as error:
+        raise _archive_error(path, error) from error
+
+
+def _archive_error(path, error):
+    return ValueError(
+        f"{path} must be a whole archive. Received: one that cannot be read to its end "
+        f"({error or type(error).__name__}). Fetch it again."
+    )
+
+
+def _tar_members(file):
+    """Files of a tar archive; what is not wanted is skipped without being read."""
+    with tarfile.open(fileobj=file, mode="r:*") as archive:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # tarfile keeps them: gigabytes for WebVision
+            if member.isfile():
+                yield member.name, functools.partial(_read_tar_member, archive, member)
+
+
+def _read_tar_member(archive, member):
+    with archive.extractfile(member) as file:
+        return file.read()
+
+
+def _zip_members(file):
+    """Files of a zip archive, and of zip archives in it."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.filename.endswith(".zip"):
+                with archive.open(member) as inner:
+                    yield from _zip_members(inner)
+            elif not member.is_dir():
+                yield member.filename, functools.partial(archive.read, member)
+
+
+def _why_not_decodable(content):
+    """The reason why an image cannot be decoded, or None if it can."""
+    try:
+        rank = tf.io.decode_image(content, channels=3).shape.rank
+    except tf.errors.InvalidArgumentError as error:
+        return error.message.split("} ", 1)[-1].removesuffix(" [Op:DecodeImage]")
+    return None if rank == 3 else "an animation"

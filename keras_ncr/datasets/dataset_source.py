@@ -1,0 +1,180 @@
+"""Any `tf.data.Dataset` of images and labels."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.checks import check_known, check_labels
+from keras_ncr.datasets.class_names import check_class_names
+from keras_ncr.datasets.source import Source
+
+
+def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
+    """Returns the examples of a `tf.data.Dataset` as a `Source`.
+
+    The index of an example is its position in the data set, which must have the same
+    order in each pass: labels are collected now, in one pass, and compared in every
+    later one. Shuffling is left to `keras_ncr.pipelines.training_batches`.
+
+    Args:
+        dataset: Finite `tf.data.Dataset` of single examples, tuples `(image, label)` or
+            dicts with `"image"` and `"label"`, whose further entries are left out.
+            Images are uint8 of shape `(height, width, channels)`, or scalar strings,
+            the bytes of an image file; labels are integer scalars.
+        num_classes: Optional int. Defaults to the number of `class_names`, or to the
+            largest label plus one.
+        class_names: Optional strings, one for each class. Defaults to the numbers.
+        name: String. What messages call the data set. Defaults to `"dataset"`.
+
+    Returns:
+        `Source`. Reading it raises `tf.errors.InvalidArgumentError` when a label is not
+        that of the first pass.
+
+    Raises:
+        ValueError: If the data set is batched, endless or empty, its images or labels
+            are of another kind, or labels are out of range.
+
+    Example:
+    >>> images, labels = np.zeros((6, 4, 4, 3), "uint8"), [0, 1, 2, 0, 1, 2]
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    >>> source = keras_ncr.datasets.from_dataset(dataset)
+    >>> source.num_examples, source.num_classes, source.image_shape
+    (6, 3, (4, 4, 3))
+    """
+    examples = _image_and_label(dataset)
+    image_spec, label_spec = examples.element_spec
+    _check_not_batched(image_spec)
+    _check_image(image_spec)
+    _check_label(label_spec)
+    labels = _collect_labels(examples)
+    if class_names is not None:
+        class_names = check_class_names(class_names)
+        num_classes = len(class_names) if num_classes is None else num_classes
+    elif num_classes is None:
+        num_classes = int(labels.max()) + 1
+    if class_names is None:
+        class_names = tuple(str(number) for number in range(num_classes))
+    is_encoded = image_spec.dtype == tf.string
+    return Source(
+        name=name,
+        dataset=_indexed(examples, labels, name),
+        labels=labels,
+        ids=np.arange(len(labels)),
+        num_classes=num_classes,
+        class_names=class_names,
+        image_shape=(None, None, 3) if is_encoded else tuple(image_spec.shape),
+    )
+
+
+def _image_and_label(dataset):
+    """The data set with elements `(image, label)`."""
+    if not isinstance(dataset, tf.data.Dataset):
+        raise ValueError(
+            f"`dataset` must be a tf.data.Dataset. Received: {type(dataset).__name__}. "
+            "For arrays there is `from_arrays`, for a generator "
+            "`tf.data.Dataset.from_generator`."
+        )
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "`dataset` must end. Received: one that repeats without end. Leave out "
+            "`.repeat()`, or end it by `.take(num_examples)`."
+        )
+    spec = dataset.element_spec
+    if isinstance(spec, dict):
+        for key in ("image", "label"):
+            check_known(key, spec, "keys of the examples")
+        dataset = dataset.map(lambda example: (example["image"], example["label"]))
+    elif not isinstance(spec, tuple) or len(spec) != 2:
+        raise ValueError(
+            "`dataset` must have examples (image, label), or dicts with 'image' and "
+            f"'label'. Received: elements {spec}. Bring them to that by "
+            "`dataset.map(...)`."
+        )
+    for part in dataset.element_spec:
+        if not isinstance(part, tf.TensorSpec) or part.shape.rank is None:
+            raise ValueError(
+                "`dataset` must have images and labels that are tensors of known rank. "
+                f"Received: elements {dataset.element_spec}. Of "
+                "`from_generator` it is `output_signature` that says so; elsewhere "
+                "`tf.ensure_shape` does."
+            )
+    return dataset
+
+
+def _check_not_batched(spec):
+    """Refuses batches of images, of pixels or of files."""
+    if spec.shape.rank == (1 if spec.dtype == tf.string else 4):
+        raise ValueError(
+            "`dataset` must have single examples. Received: batches, images of shape "
+            f"{spec.shape}. Pass `dataset.unbatch()`."
+        )
+
+
+def _check_image(spec):
+    """Refuses images that are neither uint8 pixels nor files."""
+    expected_rank = {tf.uint8: 3, tf.string: 0}.get(spec.dtype)
+    if spec.shape.rank == expected_rank:
+        return
+    if spec.dtype.is_floating:
+        remedy = "Convert images in 0 to 1 by `tf.cast(tf.round(image * 255), 'uint8')`"
+    elif spec.dtype.is_integer and spec.shape.rank == 3:
+        remedy = "Convert whole numbers from 0 to 255 by `tf.cast(image, 'uint8')`"
+    else:
+        remedy = "Gray images get their channel by `image[..., None]`"
+    raise ValueError(
+        "Images of `dataset` must be uint8 of shape (height, width, channels), or the "
+        f"bytes of one image file. Received: {spec.dtype.name} of shape {spec.shape}. "
+        f"{remedy}, within `dataset.map`."
+    )
+
+
+def _check_label(spec):
+    """Refuses labels that are no single class number."""
+    if spec.shape.rank == 0 and spec.dtype.is_integer:
+        return
+    if spec.shape.rank == 0:
+        remedy = "Convert class numbers by `tf.cast(label, 'int64')`"
+    elif spec.shape.rank == 1 and spec.shape[0] == 1:
+        remedy = "Pass `label[0]`"
+    else:
+        remedy = "For one-hot labels pass `tf.argmax(label, axis=-1)`"
+    raise ValueError(
+        "Labels of `dataset` must be integer scalars, class numbers from 0. Received: "
+        f"{spec.dtype.name} of shape {spec.shape}. {remedy}, within `dataset.map`."
+    )
+
+
+def _collect_labels(examples):
+    """The labels in the order of the data set."""
+    batches = examples.map(lambda image, label: label).batch(1024)
+    labels = list(batches.as_numpy_iterator())
+    return check_labels(np.concatenate(labels) if labels else [])
+
+
+def _indexed(examples, labels, name):
+    """Examples with their positions, each checked against the label of the first pass.
+
+    Without the check, a data set that shuffles itself anew would train on one image
+    with the label that another was to get.
+    """
+    with tf.device("CPU:0"):
+        label_of = tf.constant(labels)
+    message = (
+        f"The order of data set {name} changes from pass to pass, so that labels would "
+        "go to other images. Leave shuffling to training, or make it fixed: "
+        "`shuffle(..., reshuffle_each_iteration=False)`, `deterministic=True`."
+    )
+
+    def add_index(index, example):
+        image, label = example
+        label = tf.cast(label, tf.int64)
+        # One example too many is for `assert_cardinality` to say.
+        expected = tf.gather(label_of, tf.minimum(index, len(labels) - 1))
+        check = tf.debugging.assert_equal(label, expected, message)
+        with tf.control_dependencies([check]):
+            return {"image": tf.identity(image), "label": expected, "index": index}
+
+    return (
+        examples.enumerate()
+        .map(add_index)
+        .apply(tf.data.experimental.assert_cardinality(len(labels)))
+    )

@@ -1,0 +1,56 @@
+"""A part of the data held out for testing."""
+
+import numpy as np
+
+from keras_ncr.checks import check_integer, check_rate
+
+
+def hold_out(source, fraction, seed=0):
+    """Returns two sources: one to train on, and one held out of every class.
+
+    A class of n examples gives `fraction * n` of them, rounded down or up so that the
+    whole number is right as well. It always keeps one for training; a class of one
+    example gives none. scikit-learn's stratified split refuses such classes.
+
+    Args:
+        source: `keras_ncr.datasets.Source`.
+        fraction: Number above 0 and below 1: the share to hold out.
+        seed: Int, at least 0. It decides which examples these are. Defaults to 0.
+
+    Returns:
+        Tuple `(train, test)` of `Source`, each in the order of the whole.
+
+    Raises:
+        ValueError: If `fraction` is out of range, or so small that it holds out none.
+
+    Example:
+    >>> whole, _ = keras_ncr.datasets.digits()
+    >>> train, test = keras_ncr.datasets.hold_out(whole, 0.2)
+    >>> train.num_examples, test.num_examples
+    (1150, 287)
+    """
+    fraction = check_rate(fraction, "fraction")
+    seed = check_integer(seed, "seed", minimum=0)
+    counts = np.bincount(source.labels, minlength=source.num_classes)
+    splittable = np.where(counts > 1, counts, 0)
+    # Rounding class by class would hold out none of 1,000 classes of three examples.
+    totals = np.floor(fraction * np.cumsum(splittable) + 0.5).astype(np.int64)
+    held_out = np.minimum(np.diff(totals, prepend=0), np.maximum(counts - 1, 0))
+    if fraction == 1 or not np.any(held_out):
+        raise ValueError(
+            "`fraction` must be below 1 and hold out at least one example. Received: "
+            f"fraction={fraction}, of {source.num_examples} examples "
+            f"in {np.count_nonzero(counts)} classes."
+        )
+    # RandomState's stream is frozen for ever; default_rng's may change with NumPy.
+    order = np.random.RandomState(seed).permutation(source.num_examples)
+    order = order[np.argsort(source.labels[order], kind="stable")]  # class by class
+    position_in_class = np.arange(len(order)) - np.repeat(
+        np.cumsum(counts) - counts, counts
+    )
+    is_test = np.zeros(source.num_examples, bool)
+    is_test[order] = position_in_class < held_out[source.labels[order]]
+    return (
+        source.subset(np.flatnonzero(~is_test), f"{source.name}/train"),
+        source.subset(np.flatnonzero(is_test), f"{source.name}/test"),
+    )

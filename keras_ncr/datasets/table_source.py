@@ -1,0 +1,296 @@
+"""A table of paths and labels: CSV, Parquet or a pandas DataFrame."""
+
+import collections
+import numbers
+import os
+import re
+import warnings
+
+import numpy as np
+
+from keras_ncr.checks import check_known
+from keras_ncr.datasets.class_names import check_class_names
+from keras_ncr.datasets.image_files import check_readable, first_few, source_of_files
+
+
+def from_table(
+    table,
+    folder=None,
+    image="path",
+    label="label",
+    clean_label=None,
+    class_names=None,
+    name=None,
+):
+    """Returns the images that a table lists, one a row, as a `Source`.
+
+    The index of an example is the position of its row, its id the path as the table has
+    it. The images are read when they are needed: find those that are broken by
+    `keras_ncr.datasets.check_images(source)`.
+
+    Labels are class numbers from 0, or names. Text in a CSV file counts as numbers if
+    every label of the column is a whole number written without zeros before it ("1",
+    not "01") and they are not all among `class_names`; in a DataFrame or Parquet file
+    the type of the column decides. Spaces around a name in a CSV file are dropped, and
+    "NA" or "null" is a name there like any other.
+
+    Args:
+        table: Path of a `.csv` (UTF-8, commas), `.tsv` (tabs) or `.parquet` file, with
+            names of columns; or a `pandas.DataFrame`.
+        folder: Optional path of the folder that paths in the table start from. Absolute
+            paths may be anywhere. Defaults to the folder of the table, or for a
+            DataFrame to the current one.
+        image: String, name of the column with the path of each image. Defaults to
+            `"path"`.
+        label: String, name of the column with the labels. Defaults to `"label"`.
+        clean_label: Optional string, name of a column with the true labels, one in
+            each row: what `label` may be, and -1 or any other name for what is none
+            of the classes. Defaults to `None`: nothing is known.
+        class_names: Optional strings, the classes in the order of their numbers.
+            Defaults to the names in `label`, sorted by their characters' code points;
+            or to the numbers, from 0 to the largest, each of which must then occur.
+        name: Optional string. What messages call the data set. Defaults to the name of
+            the file, or `"table"`.
+
+    Returns:
+        `Source` of encoded images.
+
+    Raises:
+        FileNotFoundError: If the table or an image is not there.
+        ValueError: If the table cannot be read or has no rows, a column or a value is
+            missing, an image is listed twice or of a kind that TensorFlow does not
+            read, or labels are not of the classes. Rows are counted as a
+            spreadsheet shows them (the first below the header is 2), those of
+            Parquet and DataFrames from 0.
+
+    Example:
+    >>> import pandas as pd
+    >>> for file in ("a.png", "b.png", "c.png"):
+    ...     tf.io.write_file(file, tf.io.encode_png(np.zeros((4, 4, 3), "uint8")))
+    >>> table = pd.DataFrame(
+    ...     {"path": ["c.png", "a.png", "b.png"], "label": ["dog", "cat", "dog"]}
+    ... )
+    >>> source = keras_ncr.datasets.from_table(table)
+    >>> source.class_names, source.labels.tolist(), source.ids.tolist()
+    (('cat', 'dog'), [1, 0, 1], ['c.png', 'a.png', 'b.png'])
+    """
+    frame, is_text, default_folder, default_name = _read_table(table)
+    if class_names is not None:
+        class_names = check_class_names(class_names)
+    paths = _column(frame, image, "image")
+    is_path = paths.map(lambda path: isinstance(path, str | os.PathLike))
+    _refuse(paths, ~is_path, "hold paths")
+    ids = paths.map(os.fspath)
+    labels = _numbers_or_names(_column(frame, label, "label"), class_names, is_text)
+    if class_names is None:
+        class_names = _classes_of(labels)
+    clean_labels = None
+    if clean_label is not None:
+        clean_labels = _column(frame, clean_label, "clean_label")
+        clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
+        clean_labels = _clean_class_numbers(clean_labels, class_names)
+    folder = os.path.expanduser(os.fspath(default_folder if folder is None else folder))
+    paths = ids.map(lambda path: os.path.join(folder, path))
+    _check_listed_once(paths, ids, labels)
+    _check_files(paths.tolist(), folder)
+    return source_of_files(
+        name=default_name if name is None else name,
+        paths=paths.tolist(),
+        labels=_class_numbers(labels, class_names),
+        ids=ids.tolist(),
+        class_names=class_names,
+        clean_labels=clean_labels,
+    )
+
+
+def _read_table(table):
+    """A DataFrame with row numbers as its index, whether it is text, folder, name."""
+    import pandas as pd
+
+    if isinstance(table, pd.DataFrame):
+        frame, is_text, folder, name = table, False, ".", "table"
+    elif isinstance(table, str | os.PathLike):
+        table = os.path.expanduser(os.fspath(table))
+        folder, name = os.path.split(table)
+        folder = folder or "."
+        kind = os.path.splitext(name)[1].lower()
+        check_known(kind, (".csv", ".tsv", ".parquet"), "end of the table's name")
+        if not os.path.isfile(table):
+            raise FileNotFoundError(
+                f"`table` must be a file that exists. Received: table={table!r}."
+            )
+        is_text = kind != ".parquet"
+        separator = "\t" if kind == ".tsv" else ","
+        frame = _read_text(table, separator) if is_text else pd.read_parquet(table)
+    else:
+        raise ValueError(
+            "`table` must be the path of a table or a pandas.DataFrame. "
+            f"Received: {type(table).__name__}."
+        )
+    if frame.empty:
+        raise ValueError(
+            f"`table` must have at least one row below its header. Received: {name!r} "
+            f"with columns {list(frame.columns)} and no rows."
+        )
+    return frame if is_text else frame.reset_index(drop=True), is_text, folder, name
+
+
+def _read_text(path, separator):
+    """The rows of a text file that are not empty, every cell as text."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            # pandas drops cells beyond the header's with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,  # "01" and "1" are two names, and "NA" is one
+                keep_default_na=False,
+                skip_blank_lines=False,  # so that rows keep their numbers
+                index_col=False,
+                encoding="utf-8-sig",  # Excel begins its files with a mark
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:
+        raise ValueError(
+            f"`table` must be text in UTF-8 with {separator!r} between the columns, "
+            'such as a spreadsheet exports as "CSV UTF-8". Received: '
+            f"table={path!r}. {error}"
+        ) from error
+    frame.columns = frame.columns.str.strip()
+    frame.index += 2  # below the header, which is row 1
+    return frame[(frame != "").any(axis="columns")]
+
+
+def _column(frame, name, argument):
+    """A column without empty cells, as Python objects."""
+    check_known(name, frame.columns, argument, ", the columns of the table")
+    column = frame[name]
+    if column.ndim != 1:
+        raise ValueError(f"The table must have one column {name!r}. Received: several.")
+    column = column.astype(object)
+    if argument != "image":  # Names of files may begin and end with spaces.
+        column = column.map(
+            lambda cell: cell.strip() if isinstance(cell, str) else cell
+        )
+    remedy = ""
+    if argument == "clean_label":
+        remedy = (
+            " Where a label is known to be wrong and no more, write -1 or 'unknown'. "
+            "Where nothing is known, move the row to a table of its own."
+        )
+    _refuse(column, column.isna() | (column == ""), "have no empty cells", remedy)
+    return column
+
+
+def _numbers_or_names(labels, class_names, is_text):
+    """Labels that are all integers or all strings."""
+    if is_text:
+        are_numbers = all(re.fullmatch("-?(0|[1-9][0-9]*)", text) for text in labels)
+        are_names = set(labels) <= set(class_names or ())
+        return labels.map(int) if are_numbers and not are_names else labels
+    if all(isinstance(label, str) for label in labels):
+        return labels
+    is_whole = labels.map(
+        lambda label: isinstance(label, numbers.Real) and float(label).is_integer()
+    )
+    _refuse(labels, ~is_whole, "hold whole class numbers only, or strings only")
+    return labels.map(int)
+
+
+def _are_names(labels):
+    return isinstance(labels.iloc[0], str)
+
+
+def _classes_of(labels):
+    """The names of the classes that occur."""
+    found = sorted(set(labels))
+    if not _are_names(labels) and found != list(range(len(found))):
+        first = next(i for i, label in enumerate(found) if label != i)
+        raise ValueError(
+            f"Column {labels.name!r} must hold each class number from 0 up to its "
+            f"largest. Received: {found[0]} to {found[-1]}, and none of class {first}. "
+            "Subtract 1 from numbers that begin with 1. If a class may be without "
+            "images, pass `class_names`; the numbers are names if they are given there."
+        )
+    if len(found) < 2:
+        raise ValueError(
+            f"Column {labels.name!r} must hold at least two classes. Received: "
+            f"{found[0]!r} alone. If there are others, pass `class_names`."
+        )
+    return tuple(str(label) for label in found)
+
+
+def _class_numbers(labels, class_names):
+    """Labels as an array of class numbers."""
+    if _are_names(labels):
+        number_of = {name: number for number, name in enumerate(class_names)}
+        for row, label in labels.items():
+            if label not in number_of:
+                check_known(label, class_names, f"{labels.name} of row {row}")
+        return labels.map(number_of).to_numpy(np.int64)
+    largest = len(class_names) - 1
+    is_outside = (labels < 0) | (labels > largest)
+    _refuse(labels, is_outside, f"hold class numbers from 0 to {largest}")
+    return labels.to_numpy(np.int64)
+
+
+def _clean_class_numbers(labels, class_names):
+    """True labels as an array of class numbers, -1 for what is none of the classes."""
+    if _are_names(labels):
+        number_of = {name: number for number, name in enumerate(class_names)}
+        class_numbers = np.array([number_of.get(label, -1) for label in labels])
+    else:
+        is_outside = (labels < -1) | (labels >= len(class_names))
+        expectation = f"hold class numbers from 0 to {len(class_names) - 1}, or -1"
+        _refuse(labels, is_outside, expectation)
+        class_numbers = labels.to_numpy(np.int64)
+    if np.all(class_numbers == -1):
+        raise ValueError(
+            f"Column {labels.name!r} must hold classes out of {list(class_names)}. "
+            f"Received: none of them in any row, but {first_few(sorted(set(labels)))}."
+        )
+    return class_numbers
+
+
+def _check_listed_once(paths, ids, labels):
+    """Refuses an image with two rows, and so perhaps with two labels."""
+    rows_of = collections.defaultdict(list)
+    for row, path in paths.items():
+        rows_of[os.path.normpath(path)].append(row)
+    repeated = [rows for rows in rows_of.values() if len(rows) > 1]
+    if repeated:
+        rows = repeated[0]
+        raise ValueError(
+            f"Column {ids.name!r} must list each image once. Received: "
+            f"{ids[rows[0]]!r} in rows {', '.join(map(str, rows))} with labels "
+            f"{', '.join(repr(labels[row]) for row in rows)}; "
+            f"{len(repeated)} such images in all. Keep one row of each."
+        )
+
+
+def _check_files(paths, folder):
+    """Refuses images that are not there or are of a kind that cannot be read."""
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        remedy = ""
+        if "\\" in missing[0] and os.sep == "/":
+            remedy = " Between folders write / instead of \\."
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(paths)} images that the table lists are not "
+            f"there: {first_few(missing)}. Paths start from folder={folder!r}; pass "
+            f"`folder` if that is another one.{remedy}"
+        )
+    check_readable(paths)
+
+
+def _refuse(column, is_wrong, expectation, remedy=""):
+    """Raises for the first wrong cell, by the row that a user can go to."""
+    if is_wrong.any():
+        position = int(is_wrong.argmax())
+        raise ValueError(
+            f"Column {column.name!r} must {expectation}. Received: "
+            f"{column.tolist()[position]!r} in row {column.index[position]}; "
+            f"{is_wrong.sum()} such rows in all.{remedy}"
+        )
