@@ -1,7 +1,8 @@
 """Networks that turn raw pixels into features, for any classifier to follow.
 
 Each function returns a Functional `keras.Model` from images `(batch, height, width,
-channels)`, uint8 or float in 0..255, to features `(batch, dim)`. All share these
+channels)`, uint8 or float in 0..255, to features `(batch, dim)`. `application` takes
+any network of `keras.applications` as Keras has it. The others, our own, share these
 choices:
 
 - The first layer rescales pixels to [-1, 1], so that pipelines carry uint8 to the
@@ -14,6 +15,7 @@ choices:
   `keras.utils.set_random_seed`.
 """
 
+from keras_ncr.backbones.applications import application
 from keras_ncr.backbones.cosine_classifier import CosineClassifier
 from keras_ncr.backbones.networks import (
     mlp,
@@ -26,6 +28,7 @@ from keras_ncr.backbones.networks import (
 
 __all__ = [
     "CosineClassifier",
+    "application",
     "mlp",
     "preact_resnet18",
     "resnet18",
