@@ -19,7 +19,7 @@ Hardware, time, result: not run yet. It takes an accelerator: on two CPU cores a
 would take about half an hour (estimated).
 """
 
-from keras_ncr.config import default_config, string_arguments
+from keras_ncr.config import paper_config, set_noise, string_arguments
 
 
 def get_config(argument=None):
@@ -31,18 +31,10 @@ def get_config(argument=None):
             "Argument `classes` of the config must be 10 or 100. "
             f"Received: {arguments['classes']}."
         )
-    config = default_config()
-    config.method = arguments["method"]
-    config.noise.kind = arguments["noise"]
-    config.noise.rate = arguments["rate"]
-    config.trials = 5
+    config = paper_config()
+    set_noise(config, arguments)
     config.epochs = 250
+    config.batch_size = 256
     config.data.name = f"cifar{arguments['classes']}"
-    config.model.backbone = "resnet18"
     config.augment.padding = 4
-    config.augment.flip = True
-    config.ncr.consistency_weight = 0.9
-    config.ncr.similarity_power = 1.0
-    config.optimizer.weight_decay = 5e-4
-    config.optimizer.warmup_epochs = 5.0
     return config

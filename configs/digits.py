@@ -15,14 +15,12 @@ runs). Weight decay, alpha, similarity power and epochs come from some thirty ru
 looked at the test images.
 """
 
-from keras_ncr.config import default_config, string_arguments
+from keras_ncr.config import default_config, set_noise, string_arguments
 
 
 def get_config(argument=None):
     arguments = string_arguments(argument, method="ncr", noise="symmetric", rate=0.4)
     config = default_config()
-    config.method = arguments["method"]
-    config.noise.kind = arguments["noise"]
-    config.noise.rate = arguments["rate"]
+    set_noise(config, arguments)
     config.trials = 3
     return config

@@ -16,15 +16,13 @@ of the labels wrong), test accuracy of the last epoch, three trials: standard
 67.0 +- 0.6 %, ncr 82.7 +- 0.3 %. Other rates and noises: not run yet.
 """
 
-from keras_ncr.config import default_config, string_arguments
+from keras_ncr.config import default_config, set_noise, string_arguments
 
 
 def get_config(argument=None):
     arguments = string_arguments(argument, method="ncr", noise="symmetric", rate=0.4)
     config = default_config()
-    config.method = arguments["method"]
-    config.noise.kind = arguments["noise"]
-    config.noise.rate = arguments["rate"]
+    set_noise(config, arguments)
     config.trials = 3
     config.epochs = 60
     config.data.name = "fashion_mnist"

@@ -26,16 +26,13 @@ def default_config():
     config = ml_collections.ConfigDict()
     config.method = "ncr"  # One of METHODS in assembly/model.py.
     config.epochs = 50
+    config.steps_per_epoch = 0  # 0: as many as all examples take.
     config.batch_size = 256  # Over all replicas. The paper's for CIFAR and WebVision.
     config.seed = 0  # Weights, order and augmentation of trial t: seed + t.
     config.trials = 1  # Runs that differ by the seed alone; the paper reports 5.
+    config.top_5 = False  # Whether top-5 accuracy is measured beside accuracy.
 
-    config.data = ml_collections.ConfigDict()
-    config.data.name = "digits"  # scikit-learn's, or any name that tfds.load knows.
-    config.data.train_split = "train"
-    config.data.test_split = "test"
-    config.data.dir = ""  # Folder of TensorFlow Datasets. Empty: its own default.
-    config.data.limit = 0  # Training examples, a fixed random subset. 0: all.
+    config.data = _data_settings()
 
     config.noise = ml_collections.ConfigDict()
     config.noise.kind = "symmetric"  # One of NOISES in assembly/labels.py.
@@ -43,9 +40,13 @@ def default_config():
     config.noise.include_true = True  # Whether a redrawn label may be the true one.
     config.noise.exact = True  # Whether the counts are met, or drawn independently.
     config.noise.seed = 0  # The same wrong labels in every trial.
+    config.noise.oracle = False  # Whether wrong labels are left out: an upper bound.
 
     config.model = ml_collections.ConfigDict()
-    config.model.backbone = "small_cnn"  # One of BACKBONES in assembly/model.py.
+    # One of BACKBONES in assembly/model.py, or a name in keras.applications.
+    config.model.backbone = "small_cnn"
+    config.model.stem = "cifar"  # Of our ResNets; "imagenet" for large images.
+    config.model.weights = ""  # Of keras.applications: "imagenet", or a file.
     config.model.classifier = "linear"  # Or "cosine", as the paper has on WebVision.
 
     config.ncr = ml_collections.ConfigDict()  # As in NCRModel.
@@ -61,16 +62,115 @@ def default_config():
     config.optimizer.learning_rate = 0.1  # At its peak; the paper's for CIFAR.
     config.optimizer.momentum = 0.9
     config.optimizer.nesterov = False
-    config.optimizer.weight_decay = (
-        5e-4  # As papers state it; see assembly/schedule.py.
-    )
+    config.optimizer.weight_decay = 5e-4  # As papers state it; assembly/schedule.py.
     config.optimizer.decay_kernels_only = False  # The released code decays all weights.
     config.optimizer.warmup_epochs = 0.0  # Linear from 0; then cosine decay to 0.
 
     config.augment = ml_collections.ConfigDict()
-    config.augment.padding = 0  # Random crops from an image padded by so many pixels.
+    config.augment.crop = "padded"  # One of CROPS in assembly/data.py.
+    config.augment.padding = 0  # Of "padded": pixels added on each side.
+    config.augment.min_area = 0.05  # Of "resized": the smallest share of an image.
     config.augment.flip = False  # Random left-right flips.
     return config.lock()
+
+
+def _data_settings():
+    """Returns the settings of the data and of how images are read."""
+    data = ml_collections.ConfigDict()
+    # One of DATA in assembly/data.py, or any name that tfds.load knows.
+    data.name = "digits"
+    data.dir = ""  # Folder of TensorFlow Datasets. Empty: its own default.
+    data.train_split = "train"
+    data.test_split = "test"  # Measured after every epoch.
+    data.final_splits = ""  # More test splits, measured at the end: "a,b".
+    data.limit = 0  # Training examples, a fixed random subset. 0: all.
+    # Names of features, or columns. Empty: as the data set itself has it.
+    data.label_key = ""
+    data.clean_label_key = ""  # The true label.
+    data.is_clean_key = ""  # Whether the label is right.
+    # The user's own data.
+    data.path = ""  # A folder of class folders, or a table of files and labels.
+    data.test_path = ""  # Empty: part of the training data is held out.
+    data.hold_out = 0.2  # The share of it.
+    data.check_images = True  # Whether every image is decoded once at the start.
+    # How images are read.
+    data.image_size = 0  # Side of the squares that training sees. 0: as stored.
+    data.short_side = 0  # What the shorter side is brought to, before a crop.
+    data.cache = True  # Whether images, or their files, are held in memory.
+    data.shuffle_buffer = 0  # Of streams that are not. 0: all examples.
+    data.balanced = False  # With steps_per_epoch: classes drawn equally often.
+    return data
+
+
+def paper_config():
+    """Returns the settings that all of the paper's experiments have in common.
+
+    SGD with momentum 0.9, a peak learning rate of 0.1 after 5 epochs of linear warm-up,
+    cosine decay to 0, weight decay 5e-4; flips; ResNet-18; the loss of eq. 3 with
+    T = 2; five trials. Labels are as the data set gives them.
+
+    Returns:
+        `ml_collections.ConfigDict`, locked, with the keys of `default_config`.
+
+    Reference:
+        - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Table 4.
+
+    Example:
+    >>> from keras_ncr.config import paper_config
+    >>> config = paper_config()
+    >>> config.epochs, config.batch_size, config.optimizer.warmup_epochs
+    (130, 128, 5.0)
+    """
+    config = default_config()
+    config.trials = 5
+    config.epochs = 130  # Mini-ImageNet and WebVision.
+    config.batch_size = 128  # Mini-ImageNet and Clothing1M.
+    config.noise.kind = "none"
+    config.model.backbone = "resnet18"
+    config.ncr.consistency_weight = 0.9
+    config.ncr.similarity_power = 1.0
+    config.optimizer.warmup_epochs = 5.0
+    config.augment.flip = True
+    return config
+
+
+def own_pictures(kind, arguments):
+    """Returns settings for pictures of the user's own, in a folder or a table.
+
+    The paper's training for fewer epochs, on random parts of the pictures.
+
+    Args:
+        kind: `"folder"` or `"table"`.
+        arguments: Dict with `"path"`; `"method"`; `"size"`, the side of the squares
+            that the network sees, in pixels; `"backbone"`; and `"epochs"`.
+
+    Returns:
+        `ml_collections.ConfigDict`, locked, with the keys of `default_config`.
+
+    Example:
+    >>> from keras_ncr.config import own_pictures, string_arguments
+    >>> arguments = string_arguments(
+    ...     "pictures", path="", method="ncr", size=128, backbone="resnet18", epochs=50
+    ... )
+    >>> config = own_pictures("folder", arguments)
+    >>> config.data.path, config.data.image_size
+    ('pictures', 128)
+    """
+    config = paper_config()
+    config.method = arguments["method"]
+    config.trials = 1
+    config.epochs = arguments["epochs"]
+    config.optimizer.warmup_epochs = min(5.0, arguments["epochs"] / 10)
+    config.data.name = kind
+    config.data.path = arguments["path"]
+    config.data.image_size = arguments["size"]
+    config.model.backbone = arguments["backbone"]
+    # The CIFAR stem keeps every pixel: slow on large images.
+    if arguments["backbone"].startswith("resnet") and arguments["size"] >= 64:
+        config.model.stem = "imagenet"
+    config.augment.crop = "resized"
+    config.augment.min_area = 0.25  # Small parts of small pictures show nothing.
+    return config
 
 
 def string_arguments(argument, **defaults):
@@ -106,13 +206,38 @@ def string_arguments(argument, **defaults):
         check_known(key, defaults, "argument of the config")
         kind = type(defaults[key])
         try:
-            values[key] = kind(value)
-        except ValueError as error:
+            values[key] = _TRUTH[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError) as error:
             raise ValueError(
                 f"Argument `{key}` of the config must be of type {kind.__name__}. "
                 f"Received: {value!r}."
             ) from error
     return values
+
+
+# `bool("false")` is True.
+_TRUTH = {"true": True, "false": False}
+
+
+def set_noise(config, arguments):
+    """Sets the method and the noise that a config file was asked for.
+
+    Args:
+        config: `ml_collections.ConfigDict` with the keys of `default_config`; changed
+            in place.
+        arguments: Dict, as `string_arguments` returns it, with `"method"`, `"noise"`
+            and `"rate"`.
+
+    Example:
+    >>> from keras_ncr.config import default_config, set_noise
+    >>> config = default_config()
+    >>> set_noise(config, {"method": "standard", "noise": "pair_flip", "rate": 0.2})
+    >>> config.method, config.noise.kind, config.noise.rate
+    ('standard', 'pair_flip', 0.2)
+    """
+    config.method = arguments["method"]
+    config.noise.kind = arguments["noise"]
+    config.noise.rate = arguments["rate"]
 
 
 def choose(name, known, key):

@@ -21,6 +21,7 @@ def memorization_figure(histories, confidences, is_noisy, title=""):
             accuracies in [0, 1] by epoch. Runs are drawn thin and their mean thick.
         confidences: Dict from the same names to floats of shape `(runs, n)` or `(n,)`.
         is_noisy: Bools of shape `(n,)`: whether an example's annotated label is wrong.
+            `None` if that is not known; there is then one histogram of all labels.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -56,7 +57,7 @@ def memorization_figure(histories, confidences, is_noisy, title=""):
     _draw_accuracy(accuracy_axes, histories)
     for axes, (name, values) in zip(confidence_axes, confidences.items(), strict=True):
         axes.sharey(confidence_axes[0])
-        _draw_confidence(axes, values, np.asarray(is_noisy))
+        _draw_confidence(axes, np.atleast_2d(values), is_noisy)
         axes.set_title(f"Confidence: {name}")
     confidence_axes[0].set_ylabel("Share of clean / of wrong labels (%)")
     confidence_axes[0].legend(loc="upper center", frameon=False)
@@ -85,11 +86,15 @@ def _draw_accuracy(axes, histories):
 
 def _draw_confidence(axes, confidence, is_noisy):
     """Draws the histograms for clean and for wrong labels, each with a sum of 100."""
-    confidence = np.atleast_2d(confidence)
-    for name, chosen, color in (
-        ("clean labels", ~is_noisy, CLEAN_COLOR),
-        ("wrong labels", is_noisy, NOISY_COLOR),
-    ):
+    if is_noisy is None:
+        parts = [("all labels", slice(None), CLEAN_COLOR)]
+    else:
+        is_noisy = np.asarray(is_noisy)
+        parts = [
+            ("clean labels", ~is_noisy, CLEAN_COLOR),
+            ("wrong labels", is_noisy, NOISY_COLOR),
+        ]
+    for name, chosen, color in parts:
         values = confidence[:, chosen].ravel()
         if values.size:
             axes.hist(

@@ -12,14 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import assembly, pipelines, plots, workdir
+from keras_ncr import assembly, plots, workdir
 from keras_ncr.callbacks import MemorizationMonitor
 from keras_ncr.noise import NoisyLabels
 
 # What results.json has of each trial, and the mean and standard deviation of.
+# Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
+# nothing is known of which labels are wrong.
 MEASURES = {
     "last_test_accuracy": "test accuracy, last epoch",
     "best_test_accuracy": "test accuracy, best epoch",
+    "last_test_top_5_accuracy": "test top-5 accuracy, last epoch",
     "memorization_rate": "wrong labels memorized",
 }
 
@@ -65,11 +68,14 @@ def train(config, folder, callbacks=(), verbose="auto"):
     (1, 0.4)
     """
     assembly.check_config(config)
-    sources = assembly.load_sources(config.data)
-    labels = assembly.noisy_labels(config, sources[0])
+    sources = assembly.load_sources(config.data, verbose=verbose != 0)
+    labels = assembly.noisy_labels(config, sources.train)
+    if config.noise.oracle:
+        train_source, labels = assembly.without_wrong_labels(sources.train, labels)
+        sources = sources._replace(train=train_source)
     # Whatever these refuse, they refuse before anything is written.
-    assembly.compiled_model(config, sources[0])
-    assembly.augmentation(config.augment)
+    assembly.compiled_model(config, sources.train)
+    assembly.training_batches(config, sources.train, labels.noisy_labels, config.seed)
     folder = workdir.claim(folder, config)
     _keep_labels(labels, folder / "noise.npz")
     if verbose == "auto":
@@ -89,6 +95,8 @@ def train(config, folder, callbacks=(), verbose="auto"):
 
 def spread(measure):
     """Returns mean and standard deviation in percent, as text."""
+    if measure["mean"] is None:
+        return "unknown"
     if measure["sd"] is None:
         return f"{100 * measure['mean']:.1f} %"
     return f"{100 * measure['mean']:.1f} +- {100 * measure['sd']:.1f} %"
@@ -101,7 +109,7 @@ class _Trial:
         self.config = config
         self.trial = trial
         self.seed = config.seed + trial
-        self.train_source, self.test_source = sources
+        self.sources = sources
         self.labels = labels
         self.folder = workdir.trial_folder(folder, trial)
 
@@ -113,7 +121,7 @@ class _Trial:
         start = time.time()
         self.folder.mkdir(exist_ok=True)
         keras.utils.set_random_seed(self.seed)
-        model = assembly.compiled_model(self.config, self.train_source)
+        model = assembly.compiled_model(self.config, self.sources.train)
         checkpoint = workdir.Checkpoint(self.folder / "checkpoint")
         first_epoch = checkpoint.restore(model)
         if first_epoch < self.config.epochs:
@@ -126,6 +134,7 @@ class _Trial:
             "trial": self.trial,
             "seed": self.seed,
             **self.measures(),
+            "final_tests": self.final_tests(model),
             # Of the part that came after the last interruption.
             "seconds": round(time.time() - start, 1),
             "resumed_at_epoch": first_epoch,
@@ -136,34 +145,30 @@ class _Trial:
 
     def fit(self, model, checkpoint, first_epoch, callbacks, verbose):
         """Trains the model from an epoch on, and logs every epoch."""
-        config = self.config
-        batches = pipelines.training_batches(
-            self.train_source,
-            config.batch_size,
-            labels=self.labels.noisy_labels,
-            augment=assembly.augmentation(config.augment),
-            seed=self.seed,
-            first_epoch=first_epoch,
-            num_epochs=config.epochs,
+        config, (train_source, test_source, _) = self.config, self.sources
+        batches = assembly.training_batches(
+            config, train_source, self.labels.noisy_labels, self.seed, first_epoch
+        )
+        # Who knows no wrong labels cannot say which are memorized.
+        monitors = (
+            []
+            if self.labels.is_noisy is None
+            else [MemorizationMonitor(self.annotated_batches())]
         )
         history = self.folder / "history.csv"
         with workdir.history_logger(history, first_epoch) as logger:
             model.fit(
                 batches,
-                validation_data=pipelines.evaluation_batches(
-                    self.test_source, config.batch_size
-                ),
+                validation_data=assembly.evaluation_batches(config, test_source),
                 initial_epoch=first_epoch,
                 epochs=config.epochs,
-                steps_per_epoch=pipelines.steps_per_epoch(
-                    self.train_source.num_examples, config.batch_size
-                ),
+                steps_per_epoch=assembly.steps_per_epoch(config, train_source),
                 shuffle=False,  # The pipeline does, and Keras warns that it does not.
                 verbose=verbose,
                 callbacks=[
                     keras.callbacks.TerminateOnNaN(raise_error=True),
                     # Adds to the logs that those below take up.
-                    MemorizationMonitor(self.annotated_batches()),
+                    *monitors,
                     *callbacks,
                     keras.callbacks.TensorBoard(
                         self.folder / "tensorboard", write_graph=False
@@ -176,28 +181,53 @@ class _Trial:
 
     def annotated_batches(self):
         """Returns the training images with annotated and clean labels, for a look."""
-        return pipelines.evaluation_batches(
-            self.train_source,
-            self.config.batch_size,
+        return assembly.evaluation_batches(
+            self.config,
+            self.sources.train,
             labels=self.labels.noisy_labels,
-            carry=("clean_label",),
+            carry=("clean_label", "index"),
         )
 
     def confidence(self, model):
         """Returns the probability of each training example's annotated label."""
-        logits = model.predict(self.annotated_batches(), verbose=0)
-        probabilities = tf.nn.softmax(logits).numpy()
-        return probabilities[np.arange(len(logits)), self.labels.noisy_labels]
+        confidence = np.empty(self.sources.train.num_examples, np.float32)
+        for images, targets in self.annotated_batches():
+            labels = targets["label"]
+            # Under a strategy every replica predicts the whole batch.
+            logits = model.predict_on_batch(images)[: len(labels)]
+            probabilities = tf.nn.softmax(logits)
+            confidence[targets["index"]] = tf.gather(
+                probabilities, labels, batch_dims=1
+            )
+        return confidence
 
     def measures(self):
         """Returns accuracy in the last and in the best epoch, and what is memorized."""
         rows = workdir.read_history(self.folder / "history.csv")
         accuracies = [row["val_accuracy"] for row in rows]
-        return {
+        measures = {
             "last_test_accuracy": accuracies[-1],
             "best_test_accuracy": max(accuracies),
             "best_epoch": 1 + accuracies.index(max(accuracies)),
-            "memorization_rate": rows[-1]["memorization_rate"],
+            "memorization_rate": rows[-1].get("memorization_rate"),
+        }
+        if self.config.top_5:
+            measures["last_test_top_5_accuracy"] = rows[-1]["val_top_5_accuracy"]
+        return measures
+
+    def final_tests(self, model):
+        """Returns the accuracies on the further test splits, by split."""
+        return {
+            split: {
+                name: value
+                for name, value in model.evaluate(
+                    assembly.evaluation_batches(self.config, source),
+                    verbose=0,
+                    return_dict=True,
+                ).items()
+                if name.endswith("accuracy")
+            }
+            for split, source in self.sources.final.items()
         }
 
 
@@ -241,26 +271,47 @@ def _description(config, labels):
 def _statistics_of(trials):
     """Returns mean and standard deviation over trials of what is measured in each."""
     return {
-        measure: {
-            "mean": statistics.mean(trial[measure] for trial in trials),
-            # Of a sample: none from one trial.
-            "sd": statistics.stdev(trial[measure] for trial in trials)
-            if len(trials) > 1
-            else None,
-        }
-        for measure in MEASURES
+        **{
+            measure: _mean_and_deviation([trial[measure] for trial in trials])
+            for measure in MEASURES
+            if measure in trials[0]
+        },
+        "final_tests": {
+            split: {
+                name: _mean_and_deviation(
+                    [trial["final_tests"][split][name] for trial in trials]
+                )
+                for name in accuracies
+            }
+            for split, accuracies in trials[0]["final_tests"].items()
+        },
+    }
+
+
+def _mean_and_deviation(values):
+    """Returns both as a dict, of None where a value is not known."""
+    if None in values:
+        return {"mean": None, "sd": None}
+    # The deviation is that of a sample: none from one trial.
+    return {
+        "mean": statistics.mean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
     }
 
 
 def _draw(config, labels, folder):
     """Draws what the run learned and what it learned by heart."""
     accuracies, confidences = workdir.read_trials(folder, config.trials)
-    wrong = 100 * labels.realized_rate
+    share = (
+        "unknown share"
+        if labels.is_noisy is None
+        else (f"{100 * labels.realized_rate:.0f} %")
+    )
     figure = plots.memorization_figure(
         {config.method: accuracies},
         {config.method: confidences},
         labels.is_noisy,
-        title=f"{config.data.name}, {wrong:.0f} % of the training labels wrong",
+        title=f"{config.data.name}, {share} of the training labels wrong",
     )
     (folder / "figures").mkdir(exist_ok=True)
     with workdir.replacing(folder / "figures" / "memorization.png") as temporary:

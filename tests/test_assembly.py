@@ -1,28 +1,15 @@
-"""Tests of assembly.py, and of every config through it."""
+"""Tests of assembly/."""
 
-import importlib.util
-import pathlib
-import re
+import dataclasses
 
 import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from keras_ncr import assembly, noise, pipelines
+from keras_ncr import assembly, noise
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits, from_arrays
-
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
-
-
-def load_config(name):
-    """Returns what `--config=configs/{name}` gives, `name` being `file.py:argument`."""
-    file, _, argument = name.partition(":")
-    spec = importlib.util.spec_from_file_location(file[:-3], CONFIGS / file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(argument or None)
 
 
 def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
@@ -31,103 +18,6 @@ def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
     images = rng.integers(0, 256, (num_examples, *image_shape), dtype="uint8")
     labels = np.arange(num_examples) % num_classes
     return from_arrays(images, labels, num_classes)
-
-
-def learning_rates(config, num_examples, epochs):
-    """Returns the learning rate at the given epochs."""
-    steps = pipelines.steps_per_epoch(num_examples, config.batch_size)
-    schedule = assembly.learning_rate_schedule(config, steps)
-    return [float(schedule(round(epoch * steps))) for epoch in epochs]
-
-
-# Every config
-
-
-@pytest.mark.parametrize("file", sorted(path.name for path in CONFIGS.glob("*.py")))
-def test_commands_of_the_docstring_are_valid(file):
-    source = (CONFIGS / file).read_text(encoding="utf-8")
-    names = re.findall(r"--config=configs/(\S+)", source)
-    assert len(names) >= 2
-    for name in names:
-        assert name.startswith(file)
-        assembly.check_config(load_config(name))
-
-
-@pytest.mark.parametrize("file", sorted(path.name for path in CONFIGS.glob("*.py")))
-def test_docstring_says_what_a_config_must_say(file):
-    source = (CONFIGS / file).read_text(encoding="utf-8")
-    for word in ("Reference: https://", "Arguments: "):
-        assert word in source
-    for word in ("hardware", "time", "result"):
-        assert word in source.lower()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "digits.py",
-        "digits.py:standard",
-        "digits.py:ncr,noise=pair_flip,rate=0.45",
-        "digits.py:standard,noise=instance,rate=0.2",
-        "digits.py:ncr,noise=none",
-        "fashion_mnist.py",
-        "fashion_mnist.py:standard,noise=instance,rate=0.8",
-        "cifar.py",
-        "cifar.py:standard,noise=asymmetric,classes=100",
-    ],
-)
-def test_config_trains_and_evaluates(name):
-    config = load_config(name)
-    assembly.check_config(config)
-    config.batch_size = 2
-    if config.data.limit:
-        config.data.limit = 4
-    with tfds.testing.mock_data(num_examples=5):
-        train, test = assembly.load_sources(config.data)
-    labels = assembly.noisy_labels(config, train).noisy_labels
-    model = assembly.compiled_model(config, train)
-    model.run_eagerly = True
-    before = [variable.numpy() for variable in model.trainable_variables]
-    batches = pipelines.training_batches(
-        train, 2, labels=labels, augment=assembly.augmentation(config.augment)
-    )
-    history = model.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    assert ("neighbor_consistency_loss" in history) == (config.method == "ncr")
-    # The first step of a warm-up has a learning rate of 0, the second has not.
-    assert any(
-        np.any(variable.numpy() != value)
-        for variable, value in zip(model.trainable_variables, before, strict=True)
-    )
-    evaluation = model.evaluate(
-        pipelines.evaluation_batches(test, 2).take(1), verbose=0, return_dict=True
-    )
-    assert np.isfinite(evaluation["loss"])
-
-
-def test_cifar_is_the_papers_table_4():
-    config = load_config("cifar.py")
-    assert (config.epochs, config.batch_size, config.trials) == (250, 256, 5)
-    assert config.optimizer.momentum == 0.9
-    assert config.optimizer.weight_decay == 5e-4
-    assert config.model.backbone == "resnet18"
-    # Warm-up from 0 to 0.1 in 5 epochs; then half a cosine, its middle at 127.5.
-    rates = learning_rates(config, 50_000, [0, 2.5, 5, 127.5, 250])
-    np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.05, 0], atol=1e-6)
-
-
-@pytest.mark.parametrize("classes", [10, 100])
-def test_cifar_has_the_classes_asked_for(classes):
-    config = load_config(f"cifar.py:ncr,classes={classes}")
-    with tfds.testing.mock_data(num_examples=4):
-        train, _ = assembly.load_sources(config.data)
-    assert train.num_classes == classes
-    assert train.image_shape == (32, 32, 3)
-
-
-def test_cifar_refuses_other_numbers_of_classes():
-    with pytest.raises(ValueError, match="must be 10 or 100. Received: 20"):
-        load_config("cifar.py:ncr,classes=20")
 
 
 # Settings
@@ -148,6 +38,12 @@ def test_cifar_refuses_other_numbers_of_classes():
         ("optimizer.momentum", 1.0, "momentum` must be at least 0 and below 1"),
         ("optimizer.weight_decay", -1e-4, "weight_decay` must be at least 0"),
         ("optimizer.warmup_epochs", -1.0, "warmup_epochs` must be at least 0"),
+        ("steps_per_epoch", -1, "`config.steps_per_epoch` must be an integer"),
+        ("augment.crop", "inception", "`config.augment.crop` must be one of"),
+        ("augment.crop", "resized", "`config.data.image_size` must be above 0"),
+        ("data.short_side", 256, "`config.data.image_size` must be above 0"),
+        ("data.image_size", -8, "`config.data.image_size` must be an integer"),
+        ("data.balanced", True, "`config.data.balanced` needs .*steps_per_epoch"),
         ("optimizer.warmup_epochs", 7.0, "below config.epochs=7. Received: 7.0"),
     ],
 )
@@ -161,7 +57,14 @@ def test_setting_that_makes_no_run_is_refused(key, value, message):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("limit", 100), ("dir", "data"), ("train_split", "train[:9]")],
+    [
+        ("limit", 100),
+        ("dir", "data"),
+        ("train_split", "train[:9]"),
+        ("path", "pictures"),
+        ("label_key", "label"),
+        ("final_splits", "validation"),
+    ],
 )
 def test_setting_without_effect_on_digits_is_refused(key, value):
     data = default_config().data
@@ -174,7 +77,7 @@ def test_limit_is_one_on_training_examples():
     data = default_config().data
     data.name, data.limit = "cifar10", 6
     with tfds.testing.mock_data(num_examples=8):
-        train, test = assembly.load_sources(data)
+        train, test, _ = assembly.load_sources(data)
     assert (train.num_examples, test.num_examples) == (6, 8)
 
 
@@ -214,10 +117,66 @@ def test_noise_is_the_same_in_every_trial():
     assert hashes[0] == hashes[1]
 
 
-def test_no_noise_leaves_the_labels():
+def test_no_noise_leaves_the_labels_and_claims_nothing_of_them():
     config = default_config()
     config.noise.kind = "none"
-    assert assembly.noisy_labels(config, digits()[0]).realized_rate == 0
+    labels = assembly.noisy_labels(config, digits()[0])
+    assert np.array_equal(labels.noisy_labels, digits()[0].labels)
+    assert labels.is_noisy is None and labels.realized_rate is None
+
+
+def annotated_source():
+    """Sixty examples of which the data set knows that three are wrong."""
+    source = random_source(60)
+    clean = source.labels.copy()
+    clean[[5, 7]], clean[30] = (clean[[5, 7]] + 1) % 10, -1
+    return dataclasses.replace(source, clean_labels=clean)
+
+
+def test_noise_of_the_data_set_is_known():
+    config = default_config()
+    config.noise.kind = "none"
+    labels = assembly.noisy_labels(config, annotated_source())
+    assert np.flatnonzero(labels.is_noisy).tolist() == [5, 7, 30]
+    assert labels.realized_rate == 3 / 60
+
+
+def test_noise_is_not_put_upon_noise():
+    with pytest.raises(ValueError, match="noise of their own.*Set it to 'none'"):
+        assembly.noisy_labels(default_config(), annotated_source())
+
+
+def test_oracle_trains_on_right_labels_only():
+    config = default_config()
+    config.noise.kind = "none"
+    source = annotated_source()
+    part, labels = assembly.without_wrong_labels(
+        source, assembly.noisy_labels(config, source)
+    )
+    kept = np.setdiff1d(np.arange(60), [5, 7, 30])
+    assert part.num_examples == len(labels) == 57
+    assert np.array_equal(part.ids, source.ids[kept])
+    assert np.array_equal(labels.ids, source.ids[kept])
+    assert np.array_equal(part.images, source.images[kept])
+    assert labels.realized_rate == 0
+
+
+def test_oracle_of_drawn_noise():
+    config = default_config()
+    source = random_source(100)
+    labels = assembly.noisy_labels(config, source)
+    part, right = assembly.without_wrong_labels(source, labels)
+    assert part.num_examples == 100 - labels.is_noisy.sum() == len(right)
+    assert np.array_equal(right.noisy_labels, part.labels)
+
+
+def test_oracle_needs_to_know():
+    config = default_config()
+    config.noise.kind = "none"
+    source = random_source(60)
+    labels = assembly.noisy_labels(config, source)
+    with pytest.raises(ValueError, match="`config.noise.oracle` needs to know"):
+        assembly.without_wrong_labels(source, labels)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10:3.*.*"])
@@ -292,7 +251,8 @@ def test_methods_have_the_same_weights(classifier):
 def test_learning_rate_without_warmup_starts_at_its_peak():
     config = default_config()
     config.epochs, config.optimizer.learning_rate = 100, 0.2
-    rates = learning_rates(config, 1437, [0, 50, 100])
+    schedule = assembly.learning_rate_schedule(config, steps_per_epoch=6)
+    rates = [float(schedule(6 * epoch)) for epoch in (0, 50, 100)]
     np.testing.assert_allclose(rates, [0.2, 0.1, 0], atol=1e-7)
 
 
@@ -307,11 +267,86 @@ def test_steps_follow_the_batch_size(batch_size, steps):
 
 
 def test_augmentation_is_made_only_if_asked_for():
-    settings = default_config().augment
-    assert assembly.augmentation(settings) is None
-    settings.padding = 2
-    image = np.zeros((4, 4, 1), "uint8")
-    assert assembly.augmentation(settings)(image, seed=[0, 1]).shape == (4, 4, 1)
+    config, source = default_config(), random_source(4)
+    assert assembly.augmentation(config, source) is None
+    assert assembly.preparation(config, source) is None
+    config.augment.padding = 1
+    shifted = assembly.augmentation(config, source)(source.images[0], [0, 1])
+    assert shifted.shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize("crop", ["padded", "random", "resized"])
+def test_crops_and_tests_have_the_size_asked_for(crop):
+    config = default_config()
+    config.augment.crop = crop
+    config.data.image_size, config.data.short_side = 6, 9
+    assembly.check_config(config)
+    source = random_source(2, (12, 20, 3))
+    for change in (
+        lambda image: assembly.augmentation(config, source)(image, [0, 1]),
+        assembly.preparation(config, source),
+    ):
+        image = change(source.images[0])
+        assert image.shape == assembly.input_shape(config, source) == (6, 6, 3)
+        assert image.dtype == "uint8"
+
+
+def test_an_epoch_may_have_fewer_steps_than_the_data():
+    config, source = default_config(), random_source(100)
+    config.batch_size, config.epochs = 8, 2
+    assert assembly.steps_per_epoch(config, source) == 13
+    config.steps_per_epoch, config.data.balanced = 3, True
+    assert assembly.steps_per_epoch(config, source) == 3
+    batches = assembly.training_batches(config, source, source.labels, seed=0)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    assert len(labels) == 2 * 24
+    assert np.ptp(np.bincount(labels[:24], minlength=10)) <= 1
+    assert float(assembly.compiled_model(config, source).optimizer.learning_rate) > 0
+
+
+def test_backbones_of_keras_applications_are_known_by_name():
+    settings = default_config().model
+    settings.backbone = "MobileNet"
+    network = assembly.backbone(settings, (32, 32, 3))
+    assert network.output_shape == (None, 1024)
+
+
+def test_large_images_have_a_stem_of_their_own():
+    settings = default_config().model
+    settings.backbone, settings.stem = "resnet18", "imagenet"
+    network = assembly.backbone(settings, (64, 64, 3))
+    first = next(
+        layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)
+    )
+    assert first.kernel_size == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("stem", "imagenet", "`config.model.stem` has no effect on 'small_cnn'"),
+        ("weights", "imagenet", "`config.model.weights` has no effect on 'small_cnn'"),
+    ],
+)
+def test_setting_without_effect_on_the_network_is_refused(key, value, message):
+    settings = default_config().model
+    settings[key] = value
+    with pytest.raises(ValueError, match=message):
+        assembly.backbone(settings, (32, 32, 3))
+
+
+def test_top_5_accuracy_is_measured_if_asked_for():
+    config, source = default_config(), random_source(8, (8, 8, 1))
+    config.top_5 = True
+    model = assembly.compiled_model(config, source)
+    batches = assembly.evaluation_batches(config, source)
+    results = model.evaluate(batches, verbose=0, return_dict=True)
+    logits = model.predict(source.images, verbose=0)
+    best = np.argsort(-logits, axis=1)[:, :5]
+    expected = np.mean(
+        [label in row for label, row in zip(source.labels, best, strict=True)]
+    )
+    assert results["top_5_accuracy"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

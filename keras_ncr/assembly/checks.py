@@ -1,9 +1,19 @@
 """What a config must be before anything is made of it."""
 
+from keras_ncr.assembly.data import CROPS
 from keras_ncr.assembly.labels import NOISES
 from keras_ncr.assembly.model import BACKBONES, METHODS
-from keras_ncr.checks import check_integer
+from keras_ncr.backbones.applications import application_names
+from keras_ncr.checks import check_integer, check_known
 from keras_ncr.config import choose
+
+_SMALLEST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "trials": 1,
+    "seed": 0,
+    "steps_per_epoch": 0,
+}
 
 
 def check_config(config):
@@ -12,10 +22,18 @@ def check_config(config):
     What belongs to noise, model, loss and augmentation is checked where these are made.
     """
     choose(config.method, METHODS, "config.method")
-    choose(config.model.backbone, BACKBONES, "config.model.backbone")
+    check_known(
+        config.model.backbone,
+        [*BACKBONES, *application_names()],
+        "config.model.backbone",
+    )
     choose(config.noise.kind, NOISES, "config.noise.kind")
-    for key, minimum in {"epochs": 1, "batch_size": 1, "trials": 1, "seed": 0}.items():
+    choose(config.augment.crop, CROPS, "config.augment.crop")
+    for key, minimum in _SMALLEST.items():
         check_integer(config[key], f"config.{key}", minimum)
+    for key in ("image_size", "short_side", "shuffle_buffer", "limit"):
+        check_integer(config.data[key], f"config.data.{key}", minimum=0)
+    _check_crop(config)
     settings = config.optimizer
     for key, is_right, expected in (
         ("learning_rate", settings.learning_rate > 0, "above 0"),
@@ -32,3 +50,25 @@ def check_config(config):
                 f"`config.optimizer.{key}` must be {expected}. "
                 f"Received: {settings[key]}."
             )
+
+
+def _check_crop(config):
+    """Raises if a crop lacks the size it needs, or a size would have no effect."""
+    data, crop = config.data, config.augment.crop
+    if not data.image_size and (crop != "padded" or data.short_side):
+        raise ValueError(
+            "`config.data.image_size` must be above 0 with "
+            f"config.augment.crop={crop!r} and config.data.short_side="
+            f"{data.short_side}. Received: {data.image_size}."
+        )
+    if config.augment.padding and crop != "padded":
+        raise ValueError(
+            "`config.augment.padding` has no effect on "
+            f"config.augment.crop={crop!r}. Received: {config.augment.padding}. "
+            "Leave it out."
+        )
+    if data.balanced and not config.steps_per_epoch:
+        raise ValueError(
+            "`config.data.balanced` needs `config.steps_per_epoch`: an epoch of all "
+            "examples is as balanced as they are. Received: True. Set the steps too."
+        )

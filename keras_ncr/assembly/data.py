@@ -1,34 +1,244 @@
 """The data of a run: which examples, and what is done to their images."""
 
-from keras_ncr import augment, datasets
-from keras_ncr.config import default_config
+import pathlib
+from typing import NamedTuple
+
+from keras_ncr import augment, datasets, pipelines
+from keras_ncr.config import choose, default_config
 
 
-def load_sources(data):
-    """Returns the training and the test `Source` of a data set."""
-    if data.name == "digits":
-        _check_untouched(data, ("train_split", "test_split", "dir", "limit"))
-        return datasets.digits()
+class Sources(NamedTuple):
+    """What a run trains on, is tested on every epoch, and is tested on at its end."""
+
+    train: datasets.Source
+    test: datasets.Source
+    final: dict = {}  # Read only. From the name of a split to its `Source`.
+
+
+def load_sources(data, verbose=False):
+    """Returns the `Sources` of a data set; the user's own images are decoded once."""
+    load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
+    _check_unused(data, used_keys)
+    sources = load(data)
+    if "check_images" in used_keys and data.check_images:
+        for source in (sources.train, sources.test):
+            datasets.check_images(source, verbose=verbose)
+    return sources
+
+
+def _digits_sources(data):
+    """Returns scikit-learn's digits."""
+    return Sources(*datasets.digits())
+
+
+def _tfds_sources(data):
+    """Returns splits of TensorFlow Datasets: all of the training data has its keys."""
+    keys = {
+        key: data[key] or None
+        for key in ("label_key", "clean_label_key", "is_clean_key")
+    }
     folder = data.dir or None
-    return (
-        datasets.from_tfds(data.name, data.train_split, folder, data.limit or None),
-        datasets.from_tfds(data.name, data.test_split, folder),
+
+    def test_split(split):
+        return datasets.from_tfds(data.name, split, folder)
+
+    return Sources(
+        datasets.from_tfds(
+            data.name, data.train_split, folder, data.limit or None, **keys
+        ),
+        test_split(data.test_split),
+        {split: test_split(split) for split in split_names(data.final_splits)},
     )
 
 
-def _check_untouched(data, keys):
+def _cifar_n_sources(data):
+    """Returns CIFAR with the labels that people gave, and its own for testing."""
+    return Sources(
+        datasets.cifar_n(
+            data.label_key,
+            data.train_split,
+            data.dir or None,
+            limit=data.limit or None,
+        ),
+        datasets.cifar_n(data.label_key, data.test_split, data.dir or None),
+    )
+
+
+def _folder_sources(data):
+    """Returns the pictures of folders; for testing from another, or held out.
+
+    A folder that holds `train` and `test` (or what the splits are called) is taken as
+    both; in any other, every folder is a class.
+    """
+    folder = _own_path(data)
+    test_folder = data.test_path or None
+    beside = [folder / split for split in (data.train_split, data.test_split)]
+    if test_folder is None and all(part.is_dir() for part in beside):
+        folder, test_folder = beside
+    train = datasets.from_folder(folder)
+    if test_folder is None:
+        return Sources(*datasets.hold_out(train, data.hold_out))
+    test = datasets.from_folder(test_folder, class_names=train.class_names)
+    return Sources(train, test)
+
+
+def _table_sources(data):
+    """Returns the pictures of a table; for testing from another, or held out."""
+    columns = {
+        "label": data.label_key or "label",
+        "clean_label": data.clean_label_key or None,
+    }
+    train = datasets.from_table(_own_path(data), **columns)
+    if not data.test_path:
+        return Sources(*datasets.hold_out(train, data.hold_out))
+    # A test label is the truth.
+    columns["clean_label"] = None
+    test = datasets.from_table(data.test_path, class_names=train.class_names, **columns)
+    return Sources(train, test)
+
+
+def _own_path(data):
+    """Returns the path of the user's data, or says that it must be given."""
+    if not data.path:
+        raise ValueError(
+            f"`config.data.path` must say where the {data.name} is. Received: none. "
+            f"Pass --config=configs/{data.name}.py:PATH or --config.data.path=PATH."
+        )
+    return pathlib.Path(data.path).expanduser()
+
+
+_READING_KEYS = ("name", "image_size", "short_side", "cache", "shuffle_buffer")
+_READING_KEYS += ("balanced",)
+_TFDS_KEYS = ("dir", "train_split", "test_split", "final_splits", "limit")
+_TFDS_KEYS += ("label_key", "clean_label_key", "is_clean_key")
+_OWN_KEYS = ("path", "test_path", "hold_out", "check_images")
+
+# How a kind of data is loaded, and which keys of the config it goes by. What is not
+# here is a name of TensorFlow Datasets.
+DATA = {
+    "digits": (_digits_sources, ()),
+    "cifar_n": (
+        _cifar_n_sources,
+        ("dir", "train_split", "test_split", "limit", "label_key"),
+    ),
+    "folder": (_folder_sources, (*_OWN_KEYS, "train_split", "test_split")),
+    "table": (_table_sources, (*_OWN_KEYS, "label_key", "clean_label_key")),
+}
+
+
+def _check_unused(data, used_keys):
     """Raises if a setting was given that the data set has no use for."""
     default = default_config().data
-    for key in keys:
+    for key in set(data) - set(used_keys) - set(_READING_KEYS):
         if data[key] != default[key]:
             raise ValueError(
-                f"`config.data.{key}` is for data of TensorFlow Datasets and has no "
-                f"effect on {data.name!r}. Received: {data[key]!r}. Leave it out."
+                f"`config.data.{key}` has no effect on {data.name!r}. "
+                f"Received: {data[key]!r}. Leave it out. Of the settings of data it "
+                f"goes by {', '.join(used_keys) or 'none'}."
             )
 
 
-def augmentation(settings):
-    """Returns the augmentation of single images, or `None`."""
-    if not settings.padding and not settings.flip:
+def split_names(words):
+    """Returns the names between commas."""
+    return [name.strip() for name in words.split(",") if name.strip()]
+
+
+def input_shape(config, source):
+    """Returns the shape of the images that the network gets."""
+    size = config.data.image_size
+    shape = (size, size, source.image_shape[-1]) if size else source.image_shape
+    if None in shape:
+        raise ValueError(
+            f"The images of {source.name!r} differ in size, and the network needs one. "
+            f"Received: config.data.image_size={size}. Set it, to 224 for example."
+        )
+    return tuple(shape)
+
+
+def augmentation(config, source):
+    """Returns what is done to single images in training, or `None`."""
+    make = choose(config.augment.crop, CROPS, "config.augment.crop")
+    return make(config, source.image_shape[-1])
+
+
+def _padded_crop(config, channels):
+    """Returns the crop of the CIFAR protocol: an image shifted by some pixels."""
+    settings, size = config.augment, config.data.image_size
+    if not settings.padding and not settings.flip and not size:
         return None
-    return augment.crop_and_flip(settings.padding, settings.flip)
+    return augment.crop_and_flip(
+        settings.padding, settings.flip, size or None, channels
+    )
+
+
+def _random_crop(config, channels):
+    """Returns the crop of Clothing1M's protocol: a square out of a resized image."""
+    return augment.random_crop(
+        config.data.image_size,
+        config.data.short_side or config.data.image_size,
+        config.augment.flip,
+        channels,
+    )
+
+
+def _resized_crop(config, channels):
+    """Returns the crop of the ImageNet protocol: a random part, resized to a square."""
+    return augment.random_resized_crop(
+        config.data.image_size,
+        config.augment.min_area,
+        flip=config.augment.flip,
+        channels=channels,
+    )
+
+
+CROPS = {"padded": _padded_crop, "random": _random_crop, "resized": _resized_crop}
+
+
+def preparation(config, source):
+    """Returns what is done to single images for testing, or `None`."""
+    if not config.data.image_size:
+        return None
+    return augment.central_crop(
+        config.data.image_size, config.data.short_side or None, source.image_shape[-1]
+    )
+
+
+def training_batches(config, source, labels, seed, first_epoch=0):
+    """Returns the batches of all epochs of a trial."""
+    return pipelines.training_batches(
+        source,
+        config.batch_size,
+        labels=labels,
+        augment=augmentation(config, source),
+        seed=seed,
+        first_epoch=first_epoch,
+        num_epochs=config.epochs,
+        cache=config.data.cache,
+        shuffle_buffer=config.data.shuffle_buffer or None,
+        examples_per_epoch=examples_per_epoch(config),
+        balanced=config.data.balanced,
+    )
+
+
+def evaluation_batches(config, source, labels=None, carry=()):
+    """Returns the batches of one pass over a source, as the network gets them."""
+    return pipelines.evaluation_batches(
+        source,
+        config.batch_size,
+        labels=labels,
+        prepare=preparation(config, source),
+        carry=carry,
+        cache=config.data.cache,
+    )
+
+
+def examples_per_epoch(config):
+    """Returns how many examples an epoch draws, or `None` for all."""
+    return config.steps_per_epoch * config.batch_size or None
+
+
+def steps_per_epoch(config, source):
+    """Returns the number of batches in an epoch of training."""
+    return config.steps_per_epoch or pipelines.steps_per_epoch(
+        source.num_examples, config.batch_size
+    )

@@ -1,4 +1,6 @@
-"""The labels of a run: what is done to those of the data set."""
+"""The labels of a run: those of the data set, and what is done to them."""
+
+import numpy as np
 
 from keras_ncr import noise
 from keras_ncr.noise import NoisyLabels
@@ -6,13 +8,40 @@ from keras_ncr.noise import NoisyLabels
 
 def noisy_labels(config, source):
     """Returns the `NoisyLabels` of the training source."""
+    if config.noise.kind == "none":
+        return NoisyLabels(source.clean_labels, source.labels, source.ids)
+    if source.clean_labels is not None:
+        raise ValueError(
+            f"The labels of {source.name!r} have noise of their own, and more cannot "
+            "be added. Received: "
+            f"config.noise.kind={config.noise.kind!r}. Set it to 'none'."
+        )
     corrupt = NOISES[config.noise.kind]
     return NoisyLabels(source.labels, corrupt(config, source), source.ids)
 
 
-def _no_noise(config, source):
-    """Returns the labels as they are."""
-    return source.labels
+def without_wrong_labels(source, labels):
+    """Returns the part of a source, and of its labels, of which the labels are right.
+
+    What trains on it is the oracle of the paper's Table 1.
+    """
+    if labels.is_noisy is None:
+        raise ValueError(
+            f"`config.noise.oracle` needs to know which labels of {source.name!r} are "
+            "wrong, and nothing is known of them. Received: True. Leave it out, or "
+            "name the feature that knows (`config.data.clean_label_key` or "
+            "`config.data.is_clean_key`)."
+        )
+    right = np.flatnonzero(~labels.is_noisy)
+    if not len(right):
+        raise ValueError(
+            "`config.noise.oracle` has nothing to train on: all labels of "
+            f"{source.name!r} are wrong. Received: rate {labels.realized_rate}."
+        )
+    ids = None if labels.ids is None else labels.ids[right]
+    return source.subset(right), NoisyLabels(
+        labels.clean_labels[right], labels.noisy_labels[right], ids
+    )
 
 
 def _symmetric_noise(config, source):
@@ -56,8 +85,9 @@ def _instance_noise(config, source):
     return label_noise.corrupt(source.images, source.labels)
 
 
+# From the kind of noise to the function `(config, source) -> labels`.
 NOISES = {
-    "none": _no_noise,
+    "none": None,
     "symmetric": _symmetric_noise,
     "asymmetric": _asymmetric_noise,
     "pair_flip": _pair_flip_noise,

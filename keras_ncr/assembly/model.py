@@ -2,11 +2,14 @@
 
 import keras
 
-from keras_ncr import backbones, pipelines
+from keras_ncr import backbones
+from keras_ncr.assembly.data import input_shape, steps_per_epoch
 from keras_ncr.assembly.schedule import optimizer
+from keras_ncr.backbones.applications import application_names
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.models import NCRModel, classifier_layer
 
+# The networks of the package. Those with a stem come in two forms.
 BACKBONES = {
     "small_cnn": backbones.small_cnn,
     "mlp": backbones.mlp,
@@ -15,20 +18,45 @@ BACKBONES = {
     "resnet50": backbones.resnet50,
     "preact_resnet18": backbones.preact_resnet18,
 }
+_WITH_STEM = ("resnet18", "resnet34", "resnet50")
 
 
 def compiled_model(config, source):
     """Returns a built model that is ready for `fit`."""
-    backbone = BACKBONES[config.model.backbone](source.image_shape)
-    model = METHODS[config.method](config, backbone, source.num_classes)
-    steps = pipelines.steps_per_epoch(source.num_examples, config.batch_size)
-    model.build((None, *source.image_shape))
+    shape = input_shape(config, source)
+    network = backbone(config.model, shape)
+    model = METHODS[config.method](config, network, source.num_classes)
+    model.build((None, *shape))
+    metrics = ["accuracy"]
+    if config.top_5:
+        top_5 = keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy")
+        metrics.append(top_5)
     model.compile(
-        optimizer(config, steps),
+        optimizer(config, steps_per_epoch(config, source)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=metrics,
     )
     return model
+
+
+def backbone(settings, shape):
+    """Returns the network from pixels to features: ours, or a Keras application."""
+    name = settings.backbone
+    for key, default, names in (
+        ("stem", "cifar", _WITH_STEM),
+        ("weights", "", application_names()),
+    ):
+        if settings[key] != default and name not in names:
+            raise ValueError(
+                f"`config.model.{key}` has no effect on {name!r}. "
+                f"Received: {settings[key]!r}. Leave it out, or choose a backbone out "
+                f"of {list(names)}."
+            )
+    if name not in BACKBONES:
+        return backbones.application(name, shape, weights=settings.weights or None)
+    if name in _WITH_STEM:
+        return BACKBONES[name](shape, stem=settings.stem)
+    return BACKBONES[name](shape)
 
 
 def _standard_model(config, backbone, num_classes):

@@ -1,0 +1,30 @@
+r"""ANIMAL-10N: five pairs of animals that people confuse, some 8 % of the labels wrong.
+
+10 classes, 50,000 training and 5,000 test images of 64 x 64 pixels. The paper does not
+have these data: training is its CIFAR training, ResNet-18 with reduced strides and
+padded crops, for 130 epochs at batch 128. Published figures mostly come from VGG-19
+with batch normalization, and do not compare.
+
+Reference: https://proceedings.mlr.press/v97/song19b.html (Song et al., 2019), and
+https://arxiv.org/abs/2202.02200 for the training. Data: built by
+`keras_ncr.datasets.builders`, which says what to download.
+Arguments: method (standard, ncr). Commands:
+
+    python -m keras_ncr.train --config=configs/animal10n.py --workdir=runs/animal10n
+    python -m keras_ncr.train --config=configs/animal10n.py:standard \
+        --workdir=runs/animal10n-standard
+
+Hardware, time, result: not run yet.
+"""
+
+from keras_ncr.config import paper_config, string_arguments
+
+
+def get_config(argument=None):
+    arguments = string_arguments(argument, method="ncr")
+    config = paper_config()
+    config.method = arguments["method"]
+    config.data.name = "animal10n"
+    config.data.image_size = 64
+    config.augment.padding = 8
+    return config

@@ -1,0 +1,35 @@
+r"""Your own pictures in a folder of class folders, some of them in the wrong one.
+
+    pictures/cat/1.jpg, pictures/cat/2.png, pictures/dog/3.jpg, ...
+
+JPEG, PNG, GIF and BMP of any size and mode. A fifth of them is held out for testing,
+and its labels are as noisy as the rest. Better is a test folder with labels that you
+have checked: `--config.data.test_path=FOLDER`, or `train` and `test` side by side in
+the folder that is named. Files are only read.
+
+Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs.
+Arguments: path, method (standard, ncr), size (pixels), backbone (of keras_ncr.backbones
+or keras.applications), epochs. Commands:
+
+    python -m keras_ncr.train --config=configs/folder.py:pictures \
+        --workdir=runs/pictures
+    python -m keras_ncr.train --workdir=runs/pictures-224 \
+        --config=configs/folder.py:pictures,size=224,backbone=MobileNetV2
+    python -m keras_ncr.train --config=configs/folder.py:pictures,method=standard \
+        --workdir=runs/pictures-standard
+
+With weights from ImageNet, where Keras can download them: `backbone=MobileNetV2`,
+`--config.model.weights=imagenet --config.optimizer.learning_rate=0.01`.
+
+Hardware, time, result: they depend on your pictures. A hundred at the default size take
+some seconds an epoch on two cores.
+"""
+
+from keras_ncr.config import own_pictures, string_arguments
+
+
+def get_config(argument=None):
+    arguments = string_arguments(
+        argument, path="", method="ncr", size=128, backbone="resnet18", epochs=50
+    )
+    return own_pictures("folder", arguments)

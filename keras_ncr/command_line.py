@@ -1,0 +1,41 @@
+"""What the commands share: their flags, and errors in one line."""
+
+import contextlib
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file("config", help_string="The config file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for what the command leaves.")
+flags.mark_flag_as_required("config")
+
+
+def parse_flags(argv):
+    """Returns the arguments that are no flags, as `app.run` wants it."""
+    try:
+        return flags.FLAGS(argv)
+    except (AttributeError, KeyError) as error:  # From ml_collections.
+        raise SystemExit(f"Error: no such setting, {_reason(error)}") from error
+    except (flags.Error, TypeError, ValueError) as error:
+        raise SystemExit(f"Error: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def refusal_in_one_line():
+    """Ends the command with one line if settings, data or the folder are bad."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        logging.debug("The run was refused.", exc_info=True)
+        raise SystemExit(f"Error: {_reason(error)}") from error
+
+
+def _reason(error):
+    """Returns what an exception says, in one line."""
+    # ml_collections wraps exceptions, and copies tracebacks into their messages.
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    text = error.args[0] if isinstance(error, KeyError) else str(error)
+    if "Traceback" in text:
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())

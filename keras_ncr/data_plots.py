@@ -1,0 +1,360 @@
+"""Pictures of the data that training sees. Each function returns a Figure.
+
+`keras_ncr.plots` has pictures of what training made of them.
+"""
+
+import math
+
+import numpy as np
+
+from keras_ncr.drawable_names import drawable, shortened
+from keras_ncr.plots import CLEAN_COLOR, NOISY_COLOR
+
+# Up to how many classes there is room for each one's bar, name or number in a cell.
+_MOST_BARS, _MOST_NAMES, _MOST_CELLS = 100, 25, 12
+_MOST_PIXELS = 250  # On each side of a matrix.
+_UNKNOWN_COLOR = "#666666"
+
+
+def contact_sheet(images, labels, class_names, clean_labels=None, title=""):
+    """Returns a figure of images, each with its label.
+
+    A wrong label is in color, and the true one follows it: "cat (dog)".
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`, or n arrays of shape
+            `(height, width, channels)`; pixels in 0 to 255, 1 or 3 channels.
+        labels: Integers of shape `(n,)`: the labels that training sees.
+        class_names: Strings, one for each class.
+        clean_labels: Optional integers of shape `(n,)`: the true labels, -1 where a
+            label is wrong and the true one is not known. Defaults to `None`: nothing is
+            known.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure` with one axes for each image.
+
+    Example:
+    >>> from keras_ncr import data_plots
+    >>> images = np.zeros((2, 8, 8, 1), "uint8")
+    >>> figure = data_plots.contact_sheet(images, [0, 0], ["cat", "dog"], [0, 1])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['cat', 'cat (dog)']
+    """
+    from matplotlib.figure import Figure
+
+    names, fonts = drawable(class_names)
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    figure = Figure(
+        figsize=(max(1.5 * columns, 3), 1.7 * rows + 0.4), layout="constrained"
+    )
+    figure.suptitle(title, parse_math=False)
+    for position, (image, label) in enumerate(zip(images, labels, strict=True)):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        _draw_image(axes, image)
+        clean_label = label if clean_labels is None else clean_labels[position]
+        axes.set_title(
+            _caption(names, label, clean_label),
+            color="black" if label == clean_label else NOISY_COLOR,
+            fontsize=8,
+            fontfamily=fonts,
+            parse_math=False,
+        )
+    return figure
+
+
+def augmentation_figure(originals, augmented, title=""):
+    """Returns a figure of images, and beside each what augmentation makes of it.
+
+    Args:
+        originals: n arrays of shape `(height, width, channels)`: the images as they are
+            stored, in one size or in several.
+        augmented: For each of them, one image or more in the same form.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure` with a row of axes for each image.
+
+    Example:
+    >>> from keras_ncr import data_plots
+    >>> image = np.zeros((8, 8, 1), "uint8")
+    >>> figure = data_plots.augmentation_figure([image], [[image, image]])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['as stored', 'draw 1', 'draw 2']
+    """
+    from matplotlib.figure import Figure
+
+    columns = 1 + len(augmented[0])
+    figure = Figure(
+        figsize=(1.5 * columns, 1.5 * len(originals) + 0.7), layout="constrained"
+    )
+    figure.suptitle(title, parse_math=False)
+    grid = figure.subplots(len(originals), columns, squeeze=False)
+    for row, original, versions in zip(grid, originals, augmented, strict=True):
+        for axes, image in zip(row, [original, *versions], strict=True):
+            _draw_image(axes, image)
+    grid[0, 0].set_title("as stored", fontsize=9)
+    for draw, axes in enumerate(grid[0, 1:], start=1):
+        axes.set_title(f"draw {draw}", fontsize=9)
+    return figure
+
+
+def class_count_figure(labels, class_names, clean_labels=None, title=""):
+    """Returns a figure of how many examples each class has.
+
+    Up to 100 classes have a bar each, from top to bottom. Of more classes there is one
+    curve, from the largest to the smallest, with the names of both ends.
+
+    Args:
+        labels: Integers of shape `(n,)`: the labels that training sees.
+        class_names: Strings, one for each class.
+        clean_labels: As in `contact_sheet`. If given, bars are divided into right and
+            wrong labels, and a mark is where the true number is.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Example:
+    >>> from keras_ncr import data_plots
+    >>> figure = data_plots.class_count_figure([0, 0, 1], ["cat", "dog"])
+    >>> [float(bar.get_width()) for bar in figure.axes[0].patches]
+    [2.0, 1.0]
+    """
+    from matplotlib.figure import Figure
+
+    num_classes = len(class_names)
+    has_bars = num_classes <= _MOST_BARS
+    height = 1.6 + (num_classes * (0.26 if num_classes <= 40 else 0.17))
+    figure = Figure(figsize=(7, height if has_bars else 4.5), layout="constrained")
+    axes = figure.subplots()
+    draw = _draw_count_bars if has_bars else _draw_count_curve
+    draw(axes, _Counts(labels, num_classes, clean_labels), class_names)
+    axes.set_title(title, parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    if clean_labels is not None:
+        figure.legend(
+            loc="outside lower center", ncols=3, frameon=False, markerscale=1.5
+        )
+    return figure
+
+
+def transition_matrix_figure(matrix, class_names, title=""):
+    """Returns a figure of which class is labeled as which.
+
+    The scale of the colors is that of square roots, so that what is rare is seen. Of
+    more than 250 classes, neighboring ones share a cell, which has their largest share.
+
+    Args:
+        matrix: Floats of shape `(num_classes, num_classes)`: the share of examples of
+            the row's class that carry the column's label, such as
+            `NoisyLabels.transition_matrix` returns. A row of zeros, a class without
+            examples, is left blank.
+        class_names: Strings, one for each class.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure` with the matrix and a bar of its colors.
+
+    Example:
+    >>> from keras_ncr import data_plots
+    >>> figure = data_plots.transition_matrix_figure(np.eye(2), ["cat", "dog"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['100', '0', '0', '100']
+    """
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    matrix = np.asarray(matrix, np.float64)
+    num_classes = len(class_names)
+    has_examples = matrix.any(axis=1)
+    block = math.ceil(num_classes / _MOST_PIXELS)
+    cells = _largest_of_blocks(np.where(has_examples[:, None], matrix, -1), block)
+    side = min(4 + 0.3 * num_classes, 9)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("lightgray")  # Shows where cells are masked.
+    edge = block * len(cells) - 0.5
+    picture = axes.imshow(
+        np.ma.masked_less(cells, 0),
+        cmap="Blues",
+        norm=PowerNorm(0.5, 0, 1),
+        extent=(-0.5, edge, edge, -0.5),
+    )
+    axes.set(xlabel="Label given", ylabel="True class")
+    axes.set_title(title, parse_math=False)
+    bar = figure.colorbar(
+        picture,
+        label="Share of the true class"
+        + (f", the largest in {block} x {block}" if block > 1 else ""),
+        ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1],
+        format=PercentFormatter(xmax=1, decimals=0, symbol=" %"),
+        shrink=0.8,
+    )
+    bar.ax.minorticks_off()
+    if num_classes <= _MOST_NAMES:
+        _name_ticks(axes, class_names)
+    if num_classes <= _MOST_CELLS:
+        _number_cells(axes, matrix, has_examples)
+    return figure
+
+
+class _Counts:
+    """Examples by class: given, of these right and wrong, and true; None if unknown."""
+
+    def __init__(self, labels, num_classes, clean_labels):
+        labels = np.asarray(labels)
+        self.given = np.bincount(labels, minlength=num_classes)
+        self.right = self.wrong = self.true = None
+        if clean_labels is not None:
+            clean_labels = np.asarray(clean_labels)
+            right = labels[labels == clean_labels]
+            self.right = np.bincount(right, minlength=num_classes)
+            self.wrong = self.given - self.right
+            known = clean_labels[clean_labels >= 0]
+            self.true = np.bincount(known, minlength=num_classes)
+
+
+def _draw_count_bars(axes, counts, class_names):
+    """Draws a bar for each class, with its name."""
+    names, fonts = drawable(class_names)
+    classes = np.arange(len(names))
+    if counts.true is None:
+        axes.barh(classes, counts.given, color=_UNKNOWN_COLOR)
+    else:
+        axes.barh(classes, counts.right, color=CLEAN_COLOR, label="right labels")
+        axes.barh(
+            classes,
+            counts.wrong,
+            left=counts.right,
+            color=NOISY_COLOR,
+            label="wrong labels",
+        )
+        axes.plot(counts.true, classes, "k|", ms=8, mew=2, label="true number")
+    for label, given in enumerate(counts.given):
+        if given == 0:
+            axes.annotate(
+                "no label",
+                (0, label),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+            )
+    axes.set_yticks(
+        classes,
+        [shortened(name, 30) for name in names],
+        fontfamily=fonts,
+        fontsize=9 if len(names) <= 40 else 7,
+        parse_math=False,
+    )
+    axes.set(xlabel="Examples", xlim=(0, None), ylim=(len(names) - 0.4, -0.6))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _draw_count_curve(axes, counts, class_names):
+    """Draws counts from the largest to the smallest class, and names both ends."""
+    order = np.argsort(-counts.given, kind="stable")
+    ranks = np.arange(1, len(order) + 1)
+    highest = counts.given.max()
+    if counts.true is not None:
+        highest = max(highest, counts.true.max())
+        axes.plot(
+            ranks,
+            counts.true[order],
+            ".",
+            ms=2.5,
+            color=CLEAN_COLOR,
+            label="true number",
+        )
+        axes.plot(
+            ranks,
+            counts.wrong[order],
+            ".",
+            ms=2.5,
+            color=NOISY_COLOR,
+            label="wrong labels",
+        )
+    axes.plot(ranks, counts.given[order], color=_UNKNOWN_COLOR, lw=2, label="labels")
+    axes.set(
+        xlabel=f"{len(order):,} classes, by size",
+        ylabel="Examples",
+        xlim=(0, len(order) + 1),
+        # Room for the names above.
+        ylim=(0, 1.6 * highest),
+    )
+    for position, words, ends in (
+        (0.02, "Largest", order[:5]),
+        (0.98, "Smallest", order[::-1][:5]),
+    ):
+        names, fonts = drawable([class_names[label] for label in ends], ends)
+        lines = [
+            f"{shortened(name, 30)}: {counts.given[label]:,}"
+            for name, label in zip(names, ends, strict=True)
+        ]
+        axes.text(
+            position,
+            0.97,
+            "\n".join([words, *lines]),
+            transform=axes.transAxes,
+            ha="left" if position < 0.5 else "right",
+            va="top",
+            fontsize=8,
+            fontfamily=fonts,
+            parse_math=False,
+        )
+
+
+def _largest_of_blocks(matrix, size):
+    """Returns the largest entry of each square block of a matrix."""
+    missing = -len(matrix) % size
+    padded = np.pad(matrix, (0, missing), constant_values=-1)
+    num_blocks = len(padded) // size
+    return padded.reshape(num_blocks, size, num_blocks, size).max(axis=(1, 3))
+
+
+def _name_ticks(axes, class_names):
+    """Writes the names of the classes on both sides of a matrix."""
+    names, fonts = drawable(class_names)
+    names = [shortened(name, 20) for name in names]
+    style = {"fontfamily": fonts, "fontsize": 9, "parse_math": False}
+    axes.set_yticks(range(len(names)), names, **style)
+    is_short = max(map(len, names)) * len(names) <= 50
+    axes.set_xticks(range(len(names)), names, rotation=0 if is_short else 90, **style)
+
+
+def _number_cells(axes, matrix, has_examples):
+    """Writes percentages into the cells of a matrix."""
+    for row in np.flatnonzero(has_examples):
+        for column, share in enumerate(matrix[row]):
+            axes.text(
+                column,
+                row,
+                f"{100 * share:.0f}" if share == 0 or share >= 0.005 else "<1",
+                ha="center",
+                va="center",
+                fontsize=8,
+                # Light on what is dark.
+                color="white" if share > 0.3 else "black",
+            )
+
+
+def _draw_image(axes, image):
+    """Draws an image as it is; one channel is gray."""
+    image = np.asarray(image)
+    axes.imshow(
+        image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255
+    )
+    axes.axis("off")
+
+
+def _caption(names, label, clean_label):
+    """Returns a label, and after a wrong one the true one; or below it."""
+    if label == clean_label:
+        return shortened(names[label], 22)
+    true = names[clean_label] if clean_label >= 0 else "wrong"
+    if len(names[label]) + len(true) <= 19:
+        return f"{names[label]} ({true})"
+    return f"{shortened(names[label], 22)}\n({shortened(true, 20)})"

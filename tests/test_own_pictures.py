@@ -1,0 +1,144 @@
+"""Tests of training on the user's own pictures, and of what a run knows of labels."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+
+from keras_ncr import train, training
+from keras_ncr.config import default_config
+from keras_ncr.noise import NoisyLabels
+
+# ml_collections loads the file of a config in a way that Python is to give up.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+SMALL = "size=16,backbone=small_cnn,epochs=2"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command in this process, with the flags put back afterwards."""
+
+    def run(*arguments):
+        argv = ["train", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
+        with flagsaver.flagsaver():
+            train.main(train.parse_flags(argv))
+        return capsys.readouterr().out
+
+    return run
+
+
+def write_picture(path, gray, size=(20, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encode = tf.io.encode_png if path.suffix == ".png" else tf.io.encode_jpeg
+    path.write_bytes(encode(np.full((*size, 3), gray, "uint8")).numpy())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty pictures each of dark and light, of many sizes, names in two scripts."""
+    folder = tmp_path / "my pictures, 2026"
+    for number in range(20):
+        size = (17 + number, 40 - number)
+        write_picture(folder / "dunkel" / f"{number}.jpg", 5 * number % 90, size)
+        write_picture(folder / "светлый" / f"{number} ä.png", 255 - number, size)
+    return folder
+
+
+def everything_in(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_folder_trains_with_one_command_and_is_left_as_it_was(
+    command, pictures, tmp_path
+):
+    before = everything_in(pictures)
+    run = tmp_path / "run"
+    output = command(
+        f"--config=configs/folder.py:x,{SMALL}",
+        f"--config.data.path={pictures}",
+        f"--workdir={run}",
+    )
+    assert everything_in(pictures) == before
+    results = json.loads((run / "results.json").read_text())
+    # Nobody knows which labels are wrong, and nothing is made up.
+    assert results["noise"]["realized_rate"] is None
+    assert results["memorization_rate"] == {"mean": None, "sd": None}
+    assert "wrong labels memorized" in output and "unknown" in output
+    labels = NoisyLabels.load(run / "noise.npz")
+    assert labels.is_noisy is None
+    assert len(labels) == 32  # Four of twenty in each class are held out.
+    assert all((pictures / name).is_file() for name in labels.ids)
+    assert (run / "figures" / "memorization.png").is_file()
+    assert (run / "trial-0" / "model.keras").is_file()
+
+
+def test_test_folder_beside_the_training_folder_is_found(command, pictures, tmp_path):
+    both = tmp_path / "both"
+    both.mkdir()
+    pictures.rename(both / "train")
+    write_picture(both / "test" / "светлый" / "1.png", 250)
+    run = tmp_path / "run"
+    command(f"--config=configs/folder.py:{both},{SMALL}", f"--workdir={run}")
+    assert len(NoisyLabels.load(run / "noise.npz")) == 40
+
+
+def test_table_with_true_labels_shows_what_is_memorized(command, pictures, tmp_path):
+    rows = ["path,label,truth"]
+    for number in range(20):
+        given = "light" if number < 5 else "dark"
+        rows.append(f"dunkel/{number}.jpg,{given},dark")
+        rows.append(f"светлый/{number} ä.png,light,light")
+    (pictures / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    run = tmp_path / "run"
+    command(
+        f"--config=configs/table.py:x,{SMALL}",
+        f"--config.data.path={pictures / 'labels.csv'}",
+        "--config.data.clean_label_key=truth",
+        f"--workdir={run}",
+    )
+    results = json.loads((run / "results.json").read_text())
+    labels = NoisyLabels.load(run / "noise.npz")
+    assert results["noise"]["realized_rate"] == labels.realized_rate
+    assert 0 < labels.is_noisy.sum() <= 5
+    assert results["memorization_rate"]["mean"] is not None
+
+
+def test_broken_picture_is_named_before_anything_is_written(
+    command, pictures, tmp_path
+):
+    path = pictures / "dunkel" / "3.jpg"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SystemExit, match="dunkel/3.jpg"):
+        command(
+            f"--config=configs/folder.py:x,{SMALL}",
+            f"--config.data.path={pictures}",
+            f"--workdir={tmp_path / 'run'}",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_top_5_accuracy_is_in_the_results(tmp_path):
+    config = default_config()
+    config.epochs, config.top_5 = 1, True
+    results = training.train(config, tmp_path, verbose=0)
+    assert (
+        results["last_test_top_5_accuracy"]["mean"]
+        >= results["last_test_accuracy"]["mean"]
+    )
+    assert results["final_tests"] == {}
+
+
+def test_oracle_has_no_wrong_labels(tmp_path):
+    config = default_config()
+    config.epochs, config.noise.oracle = 1, True
+    results = training.train(config, tmp_path, verbose=0)
+    assert results["noise"]["realized_rate"] == 0
+    assert len(NoisyLabels.load(tmp_path / "noise.npz")) < 1437
