@@ -31,7 +31,7 @@ demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table a
 	$(BIN)/python -m keras_ncr.demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
-	$(BIN)/python -m pytest --durations=10
+	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
 test-slow: $(READY) ## The slow tests; DATA_DIR=... names a folder of TFDS data for those on real data
 	$(if $(DATA_DIR),KERAS_NCR_DATA_DIR="$(DATA_DIR)") $(BIN)/python -m pytest -m slow --durations=10
@@ -44,10 +44,11 @@ format: $(READY) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Ratios of time: loss, step, noise
+bench: $(READY) ## Ratios of time: loss, step, noise, pipeline
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/noise.py
+	$(BIN)/python benchmarks/pipeline.py
 
 clean: ## Remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info

@@ -239,8 +239,9 @@ def check_known(value, known, name, alternative=""):
         str(value).lower(), by_lower_case, n=1, cutoff=0.5
     )
     hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
+    received = f"{name}={value!r}" if name.isidentifier() else repr(value)
     raise ValueError(
-        f"`{name}` must be one of {known}{alternative}. Received: {value!r}.{hint}"
+        f"`{name}` must be one of {known}{alternative}. Received: {received}.{hint}"
     )
 
 

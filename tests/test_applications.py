@@ -328,9 +328,12 @@ def test_weights_of_another_network_are_refused_in_few_words(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet50", (32, 32, 3)), "Received: 'resnet50'. Did you mean 'ResNet50'"),
+        (
+            ("resnet50", (32, 32, 3)),
+            "Received: name='resnet50'. Did you mean 'ResNet50'",
+        ),
         (("MobileNetV4", (32, 32, 3)), "'Xception'.*Did you mean 'MobileNetV2'"),
-        ((3, (32, 32, 3)), "`name` must be one of.*Received: 3"),
+        ((3, (32, 32, 3)), "`name` must be one of.*Received: name=3"),
         (("MobileNet", (32, 31, 3)), "must suit MobileNet. .* 32x32.*`resnet18`"),
         (("MobileNetV3Small", (31, 32, 1)), "at least 32x32"),
         (("Xception", (70, 71, 3)), "at least 71x71"),

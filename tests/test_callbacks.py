@@ -37,7 +37,8 @@ def make(cls=NCRModel, **kwargs):
 def fit(model, epochs=4, callbacks=(), **kwargs):
     log = WeightLog()
     callbacks = [*callbacks, log]
-    model.fit(X, Y, 20, epochs, 0, callbacks, shuffle=False, **kwargs)
+    # One step an epoch: warm-up is a matter of epochs.
+    model.fit(X, Y, 40, epochs, 0, callbacks, shuffle=False, **kwargs)
     return log
 
 
@@ -112,7 +113,7 @@ def test_a_callback_list_is_served_too(warmup, expected):
         [*warmup, log], add_history=True, model=model
     )
     for _ in range(2):
-        model.fit(X, Y, epochs=2, verbose=0, callbacks=callbacks)
+        model.fit(X, Y, 40, epochs=2, verbose=0, callbacks=callbacks)
         assert log.alphas[-2:] == close(expected)
     own = [one for one in callbacks.callbacks if isinstance(one, ConsistencyWarmup)]
     assert len(own) == 1
@@ -120,13 +121,13 @@ def test_a_callback_list_is_served_too(warmup, expected):
 
 def test_a_single_callback_needs_no_list():
     log = WeightLog()
-    make(warmup_epochs=1).fit(X, Y, epochs=2, verbose=0, callbacks=log)
+    make(warmup_epochs=1).fit(X, Y, 40, epochs=2, verbose=0, callbacks=log)
     assert log.alphas == close([0, 0.9])
 
 
 def test_the_list_of_the_caller_is_left_alone():
     callbacks = [WeightLog()]
-    make().fit(X, Y, verbose=0, callbacks=callbacks)
+    make().fit(X, Y, 40, verbose=0, callbacks=callbacks)
     assert len(callbacks) == 1
 
 

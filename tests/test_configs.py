@@ -332,8 +332,8 @@ def test_decay_is_on_all_variables_of_a_pretrained_network():
     [
         ("cifar.py:ncr,classes=20", "must be 10 or 100. Received: 20"),
         ("mini_imagenet.py:ncr,color=green", "`color` must be one of"),
-        ("mini_imagenet.py:ncr,rate=25", "`rate` must be one of .*Received: 25"),
-        ("mini_imagenet.py:ncr,size=96", "`size` must be one of .*Received: 96"),
+        ("mini_imagenet.py:ncr,rate=25", "`rate` must be one of .*Received: rate=25"),
+        ("mini_imagenet.py:ncr,size=96", "`size` must be one of .*Received: size=96"),
         ("webvision.py:ncr,subset=min", "`subset` must be .*Did you mean 'mini'"),
         ("clothing1m.py:ncr,balanced=1", "`balanced` .* of type bool. Received: '1'"),
     ],

@@ -5,9 +5,18 @@ import re
 import pytest
 
 from keras_ncr import demo
+from keras_ncr.config import default_config
 
 
-def test_demo_prints_the_table_and_draws_the_picture(tmp_path, capsys):
+def small_config():
+    """Returns the default config with a network that takes little time to compile."""
+    config = default_config()
+    config.model.backbone = "mlp"
+    return config
+
+
+def test_demo_prints_the_table_and_draws_the_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "default_config", small_config)
     figure = tmp_path / "new" / "demo.png"
     demo.main(["--epochs", "2", "--trials", "1", "--figure", str(figure)])
     printed = capsys.readouterr().out

@@ -91,13 +91,30 @@ def python_blocks(path):
     return ["\n" * text.count("\n", 0, m.start(1)) + m.group(1) for m in fenced]
 
 
-def test_readme_runs_as_written(tmp_path, monkeypatch):
-    blocks = python_blocks(REPOSITORY / "README.md")
-    assert blocks
-    monkeypatch.chdir(tmp_path)
+def run_blocks(blocks, folder, monkeypatch):
+    """Runs the blocks of README.md one after the other, as one program."""
+    monkeypatch.chdir(folder)
     namespace = {"__name__": "__main__"}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_readme_runs(tmp_path, monkeypatch):
+    first, *others = python_blocks(REPOSITORY / "README.md")
+    # The slow test has all epochs.
+    assert first.count("epochs=50") == 1
+    first = first.replace("epochs=50", "epochs=1")
+    run_blocks([first, *others], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_readme_runs_as_written_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    run_blocks(python_blocks(REPOSITORY / "README.md"), tmp_path, monkeypatch)
+    said = re.search(
+        r"It prints (0\.\d+) or so", (REPOSITORY / "README.md").read_text()
+    )
+    printed = capsys.readouterr().out.strip()
+    assert float(printed) == pytest.approx(float(said[1]), abs=0.03)
 
 
 def test_python_blocks_keep_order_and_line_numbers(tmp_path):

@@ -380,8 +380,8 @@ EDGES = {
 @both_directions
 def test_value_and_gradients_are_finite(edge, direction):
     features, logits = EDGES[edge]
-    for num_neighbors in [1, 3, 10, None]:
-        for similarity_power in [0.5, 1.0, 3.0, 20.0]:
+    for num_neighbors in [1, 10, None]:
+        for similarity_power in [0.5, 1.0, 20.0]:
             assert_sane(
                 *value_and_gradients(
                     features,

@@ -112,23 +112,29 @@ GRAPH = {"run_eagerly": False}
 @pytest.mark.parametrize(
     "optimized, compiled, fitted",
     [
-        ({}, EAGER, {"class_weight": {0: 0.5, 1: 1.0, 2: 3.0}}),
-        ({}, EAGER, {"sample_weight": WEIGHTS}),
-        ({"gradient_accumulation_steps": 2}, EAGER, {}),
-        ({"use_ema": True}, EAGER, {}),
-        ({"clipnorm": 0.1}, EAGER | {"loss_weights": 0.3}, {}),
-        ({}, GRAPH, {}),
+        (
+            {"gradient_accumulation_steps": 2, "use_ema": True},
+            EAGER,
+            {"class_weight": {0: 0.5, 1: 1.0, 2: 3.0}},
+        ),
+        (
+            {"clipnorm": 0.1},
+            EAGER | {"loss_weights": 0.3},
+            {"sample_weight": WEIGHTS},
+        ),
         ({}, GRAPH | {"steps_per_execution": 3}, {}),
         # One shape of batch, since XLA compiles each anew.
         ({}, GRAPH | {"jit_compile": True}, {"batch_size": 35}),
     ],
-    ids="class_weight sample_weight accumulation ema clipnorm graph steps xla".split(),
+    ids="class_weight sample_weight steps xla".split(),
 )
 def test_alpha_zero_is_the_inherited_step(optimized, compiled, fitted):
+    # XLA takes seconds to compile what is Keras' own in the richer one.
+    backbone = small_backbone if compiled.get("jit_compile") else rich_backbone
     models, histories = [], []
     for cls in (NCRModel, Inherited):
         optimizer = momentum(**optimized)
-        model = make(cls, rich_backbone, optimizer, compiled, consistency_weight=0)
+        model = make(cls, backbone, optimizer, compiled, consistency_weight=0)
         histories.append(fit(model, epochs=2, **fitted))
         models.append(model)
     assert_same_state(*models)
@@ -140,9 +146,29 @@ def test_alpha_zero_is_the_inherited_step_in_mixed_float16():
     keras.config.set_dtype_policy("mixed_float16")
     models, histories = [], []
     for cls in (NCRModel, Inherited):
-        models.append(make(cls, rich_backbone, momentum(), GRAPH, consistency_weight=0))
+        models.append(make(cls, rich_backbone, momentum(), consistency_weight=0))
         histories.append(fit(models[-1], epochs=2))
     assert models[0].optimizer.name == "loss_scale_optimizer"
+    assert_same_state(*models)
+    assert histories[0]["loss"] == histories[1]["loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "policy, compiled, fitted",
+    [
+        ("float32", GRAPH, {}),
+        ("mixed_float16", GRAPH, {}),
+        ("float32", GRAPH | {"jit_compile": True}, {"batch_size": 35}),
+    ],
+)
+def test_alpha_zero_is_the_inherited_step_of_a_rich_network(policy, compiled, fitted):
+    keras.config.set_dtype_policy(policy)
+    models, histories = [], []
+    for cls in (NCRModel, Inherited):
+        model = make(cls, rich_backbone, momentum(), compiled, consistency_weight=0)
+        histories.append(fit(model, epochs=2, **fitted))
+        models.append(model)
     assert_same_state(*models)
     assert histories[0]["loss"] == histories[1]["loss"]
 
@@ -150,7 +176,7 @@ def test_alpha_zero_is_the_inherited_step_in_mixed_float16():
 def test_warmup_epochs_are_the_inherited_step():
     models, histories = [], []
     for cls in (NCRModel, Inherited):
-        model = make(cls, rich_backbone, momentum(), GRAPH, warmup_epochs=2)
+        model = make(cls, rich_backbone, momentum(), warmup_epochs=2)
         histories.append(fit(model, epochs=2))
         models.append(model)
     assert_same_state(*models)
@@ -291,23 +317,18 @@ def test_dropout_of_the_backbone_acts_in_training_only():
     np.testing.assert_array_equal(model(X), model(X, training=False))
 
 
-def applications_backbone(pooling=None):
-    return keras.applications.MobileNet(
-        input_shape=(32, 32, 3),
-        alpha=0.25,
-        weights=None,
-        include_top=False,
-        pooling=pooling,
-    )
-
-
 def test_a_feature_map_is_averaged():
-    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+    pooling = keras.layers.GlobalAveragePooling2D()
     logits = []
-    for pooling in (None, "avg"):
-        model = make(backbone=functools.partial(applications_backbone, pooling))
+    for layers in ([], [pooling]):
+        model = make(
+            backbone=lambda layers=layers: keras.Sequential(
+                [keras.layers.Conv2D(6, 3), *layers]
+            )
+        )
         features, some = model(images, return_features=True)
-        assert features.shape == (4, 256)
+        assert features.shape == (4, 6)
         logits.append(some)
     np.testing.assert_allclose(*logits, atol=1e-6)
 
@@ -319,8 +340,14 @@ def test_channels_first_maps_are_averaged_over_space(monkeypatch):
     np.testing.assert_allclose(features, maps.mean((2, 3)), rtol=1e-6)
 
 
+def mobilenet():
+    return keras.applications.MobileNet(
+        input_shape=(32, 32, 3), alpha=0.25, weights=None, include_top=False
+    )
+
+
 def test_a_network_of_keras_applications_trains():
-    model = make(backbone=applications_backbone)
+    model = make(backbone=mobilenet)
     images = np.random.default_rng(0).normal(size=(16, 32, 32, 3))
     assert np.isfinite(fit(model, images, Y[:16])["loss"]).all()
 
@@ -731,7 +758,8 @@ def sigmoid_focal(y_true, y_pred, from_logits=False):
         [keras.losses.CategoricalCrossentropy()],
         sigmoid_focal,
     ],
-    ids=str,
+    # Not by their text, which holds an address that differs between processes.
+    ids=lambda loss: getattr(loss, "__name__", None) or type(loss).__name__,
 )
 def test_a_loss_on_probabilities_is_refused(loss):
     with pytest.raises(ValueError, match="`loss` must be one on logits.*probabilities"):
@@ -780,7 +808,7 @@ def test_wrong_labels_are_refused_before_training(labels, message):
 @pytest.mark.parametrize(
     "labels, compiled",
     [(labels, EAGER) for labels, _ in WRONG]
-    + [(labels, GRAPH) for labels, _ in WRONG[1:3]]
+    + [(labels, GRAPH) for labels, _ in WRONG[1:2]]
     # XLA leaves assertions out of a step, and takes NaN for class 0.
     + [(labels, GRAPH | {"jit_compile": True}) for labels, _ in WRONG[2:3]],
 )
@@ -856,9 +884,8 @@ def test_consistency_beats_cross_entropy_on_wrong_labels():
         )
         model.fit(x, noisy, batch_size=128, epochs=40, verbose=0)
         test_x, test_y = blobs(2000, seed=1)
-        predictions = model.predict(test_x, batch_size=2000, verbose=0).argmax(1)
-        accuracies.append(np.mean(predictions == test_y))
-        predictions = model.predict(x, batch_size=512, verbose=0).argmax(1)
+        accuracies.append(np.mean(np.argmax(model(test_x), 1) == test_y))
+        predictions = np.argmax(model(x), 1)
         memorized.append(np.mean(predictions[is_noisy] == noisy[is_noisy]))
     assert accuracies[1] > accuracies[0] + 0.15
     assert memorized[1] < memorized[0] - 0.4
@@ -875,10 +902,7 @@ def test_weights_of_labels_in_a_dict_are_those_of_plain_labels():
     histories = []
     for labels in (Y, {"label": Y, "clean_label": Y}):
         model = make()
-        history = model.fit(
-            X, labels, sample_weight=WEIGHTS, shuffle=False, verbose=0
-        ).history
-        histories.append(history)
+        histories.append(fit(model, y=labels, sample_weight=WEIGHTS))
         model.evaluate(X, labels, sample_weight=WEIGHTS, verbose=0)
     assert histories[0] == histories[1]
 

@@ -1,5 +1,6 @@
 """Who is whose neighbor, on one device and over replicas, and what memory it takes."""
 
+import functools
 import math
 
 import numpy as np
@@ -211,51 +212,64 @@ def split(array, sizes):
     return np.split(array, np.cumsum(sizes)[:-1])
 
 
-def run_on(strategy, function, *arguments):
-    """Runs `function` in two replicas on lists of two parts; returns both results."""
+def on_replicas(strategy, function):
+    """Returns what runs `function` in two replicas, and returns both results.
+
+    It takes lists of two parts, and is not compiled anew for all of their sizes.
+    """
 
     def distribute(parts):
         return strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
 
-    @tf.function
-    def run(*values):
+    @functools.partial(tf.function, reduce_retracing=True)
+    def compiled(*values):
         return strategy.run(function, args=values)
 
-    results = run(*[distribute(parts) for parts in arguments])
-    return tf.nest.map_structure(
-        lambda value: [
-            part.numpy() for part in strategy.experimental_local_results(value)
-        ],
-        results,
-    )
+    def run(*arguments):
+        results = compiled(*[distribute(parts) for parts in arguments])
+        return tf.nest.map_structure(
+            lambda value: [
+                part.numpy() for part in strategy.experimental_local_results(value)
+            ],
+            results,
+        )
+
+    return run
+
+
+LAYERS = [
+    NeighborConsistencyLoss(2),
+    NeighborConsistencyLoss(None, similarity_power=2.0, direction="neighbors_to_self"),
+]
+
+
+def value_and_gradients(features, logits, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch([features, logits])
+        losses = [layer(features, logits) for layer in LAYERS]
+        total = tf.reduce_sum(tf.add_n(losses) * upstream)
+    return [*losses, *tape.gradient(total, [features, logits])]
+
+
+@pytest.fixture(scope="module")
+def distributed_value_and_gradients(two_replicas):
+    return on_replicas(two_replicas, value_and_gradients)
 
 
 @pytest.mark.parametrize("sizes", [(4, 4), (5, 3), (1, 4), (3, 0)])
-def test_replicas_see_the_neighbors_of_the_global_batch(two_replicas, sizes):
+def test_replicas_see_the_neighbors_of_the_global_batch(
+    distributed_value_and_gradients, sizes
+):
     n = sum(sizes)
     features, logits = (x.astype("float32") for x in random_batch(n, 4, 3))
     features[-1] = features[0]  # Twins, on two replicas in most splits.
     upstream = np.linspace(0.5, 2, n, dtype="float32")
-    layers = [
-        NeighborConsistencyLoss(2),
-        NeighborConsistencyLoss(
-            None, similarity_power=2.0, direction="neighbors_to_self"
-        ),
-    ]
-
-    def value_and_gradients(features, logits, upstream):
-        with tf.GradientTape() as tape:
-            tape.watch([features, logits])
-            losses = [layer(features, logits) for layer in layers]
-            total = tf.reduce_sum(tf.add_n(losses) * upstream)
-        return [*losses, *tape.gradient(total, [features, logits])]
-
     batch = [features, logits, upstream]
     expected = value_and_gradients(*map(tf.constant, batch))
     parts = [split(x, sizes) for x in batch]
-    received = run_on(two_replicas, value_and_gradients, *parts)
+    received = distributed_value_and_gradients(*parts)
     for parts, whole in zip(received, expected, strict=True):
         assert tuple(len(part) for part in parts) == sizes
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=2e-6)
@@ -274,7 +288,7 @@ def test_shares_of_the_global_mean_add_up_and_so_do_their_gradients(
         return share, tape.gradient(share, weight)
 
     parts = split(values, sizes)
-    shares, gradients = run_on(two_replicas, share_and_gradient, parts)
+    shares, gradients = on_replicas(two_replicas, share_and_gradient)(parts)
     np.testing.assert_allclose(sum(shares), 2 * np.mean(values), rtol=1e-6)
     np.testing.assert_allclose(sum(gradients), np.mean(values), rtol=1e-6)
 
@@ -288,7 +302,7 @@ def test_a_replica_knows_its_place_in_the_global_batch(two_replicas):
         return neighbors.first_of_replica(local), neighbors.gather_replicas(local)
 
     rows = np.arange(10.0).reshape(5, 2)
-    first, gathered = run_on(two_replicas, place, split(rows, (2, 3)))
+    first, gathered = on_replicas(two_replicas, place)(split(rows, (2, 3)))
     assert first == [0, 2]
     for of_one in gathered:
         np.testing.assert_array_equal(of_one, rows)
@@ -298,7 +312,7 @@ def test_other_replicas_are_seen_only_where_there_are_some(two_replicas):
     def has_other_replicas():
         return tf.constant(neighbors.has_other_replicas())
 
-    assert run_on(two_replicas, has_other_replicas) == [True, True]
+    assert on_replicas(two_replicas, has_other_replicas)() == [True, True]
     assert not neighbors.has_other_replicas()
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     assert not strategy.run(has_other_replicas)

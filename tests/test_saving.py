@@ -90,38 +90,6 @@ def trained(name):
     return model
 
 
-LOAD = """
-import sys
-import numpy as np
-folder, names, tests = sys.argv[1], sys.argv[2].split(","), sys.argv[3]
-sys.path.insert(0, tests)
-import keras
-import test_saving
-for name in names:
-    model = keras.models.load_model(f"{folder}/{name}.keras", safe_mode=True)
-    before = model.predict(test_saving.X, verbose=0)
-    test_saving.fit(model, epochs=3, initial_epoch=2)
-    after = model.predict(test_saving.X, verbose=0)
-    np.savez(f"{folder}/{name}.npz", before=before, after=after)
-"""
-
-
-def test_another_process_loads_the_same_model_and_trains_on(tmp_path):
-    models = {name: trained(name) for name in MODELS}
-    for name, model in models.items():
-        model.save(tmp_path / f"{name}.keras")
-    here = str(pathlib.Path(__file__).parent)
-    command = [sys.executable, "-c", LOAD, str(tmp_path), ",".join(MODELS), here]
-    subprocess.run(command, check=True, cwd=pathlib.Path(here).parent)
-    for name, model in models.items():
-        predictions = np.load(tmp_path / f"{name}.npz")
-        np.testing.assert_array_equal(
-            predictions["before"], model.predict(X, verbose=0)
-        )
-        fit(model, epochs=3, initial_epoch=2)
-        np.testing.assert_array_equal(predictions["after"], model.predict(X, verbose=0))
-
-
 def test_a_loaded_model_has_the_arguments_and_the_compiled_state(tmp_path):
     model = trained("linear")
     model.save(tmp_path / "model.keras")
@@ -254,3 +222,51 @@ def test_models_of_text_and_of_several_inputs_are_saved(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), logits)
+
+
+# Another process
+
+
+LOAD = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import keras
+import test_saving
+folder = input()
+for name in test_saving.MODELS:
+    model = keras.models.load_model(f"{folder}/{name}.keras", safe_mode=True)
+    before = model.predict(test_saving.X, verbose=0)
+    test_saving.fit(model, epochs=3, initial_epoch=2)
+    after = model.predict(test_saving.X, verbose=0)
+    np.savez(f"{folder}/{name}.npz", before=before, after=after)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def other_process():
+    """A process that starts with the first test, and imports TensorFlow beside it."""
+    here = pathlib.Path(__file__).parent
+    with subprocess.Popen(
+        [sys.executable, "-c", LOAD, str(here)],
+        stdin=subprocess.PIPE,
+        cwd=here.parent,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_another_process_loads_the_same_model_and_trains_on(other_process, tmp_path):
+    models = {name: trained(name) for name in MODELS}
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    other_process.communicate(f"{tmp_path}\n")
+    assert other_process.returncode == 0
+    for name, model in models.items():
+        predictions = np.load(tmp_path / f"{name}.npz")
+        np.testing.assert_array_equal(
+            predictions["before"], model.predict(X, verbose=0)
+        )
+        fit(model, epochs=3, initial_epoch=2)
+        np.testing.assert_array_equal(predictions["after"], model.predict(X, verbose=0))

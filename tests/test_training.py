@@ -33,6 +33,8 @@ SETTINGS = {
     "optimizer.weight_decay": 1e-4,
     "augment.padding": 1,
 }
+# For what does not depend on the network: one without convolutions compiles faster.
+QUICK = {"model.backbone": "mlp"}
 TRIAL_FILES = {"history.csv", "result.json", "model.keras", "confidence.npy"}
 
 
@@ -52,7 +54,7 @@ def outcome(folder, trial=0):
         "weights": [weight.tobytes() for weight in weights],
         "history": (folder / "history.csv").read_text(),
         "confidence": np.load(folder / "confidence.npy").tobytes(),
-        **{measure: result[measure] for measure in training.MEASURES},
+        **{measure: result.get(measure) for measure in training.MEASURES},
     }
 
 
@@ -64,20 +66,73 @@ def files(folder):
     return {path.partition("/events.out")[0] for path in paths}
 
 
-def run_python(*arguments):
-    """Runs Python on the repository and returns the completed process."""
-    return subprocess.run(
+def start_python(*arguments):
+    """Starts Python on the repository and returns the process."""
+    return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
+    )
+
+
+# Another process takes seconds to import TensorFlow. The two of this module run beside
+# the tests: they are started with the first run here, and waited for where they matter.
+
+
+def killed_in_epoch_1(folder):
+    """Starts the short run in a process that is killed in the middle of an epoch."""
+    script = f"""
+import os, signal
+import keras
+from keras_ncr import training
+from keras_ncr.config import default_config
+
+class Kill(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.is_due = epoch == 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.is_due and batch == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+config = default_config()
+config.update_from_flattened_dict({SETTINGS!r})
+training.train(config, {str(folder)!r}, [Kill()], verbose=0)
+"""
+    return start_python("-c", script)
+
+
+def run_by_command(folder):
+    """Starts the short run by the command."""
+    overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
+    return start_python(
+        "-m",
+        "keras_ncr.train",
+        "--config=configs/digits.py:ncr",
+        f"--workdir={folder}",
+        *overrides,
     )
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def processes(tmp_path_factory):
+    """The runs of other processes: by name, the folder and the process."""
+    folder = tmp_path_factory.mktemp("processes")
+    runs = {
+        start.__name__: (folder / start.__name__, start(folder / start.__name__))
+        for start in (run_by_command, killed_in_epoch_1)
+    }
+    yield runs
+    for _, process in runs.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, processes):
     """The folder of two trials, of which the second was asked for later."""
     folder = tmp_path_factory.mktemp("run")
     training.train(config_of(), folder, verbose=0)
@@ -119,7 +174,7 @@ def test_mean_and_standard_deviation_are_those_of_the_trials(finished):
     results = json.loads((finished / "results.json").read_text())
     assert [trial["trial"] for trial in results["trials"]] == [0, 1]
     assert [trial["seed"] for trial in results["trials"]] == [3, 4]
-    for measure in training.MEASURES:
+    for measure in ("last_test_accuracy", "best_test_accuracy", "memorization_rate"):
         one, two = (trial[measure] for trial in results["trials"])
         mean, deviation = results[measure]["mean"], results[measure]["sd"]
         assert mean == pytest.approx((one + two) / 2)
@@ -190,35 +245,15 @@ def test_initial_weights_depend_on_the_seed(tmp_path):
     for seed in range(2):
         with pytest.raises(KeyboardInterrupt):
             training.train(
-                config_of(seed=seed), tmp_path / str(seed), [Remember()], verbose=0
+                config_of(**QUICK, seed=seed),
+                tmp_path / str(seed),
+                [Remember()],
+                verbose=0,
             )
     assert kernels[0] != kernels[1]
 
 
 # Resume
-
-
-def killed_in_epoch_1(folder):
-    """Runs the short run in a process that is killed in the middle of an epoch."""
-    script = f"""
-import os, signal
-import keras
-from keras_ncr import training
-from keras_ncr.config import default_config
-
-class Kill(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        self.is_due = epoch == 1
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.is_due and batch == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-config = default_config()
-config.update_from_flattened_dict({SETTINGS!r})
-training.train(config, {str(folder)!r}, [Kill()], verbose=0)
-"""
-    return run_python("-c", script)
 
 
 def interrupt(*args):
@@ -227,11 +262,12 @@ def interrupt(*args):
 
 
 def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
-    finished, tmp_path, monkeypatch
+    finished, processes, monkeypatch
 ):
-    process = killed_in_epoch_1(tmp_path)
-    assert process.returncode == -signal.SIGKILL, process.stderr
-    checkpoints = tmp_path / "trial-0" / "checkpoint"
+    folder, process = processes["killed_in_epoch_1"]
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, error
+    checkpoints = folder / "trial-0" / "checkpoint"
     assert [path.name for path in checkpoints.iterdir()] == ["epoch-000001.npz"]
 
     # Then where epoch 3 is in the history, and half of it in a checkpoint.
@@ -246,20 +282,20 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
     with monkeypatch.context() as patch:
         patch.setattr(workdir.Checkpoint, "on_epoch_end", interrupt_in_epoch_3)
         with pytest.raises(KeyboardInterrupt):
-            training.train(config_of(), tmp_path, verbose=0)
-    assert len(workdir.read_history(tmp_path / "trial-0" / "history.csv")) == 4
+            training.train(config_of(), folder, verbose=0)
+    assert len(workdir.read_history(folder / "trial-0" / "history.csv")) == 4
 
     # Then when all epochs are done, and the result is not there yet.
     last = keras.callbacks.LambdaCallback(on_train_end=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        training.train(config_of(), tmp_path, [last], verbose=0)
+        training.train(config_of(), folder, [last], verbose=0)
     assert sorted(path.name for path in checkpoints.glob("epoch*")) == [
         "epoch-000005.npz"
     ]
 
-    results = training.train(config_of(), tmp_path, verbose=0)
+    results = training.train(config_of(), folder, verbose=0)
     assert results["trials"][0]["resumed_at_epoch"] == 5
-    assert outcome(tmp_path) == outcome(finished)
+    assert outcome(folder) == outcome(finished)
     assert not checkpoints.exists()
 
 
@@ -274,7 +310,8 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
 
 
 def test_loss_that_is_not_finite_ends_the_run(tmp_path):
-    config = config_of(**{"method": "standard", "optimizer.learning_rate": 1e30})
+    settings = {"method": "standard", "optimizer.learning_rate": 1e30}
+    config = config_of(**QUICK, **settings)
     with pytest.raises(RuntimeError, match="NaN or Inf"):
         training.train(config, tmp_path, verbose=0)
     assert not (tmp_path / "results.json").exists()
@@ -283,25 +320,19 @@ def test_loss_that_is_not_finite_ends_the_run(tmp_path):
 # The command
 
 
-def test_command_gives_the_same_run_and_prints_a_table(finished, tmp_path):
-    overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
-    process = run_python(
-        "-m",
-        "keras_ncr.train",
-        "--config=configs/digits.py:ncr",
-        f"--workdir={tmp_path / 'run'}",
-        *overrides,
-    )
-    assert process.returncode == 0, process.stderr
-    assert outcome(tmp_path / "run") == outcome(finished)
-    table = process.stdout.rpartition("digits, ncr, trials: 1\n")[2].splitlines()
-    result = json.loads((tmp_path / "run" / "results.json").read_text())
+def test_command_gives_the_same_run_and_prints_a_table(finished, processes):
+    folder, process = processes["run_by_command"]
+    printed, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert outcome(folder) == outcome(finished)
+    table = printed.rpartition("digits, ncr, trials: 1\n")[2].splitlines()
+    result = json.loads((folder / "results.json").read_text())
     accuracy = 100 * result["last_test_accuracy"]["mean"]
-    assert table[0] == f"test accuracy, last epoch  {accuracy:12.1f} %"
+    assert table[0] == f"{'test accuracy, last epoch':33}{accuracy:12.1f} %"
     assert table[2].startswith("wrong labels memorized")
     # A log file gets a line per epoch, not a bar that moves back over itself.
-    assert "\b" not in process.stdout
-    assert process.stdout.count("val_accuracy") == 5
+    assert "\b" not in printed
+    assert printed.count("val_accuracy") == 5
 
 
 # ml_collections loads the file of a config in a way that Python is to give up.
@@ -384,11 +415,11 @@ def test_command_says_in_one_line_that_data_are_missing(command, tmp_path, monke
 # Learning
 
 
-def learned(method, seed):
+def learned(method, seed, epochs):
     """Returns test accuracy and memorization rate after a run of the default config."""
     config = default_config()
-    config.method = method
-    train_source, test_source = assembly.load_sources(config.data)
+    config.method, config.epochs = method, epochs
+    train_source, test_source, _ = assembly.load_sources(config.data)
     labels = assembly.noisy_labels(config, train_source)
     keras.utils.set_random_seed(seed)
     model = assembly.compiled_model(config, train_source)
@@ -412,15 +443,18 @@ def learned(method, seed):
 
 
 def test_ncr_learns_where_cross_entropy_memorizes():
-    (plain, _), (ncr, memorized) = learned("standard", 0), learned("ncr", 0)
+    # In half the epochs of the default config: all are in the slow test.
+    (plain, _), (ncr, memorized) = learned("standard", 0, 25), learned("ncr", 0, 25)
     assert ncr - plain >= 0.15
     assert memorized < 0.05
 
 
 @pytest.mark.slow
 def test_ncr_learns_where_cross_entropy_memorizes_with_any_seed():
-    plain = [learned("standard", seed)[0] for seed in range(3)]
-    ncr, memorized = zip(*(learned("ncr", seed) for seed in range(3)), strict=True)
+    epochs = default_config().epochs
+    plain = [learned("standard", seed, epochs)[0] for seed in range(3)]
+    runs = [learned("ncr", seed, epochs) for seed in range(3)]
+    ncr, memorized = zip(*runs, strict=True)
     assert min(ncr) - max(plain) >= 0.15
     assert statistics.mean(ncr) - statistics.mean(plain) >= 0.15
     assert max(memorized) < 0.05
