@@ -37,7 +37,7 @@ def main():
         f"load {os.getloadavg()[0]:.1f} before"
     )
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_photos(pathlib.Path(folder))
+        paths = write_photos(pathlib.Path(folder, "photos"))
         print_table({k: make(paths) for k, make in PHOTOS.items()}, NUM_PHOTOS, seconds)
         rng = np.random.default_rng(0)
         pixels = rng.integers(0, 256, (NUM_SMALL, 32, 32, 3)).astype("uint8")
@@ -78,12 +78,14 @@ def write_photos(folder):
     """Returns the paths of JPEG files, 500 x 375 pixels or so, a third upright."""
     rng = np.random.default_rng(0)
     paths = []
+    folder.mkdir()
     for i in range(NUM_PHOTOS):
         size = rng.integers([340, 450], [411, 551])
         coarse = rng.normal(128, 60, (12, 16, 3))
         smooth = tf.image.resize(coarse, size if i % 3 else size[::-1], "bicubic")
         photo = smooth + rng.normal(0, 6, smooth.shape)
-        path = folder / f"{i}.jpg"
+        path = folder / "ab"[i % 2] / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
         jpeg = tf.io.encode_jpeg(tf.saturate_cast(photo, tf.uint8), quality=90)
         path.write_bytes(jpeg.numpy())
         paths.append(str(path))
@@ -124,6 +126,14 @@ def in_memory(pixels):
     )
 
 
+def from_files(paths):
+    """Returns an epoch of the package's own pipeline, read from class folders."""
+    source = datasets.from_folder(pathlib.Path(paths[0]).parents[1])
+    return pipelines.training_batches(
+        source, 32, augment=CROP, num_epochs=1, cache=False
+    )
+
+
 PHOTOS = {
     "decoded, whole": mapped(lambda file, i: tf.io.decode_jpeg(file, channels=3)),
     "`random_resized_crop(224)`": mapped(lambda file, i: CROP(file, seed_of(i))),
@@ -134,6 +144,7 @@ PHOTOS = {
     "`central_crop(224, 256)`, decoded whole first": mapped(
         lambda file, i: CENTER(images.decode(file))
     ),
+    "`training_batches`, `random_resized_crop(224)`": from_files,
 }
 
 

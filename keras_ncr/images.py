@@ -112,7 +112,8 @@ def decode_part(image, choose, channels=3):
     def part(pixels):
         top, left, height, width = choose(*size_of(pixels))
         # Where it leaves the image this is an error, which `pixels[a:b]` is not.
-        return tf.slice(pixels, [top, left, 0], [height, width, -1])
+        sliced = tf.slice(pixels, [top, left, 0], [height, width, -1])
+        return tf.ensure_shape(sliced, [None, None, pixels.shape[-1]])
 
     if image.dtype == tf.uint8:
         return _with_channels(part(image), channels)
@@ -242,7 +243,10 @@ def _decode_part_of_jpeg(image, choose):
     pixels = tf.image.decode_and_crop_jpeg(
         image, tf.stack([top, first, height, end - first]), channels=3
     )
-    return tf.slice(pixels, [0, left - first, 0], [-1, width, -1])
+    # Without the number of channels `_with_channels` would copy every pixel.
+    return tf.ensure_shape(
+        tf.slice(pixels, [0, left - first, 0], [-1, width, -1]), [None, None, 3]
+    )
 
 
 def _decode_other(image):
