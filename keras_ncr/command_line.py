@@ -13,11 +13,15 @@ flags.mark_flag_as_required("config")
 def parse_flags(argv):
     """Returns the arguments that are no flags, as `app.run` wants it."""
     try:
-        return flags.FLAGS(argv)
+        arguments = flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:  # From ml_collections.
         raise SystemExit(f"Error: no such setting, {_reason(error)}") from error
     except (flags.Error, TypeError, ValueError) as error:
         raise SystemExit(f"Error: {_reason(error)}") from error
+    if flags.FLAGS["verbosity"].using_default_value:
+        # TensorFlow Datasets logs a dozen lines for every data set that it opens.
+        flags.FLAGS.verbosity = logging.ERROR
+    return arguments
 
 
 @contextlib.contextmanager

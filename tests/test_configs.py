@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import importlib.util
+import os
 import pathlib
 import re
 import types
@@ -349,3 +350,24 @@ def test_own_pictures_need_a_path(kind):
     message = f"`config.data.path` must say where the {kind} is.*{kind}.py:PATH"
     with pytest.raises(ValueError, match=message):
         assembly.load_sources(config.data)
+
+
+if "KERAS_NCR_DATA_DIR" in os.environ:  # real data, which not every machine has
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("name", "num_train"),
+        [
+            ("cifar.py", 50_000),
+            ("cifar.py:standard,noise=asymmetric", 50_000),
+            ("fashion_mnist.py", 10_000),
+            ("tfds.py:fashion_mnist,size=32,backbone=small_cnn", 60_000),
+        ],
+    )
+    def test_config_trains_and_evaluates_on_real_data(name, num_train):
+        config = load_config(name)
+        config.data.dir = os.environ["KERAS_NCR_DATA_DIR"]
+        config.batch_size = 16
+        sources = train_and_evaluate(config)
+        assert sources.train.num_examples == num_train
+        assert sources.test.num_examples == 10_000
