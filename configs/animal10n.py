@@ -1,8 +1,9 @@
 r"""ANIMAL-10N: five pairs of animals that people confuse, some 8 % of the labels wrong.
 
 10 classes, 50,000 training and 5,000 test images of 64 x 64 pixels. The paper does not
-have these data: training is its CIFAR training, ResNet-18 with reduced strides and
-padded crops, for 130 epochs at batch 128. Published figures mostly come from VGG-19
+have these data. Training is as for its mini-ImageNet, 130 epochs at batch 128, with the
+network and crops of its CIFAR: ResNet-18 with reduced strides, images padded by 8
+pixels; alpha 0.9, k 10, e 0. Published figures mostly come from VGG-19
 with batch normalization, and do not compare.
 
 Reference: https://proceedings.mlr.press/v97/song19b.html (Song et al., 2019), and

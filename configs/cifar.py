@@ -3,8 +3,9 @@ r"""CIFAR-10 and CIFAR-100 with wrong labels: the schedule of the paper's Table 
 ResNet-18 with reduced strides, 250 epochs of SGD with momentum 0.9 at batch 256, peak
 learning rate 0.1 after 5 epochs of warm-up, cosine decay, weight decay 5e-4, random
 crops; flips as in ELR (https://arxiv.org/abs/2007.00151), whose protocol it follows.
-NCR alone with the best of the paper's ablation (Figure 2): alpha 0.9, k 10, e 0.
-The paper prints figures for NCR joined with ELR only (its Table 3).
+NCR alone with the best of the paper's ablation (Figure 2): alpha 0.9, k 10, e 0. The
+paper prints figures for NCR joined with ELR only (its Table 3), and so are alpha 0.1, k
+10, e 50 (CIFAR-10) or 200 (CIFAR-100) of its Table 5, which are not used here.
 
 Reference: https://arxiv.org/abs/2202.02200, Sections 5.2 and 5.5, supplement A.
 Arguments: method (standard, ncr), noise, rate, classes (10, 100). Commands:

@@ -13,7 +13,7 @@ Reference: https://arxiv.org/abs/2202.02200, Tables 2, 4 and 5; data: Xiao et al
 2015, built by `keras_ncr.datasets.builders`, which says what to download.
 The paper's accuracy: 74.4, standard 71.7.
 Arguments: method (standard, ncr), balanced (true, false), weights (imagenet, a file, or
-none). Commands:
+nothing: `weights=`). Commands:
 
     python -m keras_ncr.train --config=configs/clothing1m.py --workdir=runs/clothing1m
     python -m keras_ncr.train --config=configs/clothing1m.py:standard,balanced=true \
@@ -42,8 +42,7 @@ def get_config(argument=None):
     config.data.shuffle_buffer = 20_000
     config.data.balanced = arguments["balanced"]
     config.model.backbone = "ResNet50"
-    weights = arguments["weights"]
-    config.model.weights = "" if weights == "none" else weights
+    config.model.weights = arguments["weights"]
     config.augment.crop = "random"
     config.ncr.num_neighbors = 1
     config.ncr.warmup_epochs = 40

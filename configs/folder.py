@@ -2,10 +2,10 @@ r"""Your own pictures in a folder of class folders, some of them in the wrong on
 
     pictures/cat/1.jpg, pictures/cat/2.png, pictures/dog/3.jpg, ...
 
-JPEG, PNG, GIF and BMP of any size and mode. A fifth of them is held out for testing,
-and its labels are as noisy as the rest. Better is a test folder with labels that you
-have checked: `--config.data.test_path=FOLDER`, or `train` and `test` side by side in
-the folder that is named. Files are only read.
+JPEG, PNG, GIF, WebP and BMP (of 24 bits) of any size and mode. A fifth of them is held
+out for testing, and its labels are as noisy as the rest. Better is a test folder with
+labels that you have checked: `--config.data.test_path=FOLDER`, or `train` and `test`
+side by side in the folder that is named. Files are only read.
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs.
 Arguments: path, method (standard, ncr), size (pixels), backbone (of keras_ncr.backbones

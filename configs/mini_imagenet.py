@@ -34,6 +34,7 @@ Commands:
 Hardware, time, result: not run yet.
 """
 
+from keras_ncr.checks import check_known
 from keras_ncr.config import choose, paper_config, string_arguments
 
 # rate: (alpha, k, e)
@@ -49,8 +50,8 @@ SIZES = {
 
 def get_config(argument=None):
     arguments = string_arguments(argument, method="ncr", color="red", rate=40, size=224)
-    color = choose(arguments["color"], {"red": "red", "blue": "blue"}, "color")
-    rate = choose(arguments["rate"], {rate: rate for rate in RATES}, "rate")
+    color = check_known(arguments["color"], ("red", "blue"), "color")
+    rate = check_known(arguments["rate"], RATES, "rate")
     backbone, stem, crop = choose(arguments["size"], SIZES, "size")
     config = paper_config()
     config.method = arguments["method"]

@@ -16,10 +16,10 @@ Commands:
     python -m keras_ncr.train --workdir=runs/flowers \
         --config=configs/tfds.py:oxford_flowers102,size=128
 
-Hardware, time, result: they depend on the data set.
+Hardware, time, result: they depend on the data set; nothing was run to the end yet.
 """
 
-from keras_ncr.config import paper_config, set_noise, string_arguments
+from keras_ncr.config import paper_config, set_noise, stem_for, string_arguments
 
 
 def get_config(argument=None):
@@ -40,6 +40,7 @@ def get_config(argument=None):
     config.data.name = arguments["name"]
     config.data.image_size = arguments["size"]
     config.model.backbone = arguments["backbone"]
+    config.model.stem = stem_for(arguments["backbone"], arguments["size"])
     config.optimizer.warmup_epochs = min(5.0, arguments["epochs"] / 10)
     config.augment.flip = False  # Letters and digits must not be mirrored.
     config.augment.crop = "resized" if arguments["size"] else "padded"

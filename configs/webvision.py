@@ -8,7 +8,8 @@ ResNet-50 at 224 pixels with a cosine classifier, 130 epochs of SGD with momentu
 peak learning rate 0.1 after 5 epochs of warm-up, cosine decay, weight decay 1e-3, batch
 256 (mini) or 1,024 (full: about as many as there are classes, Table 6). alpha 0.5, k
 10, e 0. The paper says "random crop" and "resize to 224": taken as the Inception crop
-of its released code for mini-ImageNet. The scale of the classifier is not in the paper.
+of its released code for mini-ImageNet. The scale of the classifier is not in the paper:
+it is learned, and decays like all else.
 
 Reference: https://arxiv.org/abs/2202.02200, Tables 2, 4, 5 and 6; data:
 https://arxiv.org/abs/1708.02862, built by `keras_ncr.datasets.builders`, which says

@@ -134,6 +134,26 @@ def paper_config():
     return config
 
 
+def stem_for(backbone, image_size):
+    """Returns the stem that suits a network and images of a size.
+
+    Args:
+        backbone: String, as `config.model.backbone`.
+        image_size: Int, the side of the images in pixels; 0 if it is not known.
+
+    Returns:
+        `"imagenet"` for our ResNets from 64 pixels up: the CIFAR stem keeps every
+        pixel, which is slow on large images. Otherwise `"cifar"`.
+
+    Example:
+    >>> from keras_ncr.config import stem_for
+    >>> stem_for("resnet18", 224), stem_for("resnet18", 32), stem_for("MobileNet", 224)
+    ('imagenet', 'cifar', 'cifar')
+    """
+    has_stem = backbone in ("resnet18", "resnet34", "resnet50")
+    return "imagenet" if has_stem and image_size >= 64 else "cifar"
+
+
 def own_pictures(kind, arguments):
     """Returns settings for pictures of the user's own, in a folder or a table.
 
@@ -165,9 +185,7 @@ def own_pictures(kind, arguments):
     config.data.path = arguments["path"]
     config.data.image_size = arguments["size"]
     config.model.backbone = arguments["backbone"]
-    # The CIFAR stem keeps every pixel: slow on large images.
-    if arguments["backbone"].startswith("resnet") and arguments["size"] >= 64:
-        config.model.stem = "imagenet"
+    config.model.stem = stem_for(arguments["backbone"], arguments["size"])
     config.augment.crop = "resized"
     config.augment.min_area = 0.25  # Small parts of small pictures show nothing.
     return config
@@ -177,7 +195,8 @@ def string_arguments(argument, **defaults):
     """Returns what a string after `--config=FILE:` asks for, as a dict.
 
     The words between commas are `key=value`. The first may be a value alone, which is
-    meant for the first key. Values take the type of the default.
+    meant for the first key. Values take the type of the default. A path may have `=`
+    in it, but no comma.
 
     Args:
         argument: String, such as `"standard,rate=0.2"`, or `None` for the defaults.
@@ -196,13 +215,15 @@ def string_arguments(argument, **defaults):
     """
     values = dict(defaults)
     for position, word in enumerate(argument.split(",") if argument else ()):
-        key, has_key, value = word.rpartition("=")
+        key, has_key, value = word.partition("=")
+        is_path = position == 0 and "path" in defaults and key not in defaults
+        if is_path or not has_key:
+            key, value = next(iter(defaults)), word
         if not has_key and position > 0:
             raise ValueError(
                 "Arguments of the config after the first must read key=value, with one "
                 f"of the keys {list(defaults)}. Received: {word!r}."
             )
-        key = key if has_key else next(iter(defaults))
         check_known(key, defaults, "argument of the config")
         kind = type(defaults[key])
         try:

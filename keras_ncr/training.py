@@ -68,11 +68,7 @@ def train(config, folder, callbacks=(), verbose="auto"):
     (1, 0.4)
     """
     assembly.check_config(config)
-    sources = assembly.load_sources(config.data, verbose=verbose != 0)
-    labels = assembly.noisy_labels(config, sources.train)
-    if config.noise.oracle:
-        train_source, labels = assembly.without_wrong_labels(sources.train, labels)
-        sources = sources._replace(train=train_source)
+    sources, labels = assembly.sources_and_labels(config, verbose=verbose != 0)
     # Whatever these refuse, they refuse before anything is written.
     assembly.compiled_model(config, sources.train)
     assembly.training_batches(config, sources.train, labels.noisy_labels, config.seed)
@@ -248,7 +244,8 @@ def _description(config, labels):
         "data": config.data.name,
         "noise": {
             "kind": config.noise.kind,
-            "nominal_rate": 0.0 if config.noise.kind == "none" else config.noise.rate,
+            # Of noise that the data set brought along, none was asked for.
+            "nominal_rate": None if config.noise.kind == "none" else config.noise.rate,
             "realized_rate": labels.realized_rate,
             "hash": labels.hash,
         },

@@ -16,7 +16,7 @@ import numpy as np
 
 # Settings in which a run may differ from the one that the folder holds: more trials can
 # be added, and the data may have moved.
-CHANGEABLE = ("trials", "data.dir")
+CHANGEABLE = ("trials", "data.dir", "data.path", "data.test_path")
 
 
 def claim(path, config):

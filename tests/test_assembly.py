@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from keras_ncr import assembly, noise
+from keras_ncr import assembly, augment, datasets, noise, pipelines
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits, from_arrays
 
@@ -275,20 +275,98 @@ def test_augmentation_is_made_only_if_asked_for():
     assert shifted.shape == (4, 4, 1)
 
 
-@pytest.mark.parametrize("crop", ["padded", "random", "resized"])
-def test_crops_and_tests_have_the_size_asked_for(crop):
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, augment.crop_and_flip(0, False, 6)),
+        (
+            {"augment.padding": 2, "augment.flip": True},
+            augment.crop_and_flip(2, True, 6),
+        ),
+        (
+            {"augment.crop": "random", "data.short_side": 9},
+            augment.random_crop(6, 9, flip=False),
+        ),
+        ({"augment.crop": "random"}, augment.random_crop(6, 6, flip=False)),
+        (
+            {"augment.crop": "resized", "augment.min_area": 0.7},
+            augment.random_resized_crop(6, 0.7, flip=False),
+        ),
+    ],
+)
+def test_augmentation_is_the_one_asked_for(settings, expected):
     config = default_config()
-    config.augment.crop = crop
-    config.data.image_size, config.data.short_side = 6, 9
+    config.data.image_size = 6
+    config.update_from_flattened_dict(settings)
     assembly.check_config(config)
     source = random_source(2, (12, 20, 3))
-    for change in (
-        lambda image: assembly.augmentation(config, source)(image, [0, 1]),
-        assembly.preparation(config, source),
-    ):
-        image = change(source.images[0])
+    change = assembly.augmentation(config, source)
+    for number in range(5):
+        image = change(source.images[0], [0, number])
         assert image.shape == assembly.input_shape(config, source) == (6, 6, 3)
-        assert image.dtype == "uint8"
+        np.testing.assert_array_equal(image, expected(source.images[0], [0, number]))
+
+
+@pytest.mark.parametrize("short_side", [0, 9])
+def test_tests_see_the_middle_of_the_image(short_side):
+    config = default_config()
+    config.augment.crop = "random"
+    config.data.image_size, config.data.short_side = 6, short_side
+    source = random_source(2, (12, 20, 3))
+    expected = augment.central_crop(6, short_side or None)(source.images[0])
+    prepared = assembly.preparation(config, source)(source.images[0])
+    np.testing.assert_array_equal(prepared, expected)
+
+
+def test_settings_of_reading_reach_the_pipelines(monkeypatch):
+    passed = {}
+    for name in ("training_batches", "evaluation_batches"):
+        monkeypatch.setattr(
+            pipelines,
+            name,
+            lambda *args, name=name, **options: passed.update({name: options}),
+        )
+    config, source = default_config(), random_source(40)
+    config.data.cache, config.data.shuffle_buffer = False, 7
+    config.steps_per_epoch, config.batch_size, config.data.balanced = 2, 8, True
+    assembly.training_batches(config, source, source.labels, seed=3, first_epoch=4)
+    assembly.evaluation_batches(config, source, carry=["index"])
+    training, evaluation = passed["training_batches"], passed["evaluation_batches"]
+    assert training["cache"] is False and training["shuffle_buffer"] == 7
+    assert training["examples_per_epoch"] == 16 and training["balanced"] is True
+    assert (training["seed"], training["first_epoch"]) == (3, 4)
+    assert training["num_epochs"] == config.epochs
+    assert evaluation["cache"] is False and evaluation["carry"] == ["index"]
+
+
+def test_another_label_is_another_label_in_testing_too():
+    data = default_config().data
+    data.name, data.label_key = "smallnorb", "label_elevation"
+    with tfds.testing.mock_data(num_examples=4):
+        train, test, _ = assembly.load_sources(data)
+    assert train.num_classes == test.num_classes == 9
+
+
+def test_tests_of_other_classes_are_refused(monkeypatch):
+    sources = assembly.Sources(random_source(10), random_source(9, num_classes=9))
+    monkeypatch.setattr(datasets, "digits", lambda: sources[:2])
+    with pytest.raises(
+        ValueError, match="must have the classes of .* 9 and 10 classes"
+    ):
+        assembly.load_sources(default_config().data)
+
+
+def test_tests_count_what_is_known_to_be_true(monkeypatch):
+    sources = random_source(10), annotated_source()
+    monkeypatch.setattr(datasets, "digits", lambda: sources)
+    _, test, _ = assembly.load_sources(default_config().data)
+    kept = np.setdiff1d(np.arange(60), [30])  # The one that is of no class.
+    given, true = annotated_source().labels, annotated_source().clean_labels
+    assert np.array_equal(test.labels, true[kept])
+    assert np.any(test.labels != given[kept])
+    batches = assembly.evaluation_batches(default_config(), test)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    assert np.array_equal(labels, true[kept])
 
 
 def test_an_epoch_may_have_fewer_steps_than_the_data():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_ncr.config import choose, default_config, string_arguments
+from keras_ncr.config import choose, default_config, stem_for, string_arguments
 
 DEFAULTS = {"method": "ncr", "rate": 0.4, "classes": 10}
 
@@ -61,6 +61,25 @@ def test_string_arguments_are_read(argument, expected):
 def test_wrong_string_arguments_are_refused(argument, message):
     with pytest.raises(ValueError, match=message):
         string_arguments(argument, **DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("argument", "path"),
+    [
+        ("my pictures", "my pictures"),
+        ("runs/lr=0.1/pictures", "runs/lr=0.1/pictures"),
+        ("path=runs/lr=0.1/pictures,size=3", "runs/lr=0.1/pictures"),
+        ("C:\\pictures", "C:\\pictures"),
+    ],
+)
+def test_paths_may_hold_what_arguments_are_made_of(argument, path):
+    assert string_arguments(argument, path="", size=0)["path"] == path
+
+
+def test_stem_suits_the_images():
+    assert stem_for("resnet50", 64) == "imagenet"
+    assert stem_for("resnet50", 63) == stem_for("resnet50", 0) == "cifar"
+    assert stem_for("preact_resnet18", 224) == stem_for("ResNet50", 224) == "cifar"
 
 
 def test_choose_names_what_there_is():

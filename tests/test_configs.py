@@ -251,7 +251,7 @@ def test_training_is_that_of_table_4(name):
         ("clothing1m.py", 1_000_000, 1000),
     ],
 )
-def test_epochs_have_the_papers_number_of_steps(name, num_examples, steps):
+def test_epochs_have_all_images_or_the_papers_1000_batches(name, num_examples, steps):
     source = types.SimpleNamespace(num_examples=num_examples)
     assert assembly.steps_per_epoch(load_config(name), source) == steps
 
@@ -319,7 +319,7 @@ def test_clothing1m_starts_from_imagenet_weights_or_says_why_not(monkeypatch):
 
 
 def test_decay_is_on_all_variables_of_a_pretrained_network():
-    config = load_config("clothing1m.py:ncr,weights=none")
+    config = load_config("clothing1m.py:ncr,weights=")
     config.model.backbone = "MobileNet"
     source = from_arrays(np.zeros((4, 32, 32, 3), "uint8"), [0, 1, 2, 3])
     config.data.image_size = config.data.short_side = 32

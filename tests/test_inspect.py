@@ -214,7 +214,6 @@ def test_most_frequent_confusions_have_shares_of_the_true_class():
     labels = NoisyLabels(clean_labels, [0, 0, 2, 2, 0, 1, 2, 2, 2, 1])
     assert noise_rows(config_of(noise__kind="none"), source, labels) == [
         ("kind", "none added"),
-        ("nominal rate", "0.0 %"),
         ("realized rate", "40.0 %, 4 wrong labels"),
         ("hash of the labels", labels.hash),
         ("without true class", "1 of the wrong labels"),

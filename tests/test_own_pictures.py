@@ -3,13 +3,15 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from keras_ncr import train, training
+from keras_ncr import assembly, train, training
 from keras_ncr.config import default_config
+from keras_ncr.datasets import digits
 from keras_ncr.noise import NoisyLabels
 
 # ml_collections loads the file of a config in a way that Python is to give up.
@@ -125,15 +127,57 @@ def test_broken_picture_is_named_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_top_5_accuracy_is_in_the_results(tmp_path):
+def test_test_images_are_not_trained_on(command, pictures, tmp_path):
+    run = f"--workdir={tmp_path / 'run'}"
+    config = f"--config=configs/folder.py:x,{SMALL}"
+    inner = pictures / "dunkel"
+    for test_path in (pictures, inner, pictures.parent):
+        with pytest.raises(SystemExit, match="must not share images"):
+            command(
+                config,
+                run,
+                f"--config.data.path={pictures}",
+                f"--config.data.test_path={test_path}",
+            )
+    write_picture(pictures / "test" / "dunkel" / "1.jpg", 20)
+    with pytest.raises(SystemExit, match="would count as one class more"):
+        command(config, run, f"--config.data.path={pictures}")
+    table = pictures / "labels.csv"
+    table.write_text("path,label\ndunkel/1.jpg,0\ndunkel/2.jpg,1\n")
+    other = pictures / "dunkel" / "other.csv"
+    other.write_text("path,label\n2.jpg,1\n3.jpg,0\n")
+    with pytest.raises(SystemExit, match="1 images in both, '.*dunkel/2.jpg'"):
+        command(
+            f"--config=configs/table.py:x,{SMALL}",
+            run,
+            f"--config.data.path={table}",
+            f"--config.data.test_path={other}",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
+    train_source, test_source = digits()
+    final = {
+        name: test_source.subset(np.flatnonzero(test_source.labels % 2 == odd))
+        for odd, name in enumerate(("even", "odd"))
+    }
+    sources = assembly.Sources(train_source, test_source, final)
+    monkeypatch.setattr(
+        "keras_ncr.assembly.labels.load_sources", lambda data, verbose: sources
+    )
     config = default_config()
     config.epochs, config.top_5 = 1, True
     results = training.train(config, tmp_path, verbose=0)
-    assert (
-        results["last_test_top_5_accuracy"]["mean"]
-        >= results["last_test_accuracy"]["mean"]
-    )
-    assert results["final_tests"] == {}
+    model = keras.models.load_model(tmp_path / "trial-0" / "model.keras")
+    assert set(results["final_tests"]) == {"even", "odd"}
+    for name, source in final.items():
+        best = np.argsort(-model.predict(source.images, verbose=0), axis=1)
+        is_among = best[:, :5] == source.labels[:, None]
+        measured = results["final_tests"][name]
+        assert measured["accuracy"]["mean"] == pytest.approx(is_among[:, 0].mean())
+        top_5 = measured["top_5_accuracy"]["mean"]
+        assert top_5 == pytest.approx(is_among.any(axis=1).mean())
 
 
 def test_oracle_has_no_wrong_labels(tmp_path):

@@ -302,3 +302,11 @@ def test_ten_thousand_rows_take_moments(tmp_path, folder):
     assert (source.num_examples, source.num_classes) == (10_000, 2000)
     assert np.array_equal(source.labels, labels)
     assert all(tf.equal(source.read_image(9_999), b"a.png").numpy().ravel())
+
+
+def test_classes_called_by_numbers_are_so_in_both_columns(csv, folder):
+    text = "path,label,truth\na.png,1,1\nb.png,0,0\nc.png,1,-1\n"
+    names = ("1", "0")
+    source = from_table(csv(text), folder, clean_label="truth", class_names=names)
+    assert source.labels.tolist() == [0, 1, 0]
+    assert source.clean_labels.tolist() == [0, 1, -1]

@@ -12,7 +12,11 @@ from keras_ncr.assembly.data import (
     steps_per_epoch,
     training_batches,
 )
-from keras_ncr.assembly.labels import noisy_labels, without_wrong_labels
+from keras_ncr.assembly.labels import (
+    noisy_labels,
+    sources_and_labels,
+    without_wrong_labels,
+)
 from keras_ncr.assembly.model import BACKBONES, METHODS, backbone, compiled_model
 from keras_ncr.assembly.schedule import learning_rate_schedule, optimizer
 
@@ -32,6 +36,7 @@ __all__ = [
     "noisy_labels",
     "optimizer",
     "preparation",
+    "sources_and_labels",
     "steps_per_epoch",
     "training_batches",
     "without_wrong_labels",

@@ -61,6 +61,12 @@ def _check_crop(config):
             f"config.augment.crop={crop!r} and config.data.short_side="
             f"{data.short_side}. Received: {data.image_size}."
         )
+    if data.short_side and crop == "padded":
+        raise ValueError(
+            "`config.data.short_side` must be 0 with config.augment.crop='padded', "
+            "which takes the largest square of an image, in training as in testing. "
+            f"Received: {data.short_side}."
+        )
     if config.augment.padding and crop != "padded":
         raise ValueError(
             "`config.augment.padding` has no effect on "

@@ -1,7 +1,10 @@
 """The data of a run: which examples, and what is done to their images."""
 
+import os
 import pathlib
 from typing import NamedTuple
+
+import numpy as np
 
 from keras_ncr import augment, datasets, pipelines
 from keras_ncr.config import choose, default_config
@@ -15,15 +18,40 @@ class Sources(NamedTuple):
     final: dict = {}  # Read only. From the name of a split to its `Source`.
 
 
-def load_sources(data, verbose=False):
+def load_sources(data, verbose=False, check_images=True):
     """Returns the `Sources` of a data set; the user's own images are decoded once."""
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_unused(data, used_keys)
-    sources = load(data)
-    if "check_images" in used_keys and data.check_images:
-        for source in (sources.train, sources.test):
+    train, test, final = load(data)
+    for source in (test, *final.values()):
+        if source.class_names != train.class_names:
+            raise ValueError(
+                f"{source.name!r} must have the classes of {train.name!r}. Received: "
+                f"{source.num_classes} and {train.num_classes} classes, or other names."
+            )
+    if check_images and "check_images" in used_keys and data.check_images:
+        for source in (train, test):
             datasets.check_images(source, verbose=verbose)
-    return sources
+    return Sources(
+        train,
+        _with_true_labels(test),
+        {split: _with_true_labels(source) for split, source in final.items()},
+    )
+
+
+def _with_true_labels(source):
+    """Returns a source for testing: what is known to be true is what counts.
+
+    Images that belong to none of the classes have no right answer and are left out.
+    """
+    if source.clean_labels is None:
+        return source
+    has_answer = np.flatnonzero(source.clean_labels >= 0)
+    if len(has_answer) in range(1, source.num_examples):
+        source = source.subset(has_answer)
+    elif not len(has_answer):
+        return source
+    return source.relabeled(source.clean_labels, clean_labels=source.clean_labels)
 
 
 def _digits_sources(data):
@@ -40,7 +68,8 @@ def _tfds_sources(data):
     folder = data.dir or None
 
     def test_split(split):
-        return datasets.from_tfds(data.name, split, folder)
+        true_key = data.clean_label_key or data.label_key or None
+        return datasets.from_tfds(data.name, split, folder, label_key=true_key)
 
     return Sources(
         datasets.from_tfds(
@@ -76,6 +105,8 @@ def _folder_sources(data):
     if test_folder is None and all(part.is_dir() for part in beside):
         folder, test_folder = beside
     train = datasets.from_folder(folder)
+    if test_folder is not None:
+        _check_apart(pathlib.Path(folder), pathlib.Path(test_folder))
     if test_folder is None:
         return Sources(*datasets.hold_out(train, data.hold_out))
     test = datasets.from_folder(test_folder, class_names=train.class_names)
@@ -94,7 +125,30 @@ def _table_sources(data):
     # A test label is the truth.
     columns["clean_label"] = None
     test = datasets.from_table(data.test_path, class_names=train.class_names, **columns)
+    shared = _paths(data.path, train) & _paths(data.test_path, test)
+    if shared:
+        raise ValueError(
+            "`config.data.test_path` must list other images than `config.data.path`. "
+            f"Received: {len(shared)} images in both, {min(shared)!r} for one."
+        )
     return Sources(train, test)
+
+
+def _check_apart(folder, test_folder):
+    """Raises if images of one folder are in the other too."""
+    folder, test_folder = folder.resolve(), test_folder.expanduser().resolve()
+    if folder.is_relative_to(test_folder) or test_folder.is_relative_to(folder):
+        raise ValueError(
+            "`config.data.test_path` must not share images with `config.data.path`. "
+            f"Received: {str(test_folder)!r} and {str(folder)!r}, one within the "
+            "other. Move them apart."
+        )
+
+
+def _paths(table, source):
+    """Returns where the images of a table are."""
+    folder = pathlib.Path(table).expanduser().parent
+    return {os.path.realpath(folder / name) for name in source.ids.tolist()}
 
 
 def _own_path(data):

@@ -1,11 +1,9 @@
 """CIFAR-10N and CIFAR-100N: the labels that people gave to the images of CIFAR."""
 
-import dataclasses
 import os
 import typing
 
 import numpy as np
-import tensorflow as tf
 
 from keras_ncr.checks import check_known, check_labels
 from keras_ncr.datasets.tfds_source import from_tfds
@@ -150,7 +148,7 @@ def human_labels(path, annotation, source, image_order=None):
         rank = _inverse_permutation(image_order, len(labels))
         clean_labels, labels = clean_labels[rank], labels[rank]
     _check_same_images(clean_labels, source, path)
-    source = _relabeled(source, labels)
+    source = source.relabeled(labels, clean_labels=source.labels)
     remedy = f"Make {os.fspath(path)} anew from the authors' file."
     _check_share_of_wrong_labels(source, annotation, remedy)
     return source
@@ -222,23 +220,3 @@ def _check_share_of_wrong_labels(source, annotation, remedy):
             f"{100 * expected:.2f} % of the images, give or take {100 * tolerance:.2f} "
             f"%. Received: {100 * share:.2f} %. {remedy}"
         )
-
-
-def _relabeled(source, labels):
-    """The same examples with other labels; the former ones are the clean ones."""
-    labels = check_labels(labels, source.num_classes)
-    with tf.device("CPU:0"):
-        label_of = tf.constant(labels)
-
-    def relabel(example):
-        return {**example, "label": tf.gather(label_of, example["index"])}
-
-    relabeled = dataclasses.replace(
-        source,
-        dataset=source.dataset.map(relabel),
-        labels=labels,
-        clean_labels=source.labels,
-    )
-    if "image_tensor" in vars(source):  # What is in memory need not be read again.
-        vars(relabeled)["image_tensor"] = source.image_tensor
-    return relabeled

@@ -133,6 +133,15 @@ def _check_class_folders(folder, names):
             "the training split, `class_names=train.class_names`. If these are "
             "the classes, say so by `class_names`."
         )
+    for name in names:
+        inner_names = set(_list_class_folders(os.path.join(folder, name)))
+        if inner_names & set(names):
+            raise ValueError(
+                f"`folder` must hold the classes of one split. Received: "
+                f"folder={folder!r}, where {name!r} holds {sorted(inner_names)}, as "
+                "the folder itself does: its images would count as one class more. "
+                f"Move {name!r} beside the folder."
+            )
     if len(names) == 1:
         inner = os.path.join(folder, names[0])
         raise ValueError(

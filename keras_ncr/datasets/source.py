@@ -195,12 +195,53 @@ class Source:
             read_image=read_image,
         )
         if "image_tensor" in vars(self):  # What is in memory need not be read again.
-            vars(subset)["image_tensor"] = tf.gather(self.image_tensor, indices)
+            with tf.device("CPU:0"):
+                vars(subset)["image_tensor"] = tf.gather(self.image_tensor, indices)
         return subset
+
+    def relabeled(self, labels, clean_labels=None):
+        """Returns a source of the same examples with other labels.
+
+        Args:
+            labels: As in `Source`.
+            clean_labels: As in `Source`. Defaults to `None`.
+
+        Returns:
+            `Source` with the same images, ids and classes.
+
+        Raises:
+            ValueError: As `Source`.
+
+        Example:
+        >>> source = keras_ncr.datasets.from_arrays(np.zeros((2, 4, 4, 1), int), [0, 1])
+        >>> source.relabeled([1, 1], clean_labels=source.labels).clean_labels
+        array([0, 1])
+        """
+        labels = check_labels(labels, self.num_classes)
+        label_of = _host_tensor(labels)
+
+        def relabel(example):
+            return {**example, "label": tf.gather(label_of, example["index"])}
+
+        relabeled = dataclasses.replace(
+            self,
+            dataset=self.dataset.map(relabel),
+            labels=labels,
+            clean_labels=clean_labels,
+        )
+        if "image_tensor" in vars(self):
+            vars(relabeled)["image_tensor"] = self.image_tensor
+        return relabeled
 
 
 def from_arrays(
-    images, labels, num_classes=None, class_names=None, ids=None, name="arrays"
+    images,
+    labels,
+    num_classes=None,
+    class_names=None,
+    ids=None,
+    name="arrays",
+    clean_labels=None,
 ):
     """Returns the `Source` of images and labels that are in memory.
 
@@ -215,6 +256,7 @@ def from_arrays(
         ids: Optional array of shape `(n,)`: integers or strings to know the examples
             by. Defaults to the positions.
         name: String. What messages call the data set. Defaults to `"arrays"`.
+        clean_labels: As in `Source`: the true labels, if some are known to be wrong.
 
     Returns:
         `Source`.
@@ -253,6 +295,7 @@ def from_arrays(
         num_classes=num_classes,
         class_names=tuple(class_names),
         image_shape=tuple(images.shape[1:]),
+        clean_labels=clean_labels,
     )
     # Fills the cached property: what came as an array need not be read back.
     vars(source)["image_tensor"] = images

@@ -87,7 +87,10 @@ def from_table(
     clean_labels = None
     if clean_label is not None:
         clean_labels = _column(frame, clean_label, "clean_label")
-        clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
+        # A class that is called "1" is so here too, where "-1" may stand beside it.
+        are_names = _are_names(labels) and set(clean_labels) & set(class_names)
+        if not (is_text and are_names):
+            clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
         clean_labels = _clean_class_numbers(clean_labels, class_names)
     folder = os.path.expanduser(os.fspath(default_folder if folder is None else folder))
     paths = ids.map(lambda path: os.path.join(folder, path))

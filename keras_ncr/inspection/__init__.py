@@ -43,7 +43,8 @@ def inspect_config(config, folder):
     '  training examples      1,437'
     """
     assembly.check_config(config)
-    sources = assembly.load_sources(config.data)
+    # A look at a few images should not read all.
+    sources = assembly.load_sources(config.data, check_images=False)
     labels = assembly.noisy_labels(config, sources.train)
     sections = {
         "Data": data_rows(config, sources, labels),

@@ -39,9 +39,9 @@ def noise_rows(config, source, labels):
     rate, words = labels.realized_rate, "unknown: there are no true labels"
     if rate is not None:
         words = f"{percent(rate)}, {labels.is_noisy.sum():,} wrong labels"
+    added = [("kind", kind), ("nominal rate", percent(config.noise.rate))]
     rows = [
-        ("kind", "none added" if kind == "none" else kind),
-        ("nominal rate", percent(0 if kind == "none" else config.noise.rate)),
+        *([("kind", "none added")] if kind == "none" else added),
         ("realized rate", words),
         ("hash of the labels", labels.hash),
     ]

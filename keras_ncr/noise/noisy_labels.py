@@ -240,9 +240,10 @@ def _check_ids(ids, num_examples):
             f"`ids` must have shape ({num_examples},), one per label. "
             f"Received: shape {ids.shape}."
         )
-    if len(np.unique(ids)) != num_examples:
+    num_different = len(set(ids.tolist()))  # np.unique sorts millions of strings.
+    if num_different != num_examples:
         raise ValueError(
-            f"`ids` must all be different. Received: {len(np.unique(ids))} different "
+            f"`ids` must all be different. Received: {num_different} different "
             f"ids for {num_examples} examples."
         )
     return ids.copy() if ids.dtype.kind == "U" else ids.astype(np.int64)

@@ -13,6 +13,8 @@ import zlib
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_ncr import images
+
 MAX_NAMED = 100  # of broken images in one error message
 # What reading an archive raises when a part of it is missing or was changed.
 ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
@@ -262,7 +264,8 @@ def stream_images(place, names, list_name):
         raise ValueError(
             f"{len(broken)} images of {place.path} cannot be decoded: "
             f"{', '.join(broken[:MAX_NAMED])}. Fetch the archive again; if they are "
-            f"broken there too, take them out of {list_name}."
+            f"broken there too, take them out of {list_name} (of an archive: extract "
+            "it, change the file, and move the archive away, which comes first)."
         )
 
 
@@ -364,7 +367,8 @@ def _zip_members(file):
 def _why_not_decodable(content):
     """The reason why an image cannot be decoded, or None if it can."""
     try:
+        images.decode(content)  # As our pipelines do, then as TensorFlow Datasets does.
         rank = tf.io.decode_image(content, channels=3).shape.rank
     except tf.errors.InvalidArgumentError as error:
-        return error.message.split("} ", 1)[-1].removesuffix(" [Op:DecodeImage]")
+        return error.message.split("} ", 1)[-1].split(" [Op:", 1)[0]
     return None if rank == 3 else "an animation"
