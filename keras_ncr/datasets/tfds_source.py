@@ -301,7 +301,8 @@ def _indexed_examples(builder, split, image_key, decode, ids, labels):
         ),
         default_value=-1,
     )
-    labels = tf.constant(labels, tf.int64)
+    with tf.device("CPU:0"):
+        labels = tf.constant(labels, tf.int64)
 
     def add_index(example):
         index = index_of_id.lookup(example["tfds_id"])
