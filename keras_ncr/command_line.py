@@ -16,7 +16,7 @@ def parse_flags(argv):
         arguments = flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:  # From ml_collections.
         raise SystemExit(f"Error: no such setting, {_reason(error)}") from error
-    except (flags.Error, TypeError, ValueError) as error:
+    except (flags.Error, OSError, TypeError, ValueError) as error:
         raise SystemExit(f"Error: {_reason(error)}") from error
     if flags.FLAGS["verbosity"].using_default_value:
         # TensorFlow Datasets logs a dozen lines for every data set that it opens.

@@ -85,6 +85,7 @@ def _data_settings():
     data.final_splits = ""  # More test splits, measured at the end: "a,b".
     data.limit = 0  # Training examples, a fixed random subset. 0: all.
     # Names of features, or columns. Empty: as the data set itself has it.
+    data.image_key = ""  # Of a table: the column of the files.
     data.label_key = ""
     data.clean_label_key = ""  # The true label.
     data.is_clean_key = ""  # Whether the label is right.
@@ -214,15 +215,17 @@ def string_arguments(argument, **defaults):
     {'method': 'standard', 'rate': 0.2}
     """
     values = dict(defaults)
+    is_for_paths = "path" in defaults
     for position, word in enumerate(argument.split(",") if argument else ()):
         key, has_key, value = word.partition("=")
-        is_path = position == 0 and "path" in defaults and key not in defaults
+        is_path = is_for_paths and position == 0 and key not in defaults
         if is_path or not has_key:
             key, value = next(iter(defaults)), word
         if not has_key and position > 0:
             raise ValueError(
                 "Arguments of the config after the first must read key=value, with one "
                 f"of the keys {list(defaults)}. Received: {word!r}."
+                + (" A path with a comma: --config.data.path=PATH." * is_for_paths)
             )
         check_known(key, defaults, "argument of the config")
         kind = type(defaults[key])

@@ -8,11 +8,16 @@ epoch, step). A run that resumes at an epoch therefore sees exactly what the
 uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part.
 """
 
+import inspect
+
+import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_labels
 from keras_ncr.images import decode
-from keras_ncr.sampling import check_size, epoch_sampler
+from keras_ncr.sampling import check_size, epoch_sampler, steps_per_epoch
+
+__all__ = ["evaluation_batches", "steps_per_epoch", "training_batches"]
 
 # What a target can carry beside the label.
 _CARRIED = ("clean_label", "index")
@@ -73,8 +78,9 @@ def training_batches(
             Defaults to 0.
         num_epochs: Optional int: the epoch to stop before, counted from 0 and not from
             `first_epoch`, as `epochs` in `fit`. Defaults to no end.
-        carry: Names out of `"clean_label"` (the source's label) and `"index"`. If any
-            is given the target is a dict of `"label"` and these.
+        carry: Names out of `"clean_label"` (the true label, where the source knows it,
+            else the source's label) and `"index"`. If any is given the target is a
+            dict of `"label"` and these.
         drop_remainder: Boolean. Whether to leave out the smaller last batch of an
             epoch. Defaults to `False`, as in `tf.data.Dataset.batch`.
         cache: Boolean. Whether all images are held in memory as the source has them
@@ -200,39 +206,6 @@ def evaluation_batches(
     return _finished(batches, num_batches)
 
 
-def steps_per_epoch(num_examples, batch_size, drop_remainder=False):
-    """Returns the number of batches in an epoch.
-
-    Args:
-        num_examples: Int, at least 1.
-        batch_size: Int, at least 1.
-        drop_remainder: Boolean. Whether a smaller last batch is left out. Defaults to
-            `False`, as in `tf.data.Dataset.batch`.
-
-    Returns:
-        Int, at least 1.
-
-    Raises:
-        ValueError: If an argument is below 1, or if no batch would be full and smaller
-            ones are left out.
-
-    Example:
-    >>> keras_ncr.pipelines.steps_per_epoch(1437, 256)
-    6
-    """
-    check_integer(num_examples, "num_examples", minimum=1)
-    check_integer(batch_size, "batch_size", minimum=1)
-    if not drop_remainder:
-        return -(-num_examples // batch_size)
-    if batch_size > num_examples:
-        raise ValueError(
-            f"`batch_size` must be at most {num_examples}, the number of examples, "
-            f"with `drop_remainder=True`. Received: batch_size={batch_size}. Lower it, "
-            "or keep the smaller last batch (`drop_remainder=False`)."
-        )
-    return num_examples // batch_size
-
-
 def _check_epochs(first_epoch, num_epochs):
     """Raises unless at least one epoch is asked for."""
     check_integer(first_epoch, "first_epoch", minimum=0)
@@ -299,6 +272,7 @@ def _target_function(source, labels, carry):
 def _image_function(source, change, name):
     """Returns what is done to each image, or None. Bytes are decoded at least."""
     if change is not None:
+        _check_takes_images(change, name)
         return change
     if None in source.image_shape:
         raise ValueError(
@@ -312,6 +286,22 @@ def _image_function(source, change, name):
         return None
     shape = source.image_shape
     return lambda image, seed=None: tf.ensure_shape(decode(image, shape[-1]), shape)
+
+
+def _check_takes_images(change, name):
+    """Raises unless a function can be called with what it will be given."""
+    given = {"augment": ("image", "seed"), "prepare": ("image",)}[name]
+    try:
+        inspect.signature(change).bind(*given)
+        is_fit = not isinstance(change, keras.Layer)  # They take batches of pixels.
+    except (TypeError, ValueError):  # Not callable, or with other arguments.
+        is_fit = False
+    if not is_fit:
+        raise ValueError(
+            f"`{name}` must be a function ({', '.join(given)}) on one image, the bytes "
+            "of a file where the source is encoded; `keras_ncr.augment` makes some. "
+            f"Received: {change!r}."
+        )
 
 
 def _reader(source, cache):

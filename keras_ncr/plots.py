@@ -59,8 +59,10 @@ def memorization_figure(histories, confidences, is_noisy, title=""):
         axes.sharey(confidence_axes[0])
         _draw_confidence(axes, np.atleast_2d(values), is_noisy)
         axes.set_title(f"Confidence: {name}")
-    confidence_axes[0].set_ylabel("Share of clean / of wrong labels (%)")
-    confidence_axes[0].legend(loc="upper center", frameon=False)
+    share = "all" if is_noisy is None else "clean / of wrong"
+    confidence_axes[0].set_ylabel(f"Share of {share} labels (%)")
+    confidence_axes[0].legend(loc="best" if is_noisy is None else "upper center")
+    confidence_axes[0].get_legend().set_frame_on(False)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Which examples an epoch has, and in which order: a function of a seed alone."""
+"""Which examples an epoch has, in which order, and how many batches they make."""
 
 import numpy as np
 import tensorflow as tf
@@ -82,6 +82,39 @@ def check_size(num_examples, size):
             f"Received: {size}. Give fewer steps per epoch, or a smaller batch."
         )
     return size
+
+
+def steps_per_epoch(num_examples, batch_size, drop_remainder=False):
+    """Returns the number of batches in an epoch.
+
+    Args:
+        num_examples: Int, at least 1.
+        batch_size: Int, at least 1.
+        drop_remainder: Boolean. Whether a smaller last batch is left out. Defaults to
+            `False`, as in `tf.data.Dataset.batch`.
+
+    Returns:
+        Int, at least 1.
+
+    Raises:
+        ValueError: If an argument is below 1, or if no batch would be full and smaller
+            ones are left out.
+
+    Example:
+    >>> keras_ncr.pipelines.steps_per_epoch(1437, 256)
+    6
+    """
+    check_integer(num_examples, "num_examples", minimum=1)
+    check_integer(batch_size, "batch_size", minimum=1)
+    if not drop_remainder:
+        return -(-num_examples // batch_size)
+    if batch_size > num_examples:
+        raise ValueError(
+            f"`batch_size` must be at most {num_examples}, the number of examples, "
+            f"with `drop_remainder=True`. Received: batch_size={batch_size}. Lower it, "
+            "or keep the smaller last batch (`drop_remainder=False`)."
+        )
+    return num_examples // batch_size
 
 
 def balanced_counts(counts, size):

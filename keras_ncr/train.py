@@ -24,7 +24,12 @@ def main(argv):
     if WORKDIR.value is None:
         raise SystemExit("Error: flag --workdir must have a value other than None.")
     with refusal_in_one_line():
-        results = train(CONFIG.value, WORKDIR.value)
+        try:
+            results = train(CONFIG.value, WORKDIR.value)
+        except KeyboardInterrupt:
+            raise SystemExit(
+                "\nInterrupted. The same command goes on after the last whole epoch."
+            ) from None
     print(f"\n{results['data']}, {results['method']}, trials: {len(results['trials'])}")
     for measure, words in MEASURES.items():
         if measure in results:

@@ -10,8 +10,9 @@ import tensorflow as tf
 from absl.testing import flagsaver
 
 from keras_ncr import assembly, train, training
-from keras_ncr.config import default_config
+from keras_ncr.config import default_config, own_pictures
 from keras_ncr.datasets import digits
+from keras_ncr.inspection import inspect_config
 from keras_ncr.noise import NoisyLabels
 
 # ml_collections loads the file of a config in a way that Python is to give up.
@@ -154,6 +155,69 @@ def test_test_images_are_not_trained_on(command, pictures, tmp_path):
             f"--config.data.test_path={other}",
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_table_as_spreadsheets_write_it(command, pictures, tmp_path):
+    rows = ["Bild;Klasse"]
+    for number in range(6):
+        rows += [f"dunkel/{number}.jpg;dunkel", f"светлый/{number} ä.png;hell"]
+    (pictures / "t.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    command(
+        f"--config=configs/table.py:x,{SMALL}",
+        f"--config.data.path={pictures / 't.csv'}",
+        "--config.data.image_key=Bild",
+        "--config.data.label_key=Klasse",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert len(NoisyLabels.load(tmp_path / "run" / "noise.npz")) == 10
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("hold_out=1.0", "`config.data.hold_out` must be above 0 and below 1"),
+        ("path=nowhere", "`config.data.path`: .*nowhere"),
+        ("test_path=nowhere", "`config.data.test_path`: .*nowhere"),
+        ("image_key=file", "`config.data.image_key` has no effect on 'folder'"),
+    ],
+)
+def test_setting_that_is_wrong_is_named(command, pictures, tmp_path, setting, message):
+    with pytest.raises(SystemExit, match=message):
+        command(
+            f"--config=configs/folder.py:x,{SMALL}",
+            f"--config.data.path={pictures}",
+            f"--config.data.{setting}",
+            f"--workdir={tmp_path / 'run'}",
+        )
+
+
+def test_picture_in_no_class_is_not_left_out_in_silence(command, pictures, tmp_path):
+    write_picture(pictures / "stray.jpg", 20)
+    with pytest.raises(SystemExit, match="folder of a class. Received: 'stray.jpg'"):
+        command(
+            f"--config=configs/folder.py:x,{SMALL}",
+            f"--config.data.path={pictures}",
+            f"--workdir={tmp_path / 'run'}",
+        )
+
+
+def test_interrupted_run_says_how_to_go_on(command, tmp_path, monkeypatch):
+    def interrupt(config, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupt)
+    with pytest.raises(SystemExit, match="The same command goes on"):
+        command("--config=configs/digits.py", f"--workdir={tmp_path / 'run'}")
+
+
+def test_look_at_broken_pictures_names_them(pictures, tmp_path):
+    for number in range(20):
+        path = pictures / "dunkel" / f"{number}.jpg"
+        path.write_bytes(path.read_bytes()[:-20])
+    arguments = {"path": str(pictures), "method": "ncr", "size": 16}
+    config = own_pictures("folder", {**arguments, "backbone": "small_cnn", "epochs": 2})
+    with pytest.raises(ValueError, match="dunkel/"):
+        inspect_config(config, tmp_path / "look")
 
 
 def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):

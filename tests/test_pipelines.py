@@ -478,6 +478,21 @@ def test_bad_argument_is_named(options, message):
         training_batches(small_source(), **{"batch_size": 8, **options})
 
 
+@pytest.mark.parametrize(
+    "make, option, change",
+    [
+        (training_batches, "augment", lambda image: image),
+        (training_batches, "augment", 3),
+        (training_batches, "augment", keras.layers.Rescaling(2)),
+        (evaluation_batches, "prepare", lambda image, seed: image),
+        (evaluation_batches, "prepare", keras.layers.Rescaling(2)),
+    ],
+)
+def test_what_is_not_called_like_that_is_refused(make, option, change):
+    with pytest.raises(ValueError, match=f"`{option}` must be a function .image"):
+        make(small_source(), 8, **{option: change})
+
+
 def test_index_that_does_not_come_once_is_named():
     source, _ = counting_source()
     broken = Source(

@@ -193,7 +193,7 @@ def test_quoted_cells_and_empty_lines_are_read(csv, tmp_path):
         ("path,label\n", "at least one row .*'path', 'label'. and no rows"),
         ("path,label\na.png,x,1\n", "between the columns"),
         ("path,label\na.png,x\nb.png,x,1\n", "line 3, saw 3"),
-        ("path;label\na.png;x\n", r"`image` must be one of \['path;label'\]"),
+        ("path;label\na.png;x\n", "at least two classes. Received: 'x' alone"),
         ("path,labels\na.png,x\n", "`label` must be .* Did you mean 'labels'?"),
         ("path,label\na.png,x\n\nb.png\n", "'label' must have no empty .* row 4"),
         ("path,label\n,x\nb.png,y\n", "'path' must have no empty cells.* row 2"),

@@ -33,6 +33,11 @@ def check_config(config):
         check_integer(config[key], f"config.{key}", minimum)
     for key in ("image_size", "short_side", "shuffle_buffer", "limit"):
         check_integer(config.data[key], f"config.data.{key}", minimum=0)
+    if not 0 < config.data.hold_out < 1:
+        raise ValueError(
+            "`config.data.hold_out` must be above 0 and below 1, the share of the "
+            f"images that is held out for testing. Received: {config.data.hold_out}."
+        )
     _check_crop(config)
     settings = config.optimizer
     for key, is_right, expected in (

@@ -1,5 +1,6 @@
 """The data of a run: which examples, and what is done to their images."""
 
+import contextlib
 import os
 import pathlib
 from typing import NamedTuple
@@ -30,13 +31,24 @@ def load_sources(data, verbose=False, check_images=True):
                 f"{source.num_classes} and {train.num_classes} classes, or other names."
             )
     if check_images and "check_images" in used_keys and data.check_images:
-        for source in (train, test):
-            datasets.check_images(source, verbose=verbose)
+        _check_images((train, test), verbose)
     return Sources(
         train,
         _with_true_labels(test),
         {split: _with_true_labels(source) for split, source in final.items()},
     )
+
+
+def _check_images(sources, verbose):
+    """Raises if images of any source cannot be decoded; all are named at once."""
+    complaints = []
+    for source in sources:
+        try:
+            datasets.check_images(source, verbose=verbose)
+        except ValueError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise ValueError(" ".join(complaints))
 
 
 def _with_true_labels(source):
@@ -104,27 +116,34 @@ def _folder_sources(data):
     beside = [folder / split for split in (data.train_split, data.test_split)]
     if test_folder is None and all(part.is_dir() for part in beside):
         folder, test_folder = beside
-    train = datasets.from_folder(folder)
+    with _naming("path"):
+        train = datasets.from_folder(folder)
     if test_folder is not None:
         _check_apart(pathlib.Path(folder), pathlib.Path(test_folder))
     if test_folder is None:
         return Sources(*datasets.hold_out(train, data.hold_out))
-    test = datasets.from_folder(test_folder, class_names=train.class_names)
+    with _naming("test_path"):
+        test = datasets.from_folder(test_folder, class_names=train.class_names)
     return Sources(train, test)
 
 
 def _table_sources(data):
     """Returns the pictures of a table; for testing from another, or held out."""
     columns = {
+        "image": data.image_key or "path",
         "label": data.label_key or "label",
         "clean_label": data.clean_label_key or None,
     }
-    train = datasets.from_table(_own_path(data), **columns)
+    with _naming("path"):
+        train = datasets.from_table(_own_path(data), **columns)
     if not data.test_path:
         return Sources(*datasets.hold_out(train, data.hold_out))
     # A test label is the truth.
     columns["clean_label"] = None
-    test = datasets.from_table(data.test_path, class_names=train.class_names, **columns)
+    with _naming("test_path"):
+        test = datasets.from_table(
+            data.test_path, class_names=train.class_names, **columns
+        )
     shared = _paths(data.path, train) & _paths(data.test_path, test)
     if shared:
         raise ValueError(
@@ -132,6 +151,15 @@ def _table_sources(data):
             f"Received: {len(shared)} images in both, {min(shared)!r} for one."
         )
     return Sources(train, test)
+
+
+@contextlib.contextmanager
+def _naming(key):
+    """Says which setting an error is about."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"`config.data.{key}`: {error}") from error
 
 
 def _check_apart(folder, test_folder):
@@ -176,7 +204,10 @@ DATA = {
         ("dir", "train_split", "test_split", "limit", "label_key"),
     ),
     "folder": (_folder_sources, (*_OWN_KEYS, "train_split", "test_split")),
-    "table": (_table_sources, (*_OWN_KEYS, "label_key", "clean_label_key")),
+    "table": (
+        _table_sources,
+        (*_OWN_KEYS, "image_key", "label_key", "clean_label_key"),
+    ),
 }
 
 

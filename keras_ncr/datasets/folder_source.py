@@ -63,6 +63,16 @@ def from_folder(folder, class_names=None, name=None):
     (('cat', 'dog'), [0, 0, 1])
     >>> source.ids.tolist()
     ['cat/1.png', 'cat/2.png', 'dog/1.png']
+
+    Batches for `fit`, of random parts as squares of 8 pixels; and for `evaluate`:
+
+    >>> augment = keras_ncr.augment.random_resized_crop(8)
+    >>> train = keras_ncr.pipelines.training_batches(source, 3, augment=augment)
+    >>> prepare = keras_ncr.augment.central_crop(8)
+    >>> test = keras_ncr.pipelines.evaluation_batches(source, 3, prepare=prepare)
+    >>> images, labels = next(iter(test))
+    >>> images.shape, labels.numpy().tolist()
+    (TensorShape([3, 8, 8, 3]), [0, 0, 1])
     """
     folder = _check_folder(folder)
     class_folders = _list_class_folders(folder)
@@ -132,6 +142,18 @@ def _check_class_folders(folder, names):
             f"{os.path.join(folder, names[-1])!r}; and for a test split the classes of "
             "the training split, `class_names=train.class_names`. If these are "
             "the classes, say so by `class_names`."
+        )
+    stray = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_file()
+        and not is_hidden(entry.name)
+        and entry.name.lower().endswith(READABLE)
+    )
+    if names and stray:
+        raise ValueError(
+            f"Images must lie in the folder of a class. Received: {first_few(stray)} "
+            f"in {folder!r} itself. Move them into one of {names[:10]}, or away."
         )
     for name in names:
         inner_names = set(_list_class_folders(os.path.join(folder, name)))

@@ -123,7 +123,7 @@ def _read_table(table):
                 f"`table` must be a file that exists. Received: table={table!r}."
             )
         is_text = kind != ".parquet"
-        separator = "\t" if kind == ".tsv" else ","
+        separator = "\t" if kind == ".tsv" else _separator(table) if is_text else None
         frame = _read_text(table, separator) if is_text else pd.read_parquet(table)
     else:
         raise ValueError(
@@ -136,6 +136,13 @@ def _read_table(table):
             f"with columns {list(frame.columns)} and no rows."
         )
     return frame if is_text else frame.reset_index(drop=True), is_text, folder, name
+
+
+def _separator(path):
+    """What stands between the columns: spreadsheets in some languages write `;`."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    return ";" if header.count(";") > header.count(",") else ","
 
 
 def _read_text(path, separator):

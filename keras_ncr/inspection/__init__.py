@@ -3,7 +3,9 @@
 import pathlib
 import textwrap
 
-from keras_ncr import assembly, workdir
+import tensorflow as tf
+
+from keras_ncr import assembly, datasets, workdir
 from keras_ncr.inspection.pictures import figures_of
 from keras_ncr.inspection.report import data_rows, noise_rows, training_rows
 
@@ -55,7 +57,12 @@ def inspect_config(config, folder):
         sources = sources._replace(train=train_source)
     model = assembly.compiled_model(config, sources.train)
     sections["Training"] = training_rows(config, sources.train, model)
-    figures, not_drawn = figures_of(config, sources, labels)
+    try:
+        figures, not_drawn = figures_of(config, sources, labels)
+    except tf.errors.InvalidArgumentError:
+        for source in sources[:2]:
+            datasets.check_images(source)  # Names the images that cannot be decoded.
+        raise
     folder = _saved(figures, not_drawn, folder)
     sections[f"Pictures in {folder}"] = [
         *((name, _PICTURES[name]) for name in figures),
@@ -95,7 +102,7 @@ def _saved(figures, not_drawn, folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
             with workdir.replacing(folder / name) as temporary:
-                figure.savefig(temporary, dpi=120)
+                figure.savefig(temporary, dpi=120, bbox_inches="tight")
         for name in not_drawn:  # It would be that of another config.
             (folder / name).unlink(missing_ok=True)
     except OSError as error:

@@ -26,10 +26,19 @@ def data_rows(config, sources, labels):
         *((name, f"{size:,}") for name, size in sizes),
         ("images as stored", f"{_shape(train.image_shape)}, {stored}"),
         ("as the network sees", _shape(assembly.input_shape(config, train))),
+        *_class_sizes(train, counts, largest, smallest),
+        ("empty classes", _some_classes(train, empty)),
+    ]
+
+
+def _class_sizes(train, counts, largest, smallest):
+    """Returns the sizes of the classes, in one row if they are equal."""
+    if counts[largest] == counts[smallest]:
+        return [("labels of a class", f"{counts[largest]:,}")]
+    return [
         ("largest class", _class_and_count(train, counts, largest)),
         ("smallest class", _class_and_count(train, counts, smallest)),
         ("imbalance", f"{counts[largest] / counts[smallest]:.3g} to 1"),
-        ("empty classes", _some_classes(train, empty)),
     ]
 
 

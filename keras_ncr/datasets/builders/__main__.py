@@ -24,7 +24,7 @@ def main(arguments=None):
     >>> main(["animal10n", "--manual_dir=empty", "--data_dir=."])
     Traceback (most recent call last):
       ...
-    AssertionError: Manual directory empty does not exist or is empty. ...
+    SystemExit: Error: Manual directory empty does not exist or is empty. ...
     """
     parser = argparse.ArgumentParser(prog="python -m keras_ncr.datasets.builders")
     parser.add_argument("name", help="webvision/mini, clothing1m, cifar10_n, ...")
@@ -32,10 +32,18 @@ def main(arguments=None):
     parser.add_argument("--data_dir", help="where to write; ~/tensorflow_datasets")
     options = parser.parse_args(arguments)
     logging.set_verbosity(logging.INFO)  # says how many images were dropped
-    builder = tfds.builder(options.name, data_dir=options.data_dir)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=options.manual_dir)
-    )
+    config = tfds.download.DownloadConfig(manual_dir=options.manual_dir)
+    try:
+        builder = tfds.builder(options.name, data_dir=options.data_dir)
+        builder.download_and_prepare(download_config=config)
+    # No such data set or file, or one that is broken: what the message says is enough.
+    except (
+        tfds.core.DatasetNotFoundError,
+        AssertionError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise SystemExit(f"Error: {error}") from error
 
 
 if __name__ == "__main__":
