@@ -42,6 +42,7 @@ def get_config(argument=None):
     config.model.backbone = arguments["backbone"]
     config.model.stem = stem_for(arguments["backbone"], arguments["size"])
     config.optimizer.warmup_epochs = min(5.0, arguments["epochs"] / 10)
+    config.ncr.warmup_epochs = arguments["epochs"] // 3  # As for one's own pictures.
     config.augment.flip = False  # Letters and digits must not be mirrored.
     config.augment.crop = "resized" if arguments["size"] else "padded"
     config.augment.padding = 0 if arguments["size"] else 4

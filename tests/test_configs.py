@@ -300,6 +300,12 @@ def test_images_are_cut_as_they_should_be(name, size, short_side, crop, flip):
     assert config.augment.padding == (4 if crop == "padded" else 0)
 
 
+@pytest.mark.parametrize("kind", ["folder", "table", "tfds"])
+def test_consistency_waits_for_features(kind):
+    config = load_config(f"{kind}.py:x,epochs=31")
+    assert (config.epochs, config.ncr.warmup_epochs) == (31, 10)
+
+
 @pytest.mark.parametrize("subset", ["mini", "full"])
 def test_webvision_has_a_cosine_classifier_and_two_tests(subset):
     config = load_config(f"webvision.py:ncr,subset={subset}")
