@@ -135,6 +135,10 @@ def paper_config():
     return config
 
 
+# Those of our networks that come with two stems.
+WITH_STEM = ("resnet18", "resnet34", "resnet50")
+
+
 def stem_for(backbone, image_size):
     """Returns the stem that suits a network and images of a size.
 
@@ -151,8 +155,7 @@ def stem_for(backbone, image_size):
     >>> stem_for("resnet18", 224), stem_for("resnet18", 32), stem_for("MobileNet", 224)
     ('imagenet', 'cifar', 'cifar')
     """
-    has_stem = backbone in ("resnet18", "resnet34", "resnet50")
-    return "imagenet" if has_stem and image_size >= 64 else "cifar"
+    return "imagenet" if backbone in WITH_STEM and image_size >= 64 else "cifar"
 
 
 def own_pictures(kind, arguments):

@@ -68,7 +68,9 @@ def train(config, folder, callbacks=(), verbose="auto"):
     (1, 0.4)
     """
     assembly.check_config(config)
-    sources, labels = assembly.sources_and_labels(config, verbose=verbose != 0)
+    sources = assembly.load_sources(config.data, verbose=verbose != 0)
+    labels = assembly.noisy_labels(config, sources.train)
+    sources, labels = assembly.as_trained_on(config, sources, labels)
     # Whatever these refuse, they refuse before anything is written.
     assembly.compiled_model(config, sources.train)
     assembly.training_batches(config, sources.train, labels.noisy_labels, config.seed)
@@ -143,7 +145,11 @@ class _Trial:
         """Trains the model from an epoch on, and logs every epoch."""
         config, (train_source, test_source, _) = self.config, self.sources
         batches = assembly.training_batches(
-            config, train_source, self.labels.noisy_labels, self.seed, first_epoch
+            config,
+            train_source,
+            self.labels.noisy_labels,
+            self.seed,
+            first_epoch=first_epoch,
         )
         # Who knows no wrong labels cannot say which are memorized.
         monitors = (

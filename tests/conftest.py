@@ -1,8 +1,11 @@
 """What every test starts from: two CPU devices, one seed, float32."""
 
+import sys
+
 import keras
 import pytest
 import tensorflow as tf
+from absl.testing import flagsaver
 
 # Two logical devices, so that tests can distribute over ["CPU:0", "CPU:1"]. TensorFlow
 # takes them only before its first operation. All else runs on the first, as fast as
@@ -21,6 +24,20 @@ def fresh_global_state():
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Runs a command's module here, with its flags put back; returns what it prints."""
+
+    def run(module, *arguments):
+        argv = [module.__name__, *arguments]
+        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
+        with flagsaver.flagsaver():
+            module.main(module.parse_flags(argv))
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Tests of the command inspect.py, and of what it says and draws: inspection/."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import sys
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from keras_ncr import assembly, command_line, inspect, train
+from keras_ncr import assembly, inspect, train
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits, from_arrays
 from keras_ncr.inspection.pictures import figures_of
@@ -58,18 +59,10 @@ def shown(figure):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs the command in this process, in an empty folder; returns what it prints."""
+def command(run_command, monkeypatch, tmp_path):
+    """Runs the command in an empty folder; returns what it prints."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        argv = ["inspect", *arguments]
-        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
-        with flagsaver.flagsaver():
-            inspect.main(command_line.parse_flags(argv))
-        return capsys.readouterr().out
-
-    return run
+    return functools.partial(run_command, inspect)
 
 
 def test_command_reports_and_draws(command, tmp_path):

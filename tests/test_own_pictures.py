@@ -1,13 +1,12 @@
 """Tests of training on the user's own pictures, and of what a run knows of labels."""
 
+import functools
 import json
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl.testing import flagsaver
 
 from keras_ncr import assembly, train, training
 from keras_ncr.config import default_config, own_pictures
@@ -21,17 +20,9 @@ SMALL = "size=16,backbone=small_cnn,epochs=2"
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command in this process, with the flags put back afterwards."""
-
-    def run(*arguments):
-        argv = ["train", *arguments]
-        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
-        with flagsaver.flagsaver():
-            train.main(train.parse_flags(argv))
-        return capsys.readouterr().out
-
-    return run
+def command(run_command):
+    """Runs the training command; returns what it prints."""
+    return functools.partial(run_command, train)
 
 
 def write_picture(path, gray, size=(20, 30)):
@@ -227,9 +218,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
         for odd, name in enumerate(("even", "odd"))
     }
     sources = assembly.Sources(train_source, test_source, final)
-    monkeypatch.setattr(
-        "keras_ncr.assembly.labels.load_sources", lambda data, verbose: sources
-    )
+    monkeypatch.setattr(assembly, "load_sources", lambda data, verbose: sources)
     config = default_config()
     config.epochs, config.top_5 = 1, True
     results = training.train(config, tmp_path, verbose=0)

@@ -1,6 +1,7 @@
 """Tests of training.py and of the command, train.py: what a run leaves, and resume."""
 
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +14,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from absl.testing import flagsaver
 
 from keras_ncr import assembly, metrics, pipelines, train, training, workdir
 from keras_ncr.config import default_config
@@ -340,17 +340,9 @@ old_loader = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs the command in this process, with the flags put back afterwards."""
-
-    def run(*arguments):
-        argv = ["train", f"--workdir={tmp_path / 'run'}", *arguments]
-        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
-        with flagsaver.flagsaver():
-            train.main(train.parse_flags(argv))
-        return capsys.readouterr().out
-
-    return run
+def command(run_command, tmp_path):
+    """Runs the command with a workdir; returns what it prints."""
+    return functools.partial(run_command, train, f"--workdir={tmp_path / 'run'}")
 
 
 @old_loader

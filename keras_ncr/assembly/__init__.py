@@ -4,8 +4,8 @@ from keras_ncr.assembly.checks import check_config
 from keras_ncr.assembly.data import (
     Sources,
     augmentation,
+    check_images,
     evaluation_batches,
-    examples_per_epoch,
     input_shape,
     load_sources,
     preparation,
@@ -13,8 +13,8 @@ from keras_ncr.assembly.data import (
     training_batches,
 )
 from keras_ncr.assembly.labels import (
+    as_trained_on,
     noisy_labels,
-    sources_and_labels,
     without_wrong_labels,
 )
 from keras_ncr.assembly.model import BACKBONES, METHODS, backbone, compiled_model
@@ -24,19 +24,19 @@ __all__ = [
     "BACKBONES",
     "METHODS",
     "Sources",
+    "as_trained_on",
     "augmentation",
     "backbone",
     "check_config",
+    "check_images",
     "compiled_model",
     "evaluation_batches",
-    "examples_per_epoch",
     "input_shape",
     "learning_rate_schedule",
     "load_sources",
     "noisy_labels",
     "optimizer",
     "preparation",
-    "sources_and_labels",
     "steps_per_epoch",
     "training_batches",
     "without_wrong_labels",

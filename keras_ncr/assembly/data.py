@@ -19,7 +19,7 @@ class Sources(NamedTuple):
     final: dict = {}  # Read only. From the name of a split to its `Source`.
 
 
-def load_sources(data, verbose=False, check_images=True):
+def load_sources(data, verbose=False, is_checked=True):
     """Returns the `Sources` of a data set; the user's own images are decoded once."""
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_unused(data, used_keys)
@@ -30,8 +30,8 @@ def load_sources(data, verbose=False, check_images=True):
                 f"{source.name!r} must have the classes of {train.name!r}. Received: "
                 f"{source.num_classes} and {train.num_classes} classes, or other names."
             )
-    if check_images and "check_images" in used_keys and data.check_images:
-        _check_images((train, test), verbose)
+    if is_checked and "check_images" in used_keys and data.check_images:
+        check_images((train, test), verbose)
     return Sources(
         train,
         _with_true_labels(test),
@@ -39,7 +39,7 @@ def load_sources(data, verbose=False, check_images=True):
     )
 
 
-def _check_images(sources, verbose):
+def check_images(sources, verbose=False):
     """Raises if images of any source cannot be decoded; all are named at once."""
     complaints = []
     for source in sources:
@@ -56,13 +56,11 @@ def _with_true_labels(source):
 
     Images that belong to none of the classes have no right answer and are left out.
     """
-    if source.clean_labels is None:
+    if source.clean_labels is None or np.all(source.clean_labels < 0):
         return source
     has_answer = np.flatnonzero(source.clean_labels >= 0)
-    if len(has_answer) in range(1, source.num_examples):
+    if len(has_answer) < source.num_examples:
         source = source.subset(has_answer)
-    elif not len(has_answer):
-        return source
     return source.relabeled(source.clean_labels, clean_labels=source.clean_labels)
 
 
@@ -111,17 +109,15 @@ def _folder_sources(data):
     A folder that holds `train` and `test` (or what the splits are called) is taken as
     both; in any other, every folder is a class.
     """
-    folder = _own_path(data)
-    test_folder = data.test_path or None
+    folder, test_folder = _own_path(data), data.test_path
     beside = [folder / split for split in (data.train_split, data.test_split)]
-    if test_folder is None and all(part.is_dir() for part in beside):
+    if not test_folder and all(part.is_dir() for part in beside):
         folder, test_folder = beside
     with _naming("path"):
         train = datasets.from_folder(folder)
-    if test_folder is not None:
-        _check_apart(pathlib.Path(folder), pathlib.Path(test_folder))
-    if test_folder is None:
+    if not test_folder:
         return Sources(*datasets.hold_out(train, data.hold_out))
+    _check_apart(folder, pathlib.Path(test_folder))
     with _naming("test_path"):
         test = datasets.from_folder(test_folder, class_names=train.class_names)
     return Sources(train, test)
@@ -189,20 +185,19 @@ def _own_path(data):
     return pathlib.Path(data.path).expanduser()
 
 
-_READING_KEYS = ("name", "image_size", "short_side", "cache", "shuffle_buffer")
-_READING_KEYS += ("balanced",)
-_TFDS_KEYS = ("dir", "train_split", "test_split", "final_splits", "limit")
-_TFDS_KEYS += ("label_key", "clean_label_key", "is_clean_key")
+# Of all data: what it is called, and how images are read.
+_COMMON_KEYS = {
+    *("name", "image_size", "short_side", "cache", "shuffle_buffer", "balanced")
+}
+_CIFAR_N_KEYS = ("dir", "train_split", "test_split", "limit", "label_key")
+_TFDS_KEYS = (*_CIFAR_N_KEYS, "final_splits", "clean_label_key", "is_clean_key")
 _OWN_KEYS = ("path", "test_path", "hold_out", "check_images")
 
 # How a kind of data is loaded, and which keys of the config it goes by. What is not
 # here is a name of TensorFlow Datasets.
 DATA = {
     "digits": (_digits_sources, ()),
-    "cifar_n": (
-        _cifar_n_sources,
-        ("dir", "train_split", "test_split", "limit", "label_key"),
-    ),
+    "cifar_n": (_cifar_n_sources, _CIFAR_N_KEYS),
     "folder": (_folder_sources, (*_OWN_KEYS, "train_split", "test_split")),
     "table": (
         _table_sources,
@@ -214,7 +209,7 @@ DATA = {
 def _check_unused(data, used_keys):
     """Raises if a setting was given that the data set has no use for."""
     default = default_config().data
-    for key in set(data) - set(used_keys) - set(_READING_KEYS):
+    for key in set(data) - set(used_keys) - _COMMON_KEYS:
         if data[key] != default[key]:
             raise ValueError(
                 f"`config.data.{key}` has no effect on {data.name!r}. "
@@ -288,38 +283,36 @@ def preparation(config, source):
     )
 
 
-def training_batches(config, source, labels, seed, first_epoch=0):
-    """Returns the batches of all epochs of a trial."""
+def training_batches(config, source, labels, seed, **options):
+    """Returns the batches of all epochs of a trial.
+
+    Options are those of `pipelines.training_batches`, in place of the config's.
+    """
+    settings = {
+        "batch_size": config.batch_size,
+        "augment": augmentation(config, source),
+        "num_epochs": config.epochs,
+        "cache": config.data.cache,
+        "shuffle_buffer": config.data.shuffle_buffer or None,
+        "examples_per_epoch": config.steps_per_epoch * config.batch_size or None,
+        "balanced": config.data.balanced,
+    }
     return pipelines.training_batches(
-        source,
-        config.batch_size,
-        labels=labels,
-        augment=augmentation(config, source),
-        seed=seed,
-        first_epoch=first_epoch,
-        num_epochs=config.epochs,
-        cache=config.data.cache,
-        shuffle_buffer=config.data.shuffle_buffer or None,
-        examples_per_epoch=examples_per_epoch(config),
-        balanced=config.data.balanced,
+        source, labels=labels, seed=seed, **{**settings, **options}
     )
 
 
-def evaluation_batches(config, source, labels=None, carry=()):
-    """Returns the batches of one pass over a source, as the network gets them."""
-    return pipelines.evaluation_batches(
-        source,
-        config.batch_size,
-        labels=labels,
-        prepare=preparation(config, source),
-        carry=carry,
-        cache=config.data.cache,
-    )
+def evaluation_batches(config, source, **options):
+    """Returns the batches of one pass over a source, as the network gets them.
 
-
-def examples_per_epoch(config):
-    """Returns how many examples an epoch draws, or `None` for all."""
-    return config.steps_per_epoch * config.batch_size or None
+    Options are those of `pipelines.evaluation_batches`, in place of the config's.
+    """
+    settings = {
+        "batch_size": config.batch_size,
+        "prepare": preparation(config, source),
+        "cache": config.data.cache,
+    }
+    return pipelines.evaluation_batches(source, **{**settings, **options})
 
 
 def steps_per_epoch(config, source):

@@ -3,7 +3,6 @@
 import numpy as np
 
 from keras_ncr import noise
-from keras_ncr.assembly.data import load_sources
 from keras_ncr.noise import NoisyLabels
 
 
@@ -21,14 +20,12 @@ def noisy_labels(config, source):
     return NoisyLabels(source.labels, corrupt(config, source), source.ids)
 
 
-def sources_and_labels(config, verbose=False):
-    """Returns the `Sources` of a run and the `NoisyLabels` it trains on."""
-    sources = load_sources(config.data, verbose)
-    labels = noisy_labels(config, sources.train)
-    if config.noise.oracle:
-        train_source, labels = without_wrong_labels(sources.train, labels)
-        sources = sources._replace(train=train_source)
-    return sources, labels
+def as_trained_on(config, sources, labels):
+    """Returns `Sources` and `NoisyLabels` without what an oracle leaves out."""
+    if not config.noise.oracle:
+        return sources, labels
+    train_source, labels = without_wrong_labels(sources.train, labels)
+    return sources._replace(train=train_source), labels
 
 
 def without_wrong_labels(source, labels):

@@ -6,10 +6,11 @@ from keras_ncr import backbones
 from keras_ncr.assembly.data import input_shape, steps_per_epoch
 from keras_ncr.assembly.schedule import optimizer
 from keras_ncr.backbones.applications import application_names
+from keras_ncr.config import WITH_STEM
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.models import NCRModel, classifier_layer
 
-# The networks of the package. Those with a stem come in two forms.
+# The networks of the package.
 BACKBONES = {
     "small_cnn": backbones.small_cnn,
     "mlp": backbones.mlp,
@@ -18,7 +19,6 @@ BACKBONES = {
     "resnet50": backbones.resnet50,
     "preact_resnet18": backbones.preact_resnet18,
 }
-_WITH_STEM = ("resnet18", "resnet34", "resnet50")
 
 
 def compiled_model(config, source):
@@ -43,7 +43,7 @@ def backbone(settings, shape):
     """Returns the network from pixels to features: ours, or a Keras application."""
     name = settings.backbone
     for key, default, names in (
-        ("stem", "cifar", _WITH_STEM),
+        ("stem", "cifar", WITH_STEM),
         ("weights", "", application_names()),
     ):
         if settings[key] != default and name not in names:
@@ -54,7 +54,7 @@ def backbone(settings, shape):
             )
     if name not in BACKBONES:
         return backbones.application(name, shape, weights=settings.weights or None)
-    if name in _WITH_STEM:
+    if name in WITH_STEM:
         return BACKBONES[name](shape, stem=settings.stem)
     return BACKBONES[name](shape)
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool
+from keras_ncr.datasets.source import host_tensor
 from keras_ncr.images import decode
 
 _BATCH_SIZE = 256
@@ -127,8 +128,7 @@ def _readers(source, is_sound):
         for index in np.flatnonzero(~is_sound):
             yield int(index), lambda index=index: source.read_image(tf.constant(index))
         return
-    with tf.device("CPU:0"):
-        is_broken = tf.constant(~is_sound)
+    is_broken = host_tensor(~is_sound)
     broken = source.dataset.filter(
         lambda example: tf.gather(is_broken, example["index"])
     )

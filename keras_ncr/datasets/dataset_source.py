@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_known, check_labels
 from keras_ncr.datasets.class_names import check_class_names
-from keras_ncr.datasets.source import Source
+from keras_ncr.datasets.source import Source, host_tensor
 
 
 def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
@@ -156,8 +156,7 @@ def _indexed(examples, labels, name):
     Without the check, a data set that shuffles itself anew would train on one image
     with the label that another was to get.
     """
-    with tf.device("CPU:0"):
-        label_of = tf.constant(labels)
+    label_of = host_tensor(labels)
     message = (
         f"The order of data set {name} changes from pass to pass, so that labels would "
         "go to other images. Leave shuffling to training, or make it fixed: "

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.datasets.source import Source, read_by_index
+from keras_ncr.datasets.source import Source, host_tensor, read_by_index
 
 # What TensorFlow reads.
 READABLE = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
@@ -153,9 +153,8 @@ def source_of_files(name, paths, labels, ids, class_names, clean_labels=None):
     # Absolute, so that a later change of the current folder does no harm.
     current_folder = os.getcwd()
     paths = [os.path.join(current_folder, path) for path in paths]
-    with tf.device("CPU:0"):
-        # Names of files are bytes, which need not be UTF-8.
-        path_of = tf.constant([os.fsencode(path) for path in paths])
+    # Names of files are bytes, which need not be UTF-8.
+    path_of = host_tensor([os.fsencode(path) for path in paths])
 
     def read_image(index):
         return tf.io.read_file(tf.gather(path_of, index))

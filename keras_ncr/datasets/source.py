@@ -144,7 +144,7 @@ class Source:
                 f"{self.num_examples - 1} once. Received: index {index} "
                 f"{times_read[index]} times."
             )
-        return _host_tensor(images)
+        return host_tensor(images)
 
     def subset(self, indices, name=None):
         """Returns a source of some of the examples, with an index of its own.
@@ -177,7 +177,7 @@ class Source:
         if self.read_image is None:
             dataset = _renumbered(self.dataset, indices, self.num_examples)
         else:
-            old_index = _host_tensor(indices)
+            old_index = host_tensor(indices)
 
             def read_image(index):
                 return self.read_image(tf.gather(old_index, index))
@@ -218,7 +218,7 @@ class Source:
         array([0, 1])
         """
         labels = check_labels(labels, self.num_classes)
-        label_of = _host_tensor(labels)
+        label_of = host_tensor(labels)
 
         def relabel(example):
             return {**example, "label": tf.gather(label_of, example["index"])}
@@ -283,7 +283,7 @@ def from_arrays(
     if class_names is None:
         class_names = [str(label) for label in range(num_classes)]
     index = np.arange(len(labels))
-    images = _host_tensor(images)
+    images = host_tensor(images)
     dataset = tf.data.Dataset.from_tensor_slices(
         {"image": images, "label": labels, "index": index}
     )
@@ -318,7 +318,7 @@ def read_by_index(read_image, labels):
     >>> [int(example["label"]) for example in dataset]
     [3, 5]
     """
-    label_of = _host_tensor(np.asarray(labels, np.int64))
+    label_of = host_tensor(np.asarray(labels, np.int64))
 
     def read_example(index):
         return {
@@ -336,7 +336,7 @@ def _renumbered(dataset, indices, num_examples):
     """The examples of some indices, numbered anew in that order."""
     new_index = np.full(num_examples, -1)
     new_index[indices] = np.arange(len(indices))
-    new_index = _host_tensor(new_index)
+    new_index = host_tensor(new_index)
 
     def renumber(example):
         return {**example, "index": tf.gather(new_index, example["index"])}
@@ -348,8 +348,20 @@ def _renumbered(dataset, indices, num_examples):
     )
 
 
-def _host_tensor(array):
-    """An array as a tensor; an accelerator's memory is left to the model."""
+def host_tensor(array):
+    """Returns an array as a tensor; an accelerator's memory is left to the model.
+
+    Args:
+        array: Array of any shape.
+
+    Returns:
+        Tensor in the memory of the host.
+
+    Example:
+    >>> from keras_ncr.datasets.source import host_tensor
+    >>> host_tensor([1, 2]).device.rpartition("/")[2]
+    'device:CPU:0'
+    """
     with tf.device("CPU:0"):
         return tf.constant(array)
 

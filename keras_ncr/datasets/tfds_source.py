@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer, check_known, check_labels
-from keras_ncr.datasets.source import Source
+from keras_ncr.datasets.source import Source, host_tensor
 
 
 def from_tfds(
@@ -301,8 +301,7 @@ def _indexed_examples(builder, split, image_key, decode, ids, labels):
         ),
         default_value=-1,
     )
-    with tf.device("CPU:0"):
-        labels = tf.constant(labels, tf.int64)
+    labels = host_tensor(labels)
 
     def add_index(example):
         index = index_of_id.lookup(example["tfds_id"])

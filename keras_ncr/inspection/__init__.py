@@ -5,7 +5,7 @@ import textwrap
 
 import tensorflow as tf
 
-from keras_ncr import assembly, datasets, workdir
+from keras_ncr import assembly, workdir
 from keras_ncr.inspection.pictures import figures_of
 from keras_ncr.inspection.report import data_rows, noise_rows, training_rows
 
@@ -46,22 +46,20 @@ def inspect_config(config, folder):
     """
     assembly.check_config(config)
     # A look at a few images should not read all.
-    sources = assembly.load_sources(config.data, check_images=False)
+    sources = assembly.load_sources(config.data, is_checked=False)
     labels = assembly.noisy_labels(config, sources.train)
     sections = {
         "Data": data_rows(config, sources, labels),
         "Noise": noise_rows(config, sources.train, labels),
     }
-    if config.noise.oracle:
-        train_source, labels = assembly.without_wrong_labels(sources.train, labels)
-        sources = sources._replace(train=train_source)
+    sources, labels = assembly.as_trained_on(config, sources, labels)
     model = assembly.compiled_model(config, sources.train)
     sections["Training"] = training_rows(config, sources.train, model)
     try:
         figures, not_drawn = figures_of(config, sources, labels)
     except tf.errors.InvalidArgumentError:
-        for source in sources[:2]:
-            datasets.check_images(source)  # Names the images that cannot be decoded.
+        # It names the images that cannot be decoded.
+        assembly.check_images((sources.train, sources.test))
         raise
     folder = _saved(figures, not_drawn, folder)
     sections[f"Pictures in {folder}"] = [

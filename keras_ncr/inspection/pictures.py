@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ncr import assembly, data_plots, pipelines
+from keras_ncr import assembly, data_plots
 from keras_ncr.images import decode
 
 _MOST_IMAGES = 36
@@ -44,19 +44,16 @@ def figures_of(config, sources, labels):
 
 def _first_training_images(config, source, labels):
     """Returns what the network gets first: images, and their indices."""
-    batches = pipelines.training_batches(
+    batches = assembly.training_batches(
+        config,
         source,
-        min(config.batch_size, _MOST_IMAGES),  # The order does not depend on it.
-        labels=labels.noisy_labels,
-        augment=assembly.augmentation(config, source),
-        seed=config.seed,
+        labels.noisy_labels,
+        config.seed,
+        batch_size=min(config.batch_size, _MOST_IMAGES),  # The order is the same.
         num_epochs=1,
         carry=["index"],
         # Files need not all be read for a few of them.
         cache=config.data.cache and source.read_image is None,
-        shuffle_buffer=config.data.shuffle_buffer or None,
-        examples_per_epoch=assembly.examples_per_epoch(config),
-        balanced=config.data.balanced,
     )
     images, targets = next(iter(batches))
     return images.numpy(), targets["index"].numpy()
@@ -80,10 +77,10 @@ def _batch_figure(config, source, labels):
 
 def _first_test_images(config, source):
     """Returns the first test images, as the network gets them, and their labels."""
-    batches = pipelines.evaluation_batches(
+    batches = assembly.evaluation_batches(
+        config,
         source,
-        min(config.batch_size, _MOST_IMAGES),
-        prepare=assembly.preparation(config, source),
+        batch_size=min(config.batch_size, _MOST_IMAGES),
         cache=False,
     )
     images, labels = next(iter(batches))
