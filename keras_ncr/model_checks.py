@@ -136,6 +136,41 @@ def check_per_example(consistency):
         )
 
 
+def checked_training_data(x, y, num_classes, loss, weighs_classes=False):
+    """Returns the `x` of `fit`, once its labels are known to be, or will be, checked.
+
+    Args:
+        x: Inputs, or a `tf.data.Dataset` of batches.
+        y: Labels, a dict of arrays with the key `"label"`, or `None`.
+        num_classes: Int.
+        loss: The compiled loss, for its `ignore_class`.
+        weighs_classes: Bool. Whether `fit` was given `class_weight`.
+
+    Returns:
+        `x`; a dataset as `with_checked_labels` returns it.
+
+    Raises:
+        ValueError: If labels are out of range or NaN, or there is no example.
+
+    Example:
+    >>> from keras_ncr.model_checks import checked_training_data
+    >>> checked_training_data([[0.0], [1.0]], [0, 1], num_classes=2, loss=None)
+    [[0.0], [1.0]]
+    """
+    ignored = getattr(loss, "ignore_class", None)
+    if isinstance(y, dict) and weighs_classes:
+        raise ValueError(
+            "`class_weight` must be left out if `y` is a dict: Keras would take it "
+            f"for several outputs. Received: the keys {sorted(y)}. Pass "
+            "`sample_weight` instead."
+        )
+    if y is not None:
+        check_training_labels(y, num_classes, ignored)
+    elif isinstance(x, tf.data.Dataset):
+        return with_checked_labels(x, num_classes, ignored)
+    return x
+
+
 def check_training_labels(y, num_classes, ignored=None):
     """Raises unless `y` are class numbers, or one row of class weights per example.
 

@@ -14,10 +14,9 @@ from keras_ncr.model_checks import (
     check_features,
     check_per_example,
     check_takes_logits,
-    check_training_labels,
+    checked_training_data,
     label_of,
     weight_of,
-    with_checked_labels,
 )
 
 
@@ -214,17 +213,8 @@ class NCRModel(keras.Model):
             ValueError: If labels are out of range or NaN, or there is no example.
             tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
         """
-        ignored = getattr(self.loss, "ignore_class", None)
-        if isinstance(y, dict) and kwargs.get("class_weight") is not None:
-            raise ValueError(
-                "`class_weight` must be left out if `y` is a dict: Keras would take it "
-                f"for several outputs. Received: the keys {sorted(y)}. Pass "
-                "`sample_weight` instead."
-            )
-        if y is not None:
-            check_training_labels(y, self.num_classes, ignored)
-        elif isinstance(x, tf.data.Dataset):
-            x = with_checked_labels(x, self.num_classes, ignored)
+        weighs_classes = kwargs.get("class_weight") is not None
+        x = checked_training_data(x, y, self.num_classes, self.loss, weighs_classes)
         return super().fit(
             x,
             y,
@@ -248,6 +238,7 @@ class NCRModel(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             features, logits = self(x, training=True, return_features=True)
+            self.add_target_losses(y, logits)
             consistency = self.consistency_loss(features, logits)
             check_per_example(consistency)
             supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
@@ -259,6 +250,17 @@ class NCRModel(keras.Model):
         gradients = tape.gradient(scaled_objective, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+
+    def add_target_losses(self, y, logits):
+        """Adds, by `add_loss`, terms that need the targets; override this.
+
+        Called in training alone, after the forward pass. Like all that `add_loss` adds,
+        such a term stays outside of alpha.
+
+        Args:
+            y: The batch's targets: labels, or a dict of them and what comes with them.
+            logits: Float32 tensor of shape `(batch, num_classes)`.
+        """
 
     def objective(self, supervised, consistency, additional):
         """Returns eq. 4; `additional`, in `supervised`, is what alpha leaves alone."""
