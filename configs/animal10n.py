@@ -9,7 +9,7 @@ with batch normalization, and do not compare.
 Reference: https://proceedings.mlr.press/v97/song19b.html (Song et al., 2019), and
 https://arxiv.org/abs/2202.02200 for the training. Data: built by
 `keras_ncr.datasets.builders`, which says what to download.
-Arguments: method (standard, ncr). Commands:
+Arguments: method (standard, ncr, mixup, ...). Commands:
 
     python -m keras_ncr.train --config=configs/animal10n.py --workdir=runs/animal10n
     python -m keras_ncr.train --config=configs/animal10n.py:standard \

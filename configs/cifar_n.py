@@ -8,7 +8,7 @@ that of cifar.py, the paper's Table 4; the paper does not have these data.
 Reference: https://openreview.net/forum?id=TBWA6PLJZQm (Wei et al., 2022), and
 https://arxiv.org/abs/2202.02200 for the training. License of the labels: CC BY-NC 4.0.
 Data: `cifar10_n` and `cifar100_n` of TensorFlow Datasets, which say what to download.
-Arguments: method (standard, ncr), labels. Commands:
+Arguments: method (standard, ncr, mixup, ...), labels. Commands:
 
     python -m keras_ncr.train --config=configs/cifar_n.py --workdir=runs/cifar10n
     python -m keras_ncr.train --config=configs/cifar_n.py:ncr,labels=fine \

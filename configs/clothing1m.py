@@ -12,8 +12,8 @@ preprocessing in place of the data set's mean and deviation.
 Reference: https://arxiv.org/abs/2202.02200, Tables 2, 4 and 5; data: Xiao et al., CVPR
 2015, built by `keras_ncr.datasets.builders`, which says what to download.
 The paper's accuracy: 74.4, standard 71.7.
-Arguments: method (standard, ncr), balanced (true, false), weights (imagenet, a file, or
-nothing: `weights=`). Commands:
+Arguments: method (standard, ncr, mixup, ...), balanced (true, false), weights
+(imagenet, a file, or nothing: `weights=`). Commands:
 
     python -m keras_ncr.train --config=configs/clothing1m.py --workdir=runs/clothing1m
     python -m keras_ncr.train --config=configs/clothing1m.py:standard,balanced=true \

@@ -3,7 +3,7 @@ r"""scikit-learn's handwritten digits with wrong labels: small, and nothing to d
 1,437 training images of 8 x 8 pixels, 360 for testing, 10 classes.
 
 Reference: https://arxiv.org/abs/2202.02200, which does not have these data.
-Arguments: method (standard, ncr), noise, rate. Commands:
+Arguments: method (standard, ncr, mixup, ...), noise, rate. Commands:
 
     python -m keras_ncr.train --config=configs/digits.py --workdir=runs/digits
     python -m keras_ncr.train --config=configs/digits.py:standard,rate=0.2 \
@@ -15,7 +15,9 @@ runs). Weight decay, alpha, similarity power and epochs come from some thirty ru
 looked at the test images.
 """
 
-from keras_ncr.config import default_config, set_noise, string_arguments
+import pathlib
+
+from keras_ncr.config import default_config, set_noise, set_tuned, string_arguments
 
 
 def get_config(argument=None):
@@ -23,4 +25,7 @@ def get_config(argument=None):
     config = default_config()
     set_noise(config, arguments)
     config.trials = 3
+    config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
+    config.second_view.shift = 1
+    set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

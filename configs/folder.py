@@ -9,8 +9,8 @@ side by side in the folder that is named. Files are only read.
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs,
 alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.
-Arguments: path, method (standard, ncr), size (pixels), backbone (of keras_ncr.backbones
-or keras.applications), epochs. Commands:
+Arguments: path, method (standard, ncr, mixup, ...), size (pixels), backbone (of
+keras_ncr.backbones or keras.applications), epochs. Commands:
 
     python -m keras_ncr.train --config=configs/folder.py:pictures \
         --workdir=runs/pictures

@@ -8,7 +8,7 @@ epochs of all images, Inception crops, alpha 0.9, k 10, e 0.
 Reference: https://arxiv.org/abs/1711.07131 (Lee et al., 2018), and
 https://arxiv.org/abs/2202.02200 for the training. Data: built by
 `keras_ncr.datasets.builders`, which says what to download.
-Arguments: method (standard, ncr), weights (imagenet, a file, or
+Arguments: method (standard, ncr, mixup, ...), weights (imagenet, a file, or
 nothing: `weights=`). Commands:
 
     python -m keras_ncr.train --config=configs/food101n.py --workdir=runs/food101n

@@ -22,14 +22,14 @@ The paper's accuracy at 224 pixels,
 last epoch, five trials, at 0 / 20 / 40 / 80 %: red 72.1 / 69.0 / 64.6 / 51.2, standard
 70.9 / 66.9 / 63.0 / 49.3; blue 73.4 / 67.8 / 60.6 / 11.5, standard 72.7 / 63.4 / 55.9 /
 13.4.
-Arguments: method (standard, ncr), color (red, blue), rate, size (224, 84, 32).
-Commands:
+Arguments: method (standard, ncr, mixup, ...), color (red, blue), rate, size (224, 84,
+32). Commands:
 
     python -m keras_ncr.train --config=configs/mini_imagenet.py --workdir=runs/red40
     python -m keras_ncr.train --workdir=runs/blue80 \
         --config=configs/mini_imagenet.py:standard,color=blue,rate=80,size=32
-    python -m keras_ncr.train --config=configs/mini_imagenet.py:standard,rate=20 \
-        --config.noise.oracle=True --workdir=runs/red20-oracle
+    python -m keras_ncr.train --config=configs/mini_imagenet.py:oracle+mixup,rate=20 \
+        --workdir=runs/red20-oracle
 
 Hardware, time, result: not run yet.
 """

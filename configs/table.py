@@ -12,8 +12,8 @@ fifth is held out for testing; a table with labels that you have checked is bett
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs,
 alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.
-Arguments: path, method (standard, ncr), size (pixels), backbone (of keras_ncr.backbones
-or keras.applications), epochs. Commands:
+Arguments: path, method (standard, ncr, mixup, ...), size (pixels), backbone (of
+keras_ncr.backbones or keras.applications), epochs. Commands:
 
     python -m keras_ncr.train --config=configs/table.py:labels.csv --workdir=runs/table
     python -m keras_ncr.train --workdir=runs/table-64 \

@@ -6,9 +6,9 @@ Splits other than `train` and `test`: `--config.data.train_split=train[:90%]` an
 `--config.data.label_key=NAME`. Photographs gain from `--config.augment.flip=True`.
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs.
-Arguments: name, method (standard, ncr), noise, rate, size (pixels; 0 where all images
-have the same), backbone (of keras_ncr.backbones or keras.applications), epochs.
-Commands:
+Arguments: name, method (standard, ncr, mixup, ...), noise, rate, size (pixels; 0 where
+all images have the same), backbone (of keras_ncr.backbones or keras.applications),
+epochs. Commands:
 
     python -m keras_ncr.train --config=configs/tfds.py:svhn_cropped --workdir=runs/svhn
     python -m keras_ncr.train --config=configs/tfds.py:stl10,noise=symmetric,rate=0.2 \

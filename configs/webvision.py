@@ -15,7 +15,7 @@ Reference: https://arxiv.org/abs/2202.02200, Tables 2, 4, 5 and 6; data:
 https://arxiv.org/abs/1708.02862, built by `keras_ncr.datasets.builders`, which says
 what to download.
 The paper's accuracy: mini 77.1, standard 75.8; full 75.7, standard 74.9.
-Arguments: method (standard, ncr), subset (mini, full). Commands:
+Arguments: method (standard, ncr, mixup, ...), subset (mini, full). Commands:
 
     python -m keras_ncr.train --config=configs/webvision.py --workdir=runs/webvision
     python -m keras_ncr.train --config=configs/webvision.py:standard,subset=full \

@@ -23,16 +23,21 @@ from keras_ncr import (
     callbacks,
     datasets,
     images,
+    label_propagation,
     losses,
+    methods,
     metrics,
+    mixing,
     models,
     noise,
     pipelines,
 )
 from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.methods import ELRModel
 from keras_ncr.models import NCRModel
 
 __all__ = [
+    "ELRModel",
     "NCRModel",
     "NeighborConsistencyLoss",
     "augment",
@@ -40,8 +45,11 @@ __all__ = [
     "callbacks",
     "datasets",
     "images",
+    "label_propagation",
     "losses",
+    "methods",
     "metrics",
+    "mixing",
     "models",
     "noise",
     "pipelines",

@@ -1,5 +1,8 @@
 """What a training run is made of: every setting, its default and its meaning."""
 
+import json
+import pathlib
+
 import ml_collections
 
 from keras_ncr.checks import check_known
@@ -24,7 +27,7 @@ def default_config():
     (0.93, 256)
     """
     config = ml_collections.ConfigDict()
-    config.method = "ncr"  # One of METHODS in assembly/model.py.
+    config.method = "ncr"  # One of METHOD_ROWS, or other words of assembly/method.py.
     config.epochs = 50
     config.steps_per_epoch = 0  # 0: as many as all examples take.
     config.batch_size = 256  # Over all replicas. The paper's for CIFAR and WebVision.
@@ -40,7 +43,6 @@ def default_config():
     config.noise.include_true = True  # Whether a redrawn label may be the true one.
     config.noise.exact = True  # Whether the counts are met, or drawn independently.
     config.noise.seed = 0  # The same wrong labels in every trial.
-    config.noise.oracle = False  # Whether wrong labels are left out: an upper bound.
 
     config.model = ml_collections.ConfigDict()
     # One of BACKBONES in assembly/model.py, or a name in keras.applications.
@@ -57,6 +59,7 @@ def default_config():
     config.ncr.similarity_power = 3.0  # The paper has none, which is 1.
     config.ncr.direction = "self_to_neighbors"
     config.ncr.temperature_squared = False
+    config.update(_peer_settings())
 
     config.optimizer = ml_collections.ConfigDict()  # SGD, as in all of the paper.
     config.optimizer.learning_rate = 0.1  # At its peak; the paper's for CIFAR.
@@ -74,6 +77,67 @@ def default_config():
     return config.lock()
 
 
+# The rows of the paper's tables, and the peers that users expect beside them.
+METHOD_ROWS = (
+    *("standard", "label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce"),
+    *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
+    *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix"),
+    *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
+    *("oracle", "oracle+mixup"),
+)
+
+
+def _peer_settings():
+    """Returns what the other methods go by, each as its own class or function has it.
+
+    Where nothing is said, the value is the default there, where its source is named.
+    """
+    peers = ml_collections.ConfigDict()
+    peers.label_smoothing = {"weight": 0.5}  # Tuned, in the released code of NCR.
+    peers.soft_bootstrap = {"weight": 0.05, "temperature": 1.0, "stop_gradient": False}
+    peers.hard_bootstrap = {"weight": 0.2}
+    peers.gce = {"q": 0.7}
+    peers.sce = {
+        "cross_entropy_weight": 0.1,
+        "reverse_weight": 1.0,
+        "log_zero": -4.0,
+    }
+    peers.js = {"label_weight": 0.5}
+    peers.mixup = {"alpha": 0.5}
+    # Strengths of the change of color, and pixels by which an image moves.
+    peers.second_view = {
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.1,
+        "shift": 0,
+    }
+    peers.elr = {"weight": 3.0, "momentum": 0.7}
+    peers.elr_plus = {
+        "weight": 3.0,
+        "momentum": 0.7,
+        "average_decay": 0.997,
+        "mixup_alpha": 1.0,
+        "ramp_steps": 0,
+    }
+    peers.gjs = {"label_weight": 0.3}
+    # The true rate of wrong labels must be told. 0: not told.
+    peers.co_teaching = {"forget_rate": 0.0, "ramp_epochs": 10}
+    peers.sop = {"u_learning_rate": 1.0, "v_learning_rate": 10.0}
+    peers.divide_mix = {
+        "warmup_epochs": 10,
+        "penalize_confidence": False,
+        "threshold": 0.5,
+        "sharpening_temperature": 0.5,
+        "mixup_alpha": 4.0,
+        "unlabeled_weight": 25.0,
+        "ramp_epochs": 16,
+        "averaged_epochs": 1,
+    }
+    peers.label_propagation = {"num_neighbors": 50, "alpha": 0.99}
+    return peers
+
+
 def _data_settings():
     """Returns the settings of the data and of how images are read."""
     data = ml_collections.ConfigDict()
@@ -83,6 +147,9 @@ def _data_settings():
     data.train_split = "train"
     data.test_split = "test"  # Measured after every epoch.
     data.final_splits = ""  # More test splits, measured at the end: "a,b".
+    # Share of the training examples that is held out, with the labels as they are, to
+    # be tested on instead of the test split, which is then not looked at.
+    data.validation_share = 0.0
     data.limit = 0  # Training examples, a fixed random subset. 0: all.
     # Names of features, or columns. Empty: as the data set itself has it.
     data.image_key = ""  # Of a table: the column of the files.
@@ -268,6 +335,34 @@ def set_noise(config, arguments):
     config.method = arguments["method"]
     config.noise.kind = arguments["noise"]
     config.noise.rate = arguments["rate"]
+    # Co-teaching is told the true rate, as in its own experiments.
+    config.co_teaching.forget_rate = arguments["rate"]
+
+
+def set_tuned(config, path):
+    """Sets what was chosen for the config's method, where something was.
+
+    Args:
+        config: `ml_collections.ConfigDict` with the keys of `default_config`; changed
+            in place.
+        path: String or path of a JSON file: a dict from methods to dicts from dotted
+            keys to values, as `benchmarks/tune.py` writes it. It need not exist.
+
+    Example:
+    >>> import json, pathlib, tempfile
+    >>> from keras_ncr.config import default_config, set_tuned
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "tuned.json"
+    >>> _ = path.write_text(json.dumps({"gce": {"gce.q": 0.3}}))
+    >>> config = default_config()
+    >>> config.method = "gce"
+    >>> set_tuned(config, path)
+    >>> config.gce.q
+    0.3
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        tuned = json.loads(path.read_text(encoding="utf-8"))
+        config.update_from_flattened_dict(tuned.get(config.method, {}))
 
 
 def choose(name, known, key):

@@ -70,7 +70,7 @@ def _draw(folder, trials):
     accuracies, confidences = {}, {}
     for name, method in METHODS.items():
         accuracies[name], confidences[name] = workdir.read_trials(
-            folder / method, trials
+            folder / method, range(trials)
         )
     labels = NoisyLabels.load(folder / method / "noise.npz")
     wrong = 100 * labels.realized_rate

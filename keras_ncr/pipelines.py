@@ -13,7 +13,8 @@ import inspect
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_labels
+from keras_ncr import batching
+from keras_ncr.checks import check_bool, check_integer, check_labels
 from keras_ncr.images import decode
 from keras_ncr.sampling import check_size, epoch_sampler, steps_per_epoch
 
@@ -37,6 +38,7 @@ def training_batches(
     first_epoch=0,
     num_epochs=None,
     carry=(),
+    one_hot=False,
     drop_remainder=False,
     cache=True,
     shuffle_buffer=None,
@@ -71,8 +73,9 @@ def training_batches(
             `keras_ncr.augment` decode, as much as is needed. Defaults to none; bytes
             are then decoded.
         batch_augment: Optional callable `(images, targets, seed) -> (images, targets)`
-            on one batch, where mixup or a second view belong; `targets` is the label,
-            or the dict if `carry` is given. Defaults to none.
+            on one batch, such as `keras_ncr.mixing.mixup()` or a second view of each
+            image; `targets` is the label, or the dict if `carry` is given. Defaults to
+            none.
         seed: Int, at least 0. Defaults to 0.
         first_epoch: Int, at least 0: the epoch to start with, for a run that resumes.
             Defaults to 0.
@@ -81,6 +84,9 @@ def training_batches(
         carry: Names out of `"clean_label"` (the true label, where the source knows it,
             else the source's label) and `"index"`. If any is given the target is a
             dict of `"label"` and these.
+        one_hot: Boolean. Whether labels are float32 of shape `(batch, num_classes)`, as
+            mixup and losses on distributions take them, and not int64 of shape
+            `(batch,)`. A `"clean_label"` is always a class number. Defaults to `False`.
         drop_remainder: Boolean. Whether to leave out the smaller last batch of an
             epoch. Defaults to `False`, as in `tf.data.Dataset.batch`.
         cache: Boolean. Whether all images are held in memory as the source has them
@@ -121,7 +127,7 @@ def training_batches(
     _check_shuffle_buffer(shuffle_buffer, cache, source)
     labels = _training_labels(source, labels)
     draw = epoch_sampler(labels, source.num_classes, examples_per_epoch, balanced)
-    target_of = _target_function(source, labels, carry)
+    target_of = _target_function(source, labels, carry, one_hot)
     change = _image_function(source, augment, "augment")
     read_image = _reader(source, cache)
 
@@ -139,16 +145,18 @@ def training_batches(
             # Without augmentation whole batches are gathered at once, which is many
             # times faster than image by image.
             whole = cache and change is None
-            batches = _gathered(
+            batches = batching.gathered(
                 read_image, order, batch_size, drop_remainder, finish, whole
             )
         else:
-            examples = _streamed(source, order, shuffle_buffer, shuffle_seed)
-            batches = _parallel_map(examples, finish).batch(batch_size, drop_remainder)
+            examples = batching.streamed(source, order, shuffle_buffer, shuffle_seed)
+            batches = batching.parallel_map(examples, finish).batch(
+                batch_size, drop_remainder
+            )
         if batch_augment is None:
             return batches
         batch_seed = _seed_for(seed, _AUGMENT_BATCH, epoch)
-        return _augmented(batches, batch_augment, batch_seed)
+        return batching.augmented(batches, batch_augment, batch_seed)
 
     if num_epochs is None:
         epochs = tf.data.Dataset.counter(first_epoch)
@@ -156,11 +164,18 @@ def training_batches(
     else:
         epochs = tf.data.Dataset.range(first_epoch, num_epochs)
         num_batches = (num_epochs - first_epoch) * num_steps
-    return _finished(epochs.flat_map(one_epoch), num_batches)
+    return batching.finished(epochs.flat_map(one_epoch), num_batches)
 
 
 def evaluation_batches(
-    source, batch_size, *, labels=None, prepare=None, carry=(), cache=True
+    source,
+    batch_size,
+    *,
+    labels=None,
+    prepare=None,
+    carry=(),
+    one_hot=False,
+    cache=True,
 ):
     """Returns the batches of one pass over a source, without any random change.
 
@@ -171,6 +186,7 @@ def evaluation_batches(
         prepare: Optional callable `image -> image` on one image, in TensorFlow
             operations, such as `keras_ncr.augment.central_crop(224)`. Defaults to none.
         carry: As in `training_batches`.
+        one_hot: As in `training_batches`, for losses and metrics that need it.
         cache: Boolean. Whether all images are held in memory, read once by this call;
             they then come in the order of the index. Otherwise they are read anew each
             time, in the order of the source. Defaults to `True`.
@@ -189,7 +205,8 @@ def evaluation_batches(
     [256, 104]
     """
     num_batches = steps_per_epoch(source.num_examples, batch_size)
-    target_of = _target_function(source, _training_labels(source, labels), carry)
+    labels = _training_labels(source, labels)
+    target_of = _target_function(source, labels, carry, one_hot)
     change = _image_function(source, prepare, "prepare")
     read_image = _reader(source, cache)
 
@@ -199,11 +216,11 @@ def evaluation_batches(
     if read_image is not None:
         order = tf.range(source.num_examples, dtype=tf.int64)
         whole = cache and change is None
-        batches = _gathered(read_image, order, batch_size, False, finish, whole)
+        batches = batching.gathered(read_image, order, batch_size, False, finish, whole)
     else:
-        examples = source.dataset.map(_image_and_index)
-        batches = _parallel_map(examples, finish).batch(batch_size)
-    return _finished(batches, num_batches)
+        examples = batching.in_order(source)
+        batches = batching.parallel_map(examples, finish).batch(batch_size)
+    return batching.finished(batches, num_batches)
 
 
 def _check_epochs(first_epoch, num_epochs):
@@ -246,13 +263,14 @@ def _training_labels(source, labels):
     return labels
 
 
-def _target_function(source, labels, carry):
+def _target_function(source, labels, carry, one_hot):
     """Returns what makes a target of an index: a label, or a dict with it."""
     if isinstance(carry, str) or not set(carry) <= set(_CARRIED):
         raise ValueError(
             f"`carry` must be a list of names out of {list(_CARRIED)}. "
             f"Received: carry={carry!r}."
         )
+    one_hot = check_bool(one_hot, "one_hot")
     clean_labels = source.labels
     if source.clean_labels is not None:
         clean_labels = source.clean_labels
@@ -261,6 +279,8 @@ def _target_function(source, labels, carry):
 
     def target_of(index):
         label = tf.gather(labels, index)
+        if one_hot:
+            label = tf.one_hot(label, source.num_classes)
         if not carry:
             return label
         candidates = {"clean_label": tf.gather(clean_labels, index), "index": index}
@@ -312,74 +332,6 @@ def _reader(source, cache):
     return lambda index: tf.gather(images, index)
 
 
-def _gathered(read_image, order, batch_size, drop_remainder, finish, whole_batches):
-    """Batches of examples in some order, finished one by one or together."""
-
-    def gather(index):
-        return finish(read_image(index), index)
-
-    indices = tf.data.Dataset.from_tensor_slices(order)
-    if whole_batches:
-        return _parallel_map(indices.batch(batch_size, drop_remainder), gather)
-    return _parallel_map(indices, gather).batch(batch_size, drop_remainder)
-
-
-def _streamed(source, order, shuffle_buffer, shuffle_seed):
-    """Examples of the epoch, read from the source and shuffled on the way."""
-    # `shuffle` mixes in the global seed (and fails where it is 0). Inside a traced
-    # function this sets the seed of that function alone, so that only ours counts.
-    tf.random.set_seed(1)
-    examples = source.dataset.map(_image_and_index)
-    if order.shape[0] != source.num_examples:
-        shape = [source.num_examples]
-        is_drawn = tf.scatter_nd(order[:, None], tf.ones_like(order, tf.bool), shape)
-        examples = examples.filter(lambda image, index: tf.gather(is_drawn, index))
-    return examples.shuffle(
-        shuffle_buffer or source.num_examples,
-        seed=tf.random.stateless_uniform(
-            [], shuffle_seed, minval=None, maxval=None, dtype=tf.int64
-        ),
-        reshuffle_each_iteration=False,
-    )
-
-
-def _image_and_index(example):
-    """The label is looked up by the index instead: it may have been replaced."""
-    return example["image"], example["index"]
-
-
-def _augmented(batches, batch_augment, batch_seed):
-    """Batches after a function of the user's, each with a seed made from its step."""
-
-    def augment_step(step, batch):
-        return batch_augment(*batch, tf.random.fold_in(batch_seed, step))
-
-    return _parallel_map(batches.enumerate(), augment_step)
-
-
 def _seed_for(seed, kind, epoch):
     """A seed of shape (2,) for one kind of decision in one epoch."""
     return tf.random.fold_in(tf.constant([seed, kind], tf.int64), epoch)
-
-
-def _parallel_map(dataset, function):
-    """Maps on all cores; the order of the elements stays."""
-    return dataset.map(
-        function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-
-
-def _finished(batches, num_batches):
-    """The last stages: known length, deterministic order, batches ready in advance."""
-    options = tf.data.Options()
-    options.deterministic = True
-    # By elements, not by files: the global batch is then the same on any number of
-    # workers, and sources without files need no warning.
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
-    )
-    return (
-        batches.apply(tf.data.experimental.assert_cardinality(num_batches))
-        .with_options(options)
-        .prefetch(tf.data.AUTOTUNE)
-    )

@@ -39,6 +39,10 @@ def main(argv):
             words = f"{split}, {name.replace('_', ' ')}"
             print(f"{words:33}{spread(measure):>14}")
     print(f"Models, logs and figures: {WORKDIR.value}")
+    if results["num_failed"]:
+        failed = [trial for trial in results["trials"] if "failed" in trial]
+        reasons = (f"trial {trial['trial']}: {trial['failed']}" for trial in failed)
+        raise SystemExit(f"Error: {len(failed)} failed. {' '.join(reasons)}")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,28 @@
 """Runs: from a config to trained classifiers and their results in a folder."""
 
-import json
 import os
 import platform
 import statistics
 import sys
-import time
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import keras_ncr
 from keras_ncr import assembly, plots, workdir
-from keras_ncr.callbacks import MemorizationMonitor
 from keras_ncr.noise import NoisyLabels
+from keras_ncr.trial import Trial
 
 # What results.json has of each trial, and the mean and standard deviation of.
 # Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
-# nothing is known of which labels are wrong.
+# nothing is known of which labels are wrong. The last two are of label propagation.
 MEASURES = {
     "last_test_accuracy": "test accuracy, last epoch",
     "best_test_accuracy": "test accuracy, best epoch",
     "last_test_top_5_accuracy": "test top-5 accuracy, last epoch",
     "memorization_rate": "wrong labels memorized",
+    "propagated_test_accuracy": "test accuracy, labels propagated",
+    "propagated_label_accuracy": "training labels right, propagated",
 }
 
 
@@ -52,10 +51,13 @@ def train(config, folder, callbacks=(), verbose="auto"):
     Returns:
         Dict, the content of `results.json`.
 
+    A trial whose loss became infinite or NaN ends there. It stays in the results, with
+    the reason under `"failed"`, the others go on, and the statistics are of these:
+    `"num_failed"` says of how many they are not. To try again, remove its folder.
+
     Raises:
         ValueError: If the config names something unknown or is out of its range, or the
             folder belongs to another config. Nothing is written then.
-        RuntimeError: If the loss became infinite or NaN.
 
     Example:
     >>> import tempfile
@@ -82,12 +84,14 @@ def train(config, folder, callbacks=(), verbose="auto"):
     for trial in range(config.trials):
         if verbose:
             print(f"Trial {trial + 1} of {config.trials}")
-        run = _Trial(config, trial, sources, labels, folder)
+        run = Trial(config, trial, sources, labels, folder)
         results["trials"].append(run.result(callbacks, verbose))
-        results.update(_statistics_of(results["trials"]))
+        finished = [trial for trial in results["trials"] if "failed" not in trial]
+        results["num_failed"] = len(results["trials"]) - len(finished)
+        results.update(_statistics_of(finished))
         workdir.write_json(folder / "results.json", results)
-        workdir.join_histories(folder, trial + 1)
-    _draw(config, labels, folder)
+        workdir.join_histories(folder, [trial["trial"] for trial in finished])
+    _draw(config, labels, folder, [trial["trial"] for trial in finished])
     return results
 
 
@@ -98,139 +102,6 @@ def spread(measure):
     if measure["sd"] is None:
         return f"{100 * measure['mean']:.1f} %"
     return f"{100 * measure['mean']:.1f} +- {100 * measure['sd']:.1f} %"
-
-
-class _Trial:
-    """One training run of a config, with a seed of its own."""
-
-    def __init__(self, config, trial, sources, labels, folder):
-        self.config = config
-        self.trial = trial
-        self.seed = config.seed + trial
-        self.sources = sources
-        self.labels = labels
-        self.folder = workdir.trial_folder(folder, trial)
-
-    def result(self, callbacks, verbose):
-        """Returns the measures of the trial, which is run if it is not finished."""
-        path = self.folder / "result.json"
-        if path.exists():
-            return json.loads(path.read_text())
-        start = time.time()
-        self.folder.mkdir(exist_ok=True)
-        keras.utils.set_random_seed(self.seed)
-        model = assembly.compiled_model(self.config, self.sources.train)
-        checkpoint = workdir.Checkpoint(self.folder / "checkpoint")
-        first_epoch = checkpoint.restore(model)
-        if first_epoch < self.config.epochs:
-            self.fit(model, checkpoint, first_epoch, callbacks, verbose)
-        with workdir.replacing(self.folder / "model.keras") as temporary:
-            model.save(temporary)
-        with workdir.replacing(self.folder / "confidence.npy") as temporary:
-            np.save(temporary, self.confidence(model))
-        result = {
-            "trial": self.trial,
-            "seed": self.seed,
-            **self.measures(),
-            "final_tests": self.final_tests(model),
-            # Of the part that came after the last interruption.
-            "seconds": round(time.time() - start, 1),
-            "resumed_at_epoch": first_epoch,
-        }
-        workdir.write_json(path, result)
-        checkpoint.clear()
-        return result
-
-    def fit(self, model, checkpoint, first_epoch, callbacks, verbose):
-        """Trains the model from an epoch on, and logs every epoch."""
-        config, (train_source, test_source, _) = self.config, self.sources
-        batches = assembly.training_batches(
-            config,
-            train_source,
-            self.labels.noisy_labels,
-            self.seed,
-            first_epoch=first_epoch,
-        )
-        # Who knows no wrong labels cannot say which are memorized.
-        monitors = (
-            []
-            if self.labels.is_noisy is None
-            else [MemorizationMonitor(self.annotated_batches())]
-        )
-        history = self.folder / "history.csv"
-        with workdir.history_logger(history, first_epoch) as logger:
-            model.fit(
-                batches,
-                validation_data=assembly.evaluation_batches(config, test_source),
-                initial_epoch=first_epoch,
-                epochs=config.epochs,
-                steps_per_epoch=assembly.steps_per_epoch(config, train_source),
-                shuffle=False,  # The pipeline does, and Keras warns that it does not.
-                verbose=verbose,
-                callbacks=[
-                    keras.callbacks.TerminateOnNaN(raise_error=True),
-                    # Adds to the logs that those below take up.
-                    *monitors,
-                    *callbacks,
-                    keras.callbacks.TensorBoard(
-                        self.folder / "tensorboard", write_graph=False
-                    ),
-                    logger,
-                    # Last: an epoch that it knows of has been logged.
-                    checkpoint,
-                ],
-            )
-
-    def annotated_batches(self):
-        """Returns the training images with annotated and clean labels, for a look."""
-        return assembly.evaluation_batches(
-            self.config,
-            self.sources.train,
-            labels=self.labels.noisy_labels,
-            carry=("clean_label", "index"),
-        )
-
-    def confidence(self, model):
-        """Returns the probability of each training example's annotated label."""
-        confidence = np.empty(self.sources.train.num_examples, np.float32)
-        for images, targets in self.annotated_batches():
-            labels = targets["label"]
-            # Under a strategy every replica predicts the whole batch.
-            logits = model.predict_on_batch(images)[: len(labels)]
-            probabilities = tf.nn.softmax(logits)
-            confidence[targets["index"]] = tf.gather(
-                probabilities, labels, batch_dims=1
-            )
-        return confidence
-
-    def measures(self):
-        """Returns accuracy in the last and in the best epoch, and what is memorized."""
-        rows = workdir.read_history(self.folder / "history.csv")
-        accuracies = [row["val_accuracy"] for row in rows]
-        measures = {
-            "last_test_accuracy": accuracies[-1],
-            "best_test_accuracy": max(accuracies),
-            "best_epoch": 1 + accuracies.index(max(accuracies)),
-            "memorization_rate": rows[-1].get("memorization_rate"),
-        }
-        if self.config.top_5:
-            measures["last_test_top_5_accuracy"] = rows[-1]["val_top_5_accuracy"]
-        return measures
-
-    def final_tests(self, model):
-        """Returns the accuracies on the further test splits, by split."""
-        return {
-            split: {
-                name: value
-                for name, value in model.evaluate(
-                    assembly.evaluation_batches(self.config, source),
-                    verbose=0,
-                    return_dict=True,
-                ).items()
-                if name.endswith("accuracy")
-            }
-            for split, source in self.sources.final.items()
-        }
 
 
 def _keep_labels(labels, path):
@@ -273,6 +144,8 @@ def _description(config, labels):
 
 def _statistics_of(trials):
     """Returns mean and standard deviation over trials of what is measured in each."""
+    if not trials:
+        return {"final_tests": {}}
     return {
         **{
             measure: _mean_and_deviation([trial[measure] for trial in trials])
@@ -302,9 +175,11 @@ def _mean_and_deviation(values):
     }
 
 
-def _draw(config, labels, folder):
-    """Draws what the run learned and what it learned by heart."""
-    accuracies, confidences = workdir.read_trials(folder, config.trials)
+def _draw(config, labels, folder, trials):
+    """Draws what the run learned and what it learned by heart, if it learned at all."""
+    if not trials:
+        return
+    accuracies, confidences = workdir.read_trials(folder, trials)
     share = (
         "unknown share"
         if labels.is_noisy is None

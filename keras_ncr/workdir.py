@@ -113,37 +113,37 @@ def read_history(path):
         ]
 
 
-def read_trials(folder, num_trials):
+def read_trials(folder, trials):
     """Returns what a figure shows of trials that are finished.
 
     Args:
         folder: String or path: the workdir.
-        num_trials: Int: how many trials to read, from the first on.
+        trials: Ints: which trials to read, counted from 0.
 
     Returns:
         A list with each trial's test accuracies by epoch, and a list with each trial's
         array of the confidence in every training example's annotated label.
     """
-    trials = [trial_folder(folder, trial) for trial in range(num_trials)]
+    folders = [trial_folder(folder, trial) for trial in trials]
     accuracies = [
-        [row["val_accuracy"] for row in read_history(trial / "history.csv")]
-        for trial in trials
+        [row["val_accuracy"] for row in read_history(path / "history.csv")]
+        for path in folders
     ]
-    return accuracies, [np.load(trial / "confidence.npy") for trial in trials]
+    return accuracies, [np.load(path / "confidence.npy") for path in folders]
 
 
-def join_histories(folder, num_trials):
+def join_histories(folder, trials):
     """Writes `history.csv`: the rows of all trials, each with its trial's number."""
     with (
         replacing(folder / "history.csv") as temporary,
         open(temporary, "w", newline="") as file,
     ):
         writer = csv.writer(file)
-        for trial in range(num_trials):
+        for position, trial in enumerate(trials):
             path = trial_folder(folder, trial) / "history.csv"
             with open(path, newline="") as part:
                 header, *rows = csv.reader(part)
-            if trial == 0:
+            if position == 0:
                 writer.writerow(["trial", *header])
             writer.writerows([trial, *row] for row in rows)
 

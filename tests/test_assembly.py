@@ -26,7 +26,7 @@ def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("method", "nrc", r"\['standard', 'ncr'\]. Received: 'nrc'. .*mean 'ncr'"),
+        ("method", "nrc", r"\['standard', 'ncr', .*Received: 'nrc'. .*mean 'ncr'"),
         ("noise.kind", "symetric", "`config.noise.kind`.*mean 'symmetric'"),
         ("model.backbone", "resnet-18", "`config.model.backbone`.*mean 'resnet18'"),
         ("epochs", 0, "`config.epochs` must be an integer of at least 1.*=0"),
@@ -175,7 +175,7 @@ def test_oracle_needs_to_know():
     config.noise.kind = "none"
     source = random_source(60)
     labels = assembly.noisy_labels(config, source)
-    with pytest.raises(ValueError, match="`config.noise.oracle` needs to know"):
+    with pytest.raises(ValueError, match="An oracle needs to know"):
         assembly.without_wrong_labels(source, labels)
 
 
@@ -190,13 +190,6 @@ def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
         zip(labels.clean_labels[wrong], labels.noisy_labels[wrong], strict=True)
     )
     assert pairs == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
-
-
-def test_asymmetric_noise_of_another_data_set_is_refused():
-    config = default_config()
-    config.noise.kind = "asymmetric"
-    with pytest.raises(ValueError, match="digits"):
-        assembly.noisy_labels(config, digits()[0])
 
 
 # Model
@@ -485,6 +478,6 @@ def test_scale_of_the_cosine_classifier_does_not_decay():
 
 def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known():
     config = default_config()
-    config.noise.kind = "asymmetric"
-    with pytest.raises(ValueError, match="config.noise.kind.*='digits'.*pair_flip"):
+    config.data.name, config.noise.kind = "mnist", "asymmetric"
+    with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
         assembly.noisy_labels(config, digits()[0])

@@ -25,7 +25,13 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # One value for each argument that a public Keras class cannot do without.
 REQUIRED_ARGUMENTS = {
     "backbone": lambda: keras.Sequential([keras.layers.Dense(4)], name="backbone"),
+    "backbones": lambda: [
+        keras.Sequential([keras.layers.Dense(4)], name=name)
+        for name in ("first", "second")
+    ],
+    "forget_rate": lambda: 0.4,
     "num_classes": lambda: 3,
+    "width": lambda: 2,
 }
 
 

@@ -225,7 +225,7 @@ def test_of_many_confusions_the_first_five_are_named():
 def test_oracle_says_how_many_examples_remain():
     source = random_source(4)
     labels = NoisyLabels(source.labels, [0, 1, 2, 0])
-    rows = dict(noise_rows(config_of(noise__oracle=True), source, labels))
+    rows = dict(noise_rows(config_of(method="oracle"), source, labels))
     assert rows["oracle"] == "wrong labels are left out, 3 examples remain"
 
 

@@ -235,7 +235,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
 
 def test_oracle_has_no_wrong_labels(tmp_path):
     config = default_config()
-    config.epochs, config.noise.oracle = 1, True
+    config.epochs, config.method = 1, "oracle"
     results = training.train(config, tmp_path, verbose=0)
     assert results["noise"]["realized_rate"] == 0
     assert len(NoisyLabels.load(tmp_path / "noise.npz")) < 1437

@@ -320,6 +320,34 @@ def test_target_holds_the_label_and_what_is_carried(carry):
     assert set(target) == {"label", *carry}
 
 
+@pytest.mark.parametrize("make", [training_batches, evaluation_batches])
+@pytest.mark.parametrize("cache", [True, False])
+def test_labels_may_be_one_hot(make, cache):
+    noisy_labels = np.random.default_rng(0).integers(0, 5, NUM_EXAMPLES)
+    options = dict(labels=noisy_labels, one_hot=True, cache=cache)
+    if make is training_batches:
+        options.update(num_epochs=2)
+    batches = make(small_source(), 8, carry=["clean_label", "index"], **options)
+    for _, targets in batches.as_numpy_iterator():
+        expected = np.eye(5)[noisy_labels[targets["index"]]]
+        assert targets["label"].dtype == np.float32
+        assert np.array_equal(targets["label"], expected)
+        assert np.array_equal(targets["clean_label"], targets["index"] % 5)
+    _, label = make(small_source(), 8, **options).element_spec
+    assert (label.shape.as_list(), label.dtype) == ([None, 5], tf.float32)
+
+
+def test_batch_augmentation_gets_one_hot_labels():
+    def smooth(images, targets, seed):
+        return images, 0.9 * targets + 0.02
+
+    batches = training_batches(
+        small_source(), 8, one_hot=True, batch_augment=smooth, num_epochs=1
+    )
+    labels = np.concatenate([label for _, label in batches])
+    assert np.allclose(np.sort(labels, axis=1), [0.02] * 4 + [0.92])
+
+
 def test_number_of_batches_is_known():
     source = small_source()
     assert len(training_batches(source, 8, num_epochs=3)) == 21
@@ -465,6 +493,7 @@ def test_steps_of_an_epoch(num_examples, batch_size, drop_remainder, expected):
         (dict(num_epochs=3, first_epoch=3), "`num_epochs` must be above `first_epoch`"),
         (dict(carry=["label_clean"]), r"`carry` must be .*'clean_label', 'index'"),
         (dict(carry="index"), r"`carry` must be a list"),
+        (dict(one_hot=5), "`one_hot` must be True or False. Received: one_hot=5"),
         (dict(labels=np.zeros(49, int)), "one label for each of the 50 .*49 labels"),
         (dict(labels=np.full(50, 5)), "`labels` must be below 5. Received: 5"),
         (dict(labels=np.full(50, -1)), "`labels` must be 0 or more. Received: -1"),

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 import statistics
 import subprocess
@@ -309,12 +310,34 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
         training.train(config_of(), tmp_path, verbose=0)
 
 
-def test_loss_that_is_not_finite_ends_the_run(tmp_path):
+def test_trial_with_a_loss_that_is_not_finite_is_reported(tmp_path):
     settings = {"method": "standard", "optimizer.learning_rate": 1e30}
     config = config_of(**QUICK, **settings)
-    with pytest.raises(RuntimeError, match="NaN or Inf"):
-        training.train(config, tmp_path, verbose=0)
-    assert not (tmp_path / "results.json").exists()
+    results = training.train(config, tmp_path, verbose=0)
+    assert results["num_failed"] == 1
+    assert re.search(
+        r"The loss became .* in epoch 1, step \d", results["trials"][0]["failed"]
+    )
+    assert "last_test_accuracy" not in results
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+def test_other_trials_go_on_after_one_that_failed(tmp_path):
+    config = config_of(**QUICK, trials=3, epochs=1, **{"optimizer.warmup_epochs": 0.0})
+    failed = {"trial": 1, "seed": 4, "failed": "The loss became nan."}
+    folder = workdir.claim(tmp_path, config)
+    workdir.trial_folder(folder, 1).mkdir()
+    workdir.write_json(workdir.trial_folder(folder, 1) / "result.json", failed)
+    results = training.train(config, tmp_path, verbose=0)
+    assert [("failed" in trial) for trial in results["trials"]] == [False, True, False]
+    assert results["trials"][1] == failed and results["num_failed"] == 1
+    accuracies = [results["trials"][i]["last_test_accuracy"] for i in (0, 2)]
+    assert results["last_test_accuracy"] == {
+        "mean": statistics.mean(accuracies),
+        "sd": statistics.stdev(accuracies),
+    }
+    with open(tmp_path / "history.csv", newline="") as file:
+        assert [row["trial"] for row in csv.DictReader(file)] == ["0", "2"]
 
 
 # The command

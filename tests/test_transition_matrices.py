@@ -82,6 +82,20 @@ def test_asymmetric_cifar10_maps_look_alikes():
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("digits", {(2, 7), (3, 8), (5, 6), (6, 5), (7, 1)}),
+        ("fashion_mnist", {(0, 6), (2, 4), (4, 2), (5, 7), (7, 9)}),
+    ],
+)
+def test_asymmetric_noise_goes_between_look_alikes(name, expected):
+    matrix = noise.asymmetric(name, 0.4)
+    changed = np.argwhere((matrix > 0) & ~np.eye(10, dtype=bool))
+    assert {(int(i), int(j)) for i, j in changed} == expected
+    assert matrix[~np.eye(10, dtype=bool)].sum() == pytest.approx(0.4 * 5)
+
+
 def test_asymmetric_cifar100_stays_within_the_superclass():
     matrix = noise.asymmetric("cifar100", 0.4)
     assert wrong_share(matrix) == pytest.approx(0.4, abs=1e-12)

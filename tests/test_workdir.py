@@ -153,7 +153,7 @@ def test_histories_of_all_trials_are_joined(tmp_path):
         folder = workdir.trial_folder(tmp_path, trial)
         folder.mkdir()
         log_epochs(folder / "history.csv", 0, range(2 + trial))
-    workdir.join_histories(tmp_path, 2)
+    workdir.join_histories(tmp_path, [0, 1])
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["trial", "epoch", "loss", "val_accuracy"]
@@ -172,7 +172,7 @@ def test_trials_are_read_for_a_figure(tmp_path):
     folder.mkdir()
     log_epochs(folder / "history.csv", 0, range(3))
     np.save(folder / "confidence.npy", np.array([0.25, 0.5]))
-    accuracies, confidences = workdir.read_trials(tmp_path, 1)
+    accuracies, confidences = workdir.read_trials(tmp_path, [0])
     assert accuracies == [[0.0, 1 / 7, 2 / 7]]
     assert [list(confidence) for confidence in confidences] == [[0.25, 0.5]]
 

@@ -1,28 +1,27 @@
 """What the names and numbers of a config stand for: data, labels, model, optimizer."""
 
-from keras_ncr.assembly.checks import check_config
-from keras_ncr.assembly.data import (
-    Sources,
+from keras_ncr.assembly.batches import (
     augmentation,
-    check_images,
     evaluation_batches,
     input_shape,
-    load_sources,
     preparation,
     steps_per_epoch,
     training_batches,
 )
+from keras_ncr.assembly.checks import check_config
+from keras_ncr.assembly.data import Sources, check_images, load_sources
 from keras_ncr.assembly.labels import (
     as_trained_on,
     noisy_labels,
     without_wrong_labels,
 )
-from keras_ncr.assembly.model import BACKBONES, METHODS, backbone, compiled_model
+from keras_ncr.assembly.method import Method, method_of
+from keras_ncr.assembly.model import BACKBONES, backbone, compiled_model
 from keras_ncr.assembly.schedule import learning_rate_schedule, optimizer
 
 __all__ = [
     "BACKBONES",
-    "METHODS",
+    "Method",
     "Sources",
     "as_trained_on",
     "augmentation",
@@ -34,6 +33,7 @@ __all__ = [
     "input_shape",
     "learning_rate_schedule",
     "load_sources",
+    "method_of",
     "noisy_labels",
     "optimizer",
     "preparation",

@@ -1,8 +1,9 @@
 """What a config must be before anything is made of it."""
 
-from keras_ncr.assembly.data import CROPS
+from keras_ncr.assembly.batches import CROPS
 from keras_ncr.assembly.labels import NOISES
-from keras_ncr.assembly.model import BACKBONES, METHODS
+from keras_ncr.assembly.method import method_of
+from keras_ncr.assembly.model import BACKBONES
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.config import choose
@@ -21,7 +22,7 @@ def check_config(config):
 
     What belongs to noise, model, loss and augmentation is checked where these are made.
     """
-    choose(config.method, METHODS, "config.method")
+    method_of(config)
     check_known(
         config.model.backbone,
         [*BACKBONES, *application_names()],

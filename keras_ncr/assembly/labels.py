@@ -3,6 +3,9 @@
 import numpy as np
 
 from keras_ncr import noise
+from keras_ncr.assembly.data import Sources
+from keras_ncr.assembly.method import method_of
+from keras_ncr.datasets.split import split_indices
 from keras_ncr.noise import NoisyLabels
 
 
@@ -21,11 +24,33 @@ def noisy_labels(config, source):
 
 
 def as_trained_on(config, sources, labels):
-    """Returns `Sources` and `NoisyLabels` without what an oracle leaves out."""
-    if not config.noise.oracle:
+    """Returns `Sources` and `NoisyLabels` of what is trained and tested on.
+
+    A held-out part of the training examples, with the labels as they are, takes the
+    place of the test data; an oracle is left without the wrong labels.
+    """
+    if config.data.validation_share:
+        sources, labels = _tested_on_validation(config, sources, labels)
+    if not method_of(config).is_oracle:
         return sources, labels
     train_source, labels = without_wrong_labels(sources.train, labels)
     return sources._replace(train=train_source), labels
+
+
+def _tested_on_validation(config, sources, labels):
+    """Returns both, with noisy examples held out of training to be tested on."""
+    share = config.data.validation_share
+    if not 0 < share < 1:
+        raise ValueError(
+            "`config.data.validation_share` must be at least 0 and below 1. "
+            f"Received: {share}."
+        )
+    # Drawn by the labels that are known, the noisy ones: no true label plays a part.
+    kept, held_out = split_indices(
+        labels.noisy_labels, sources.train.num_classes, share
+    )
+    test = sources.train.relabeled(labels.noisy_labels).subset(held_out, "validation")
+    return Sources(sources.train.subset(kept), test), labels.subset(kept)
 
 
 def without_wrong_labels(source, labels):
@@ -35,21 +60,22 @@ def without_wrong_labels(source, labels):
     """
     if labels.is_noisy is None:
         raise ValueError(
-            f"`config.noise.oracle` needs to know which labels of {source.name!r} are "
-            "wrong, and nothing is known of them. Received: True. Leave it out, or "
-            "name the feature that knows (`config.data.clean_label_key` or "
+            f"An oracle needs to know which labels of {source.name!r} are wrong, and "
+            "nothing is known of them. Received: 'oracle' in `config.method`. Leave it "
+            "out, or name the feature that knows (`config.data.clean_label_key` or "
             "`config.data.is_clean_key`)."
         )
     right = np.flatnonzero(~labels.is_noisy)
     if not len(right):
         raise ValueError(
-            "`config.noise.oracle` has nothing to train on: all labels of "
+            "An oracle has nothing to train on: all labels of "
             f"{source.name!r} are wrong. Received: rate {labels.realized_rate}."
         )
-    ids = None if labels.ids is None else labels.ids[right]
-    return source.subset(right), NoisyLabels(
-        labels.clean_labels[right], labels.noisy_labels[right], ids
-    )
+    return source.subset(right), labels.subset(right)
+
+
+# Data sets with a map of look-alikes in `noise.asymmetric`.
+LOOK_ALIKES = ("cifar10", "cifar100", "digits", "fashion_mnist")
 
 
 def _symmetric_noise(config, source):
@@ -61,11 +87,11 @@ def _symmetric_noise(config, source):
 
 
 def _asymmetric_noise(config, source):
-    """Returns labels some of which went to the look-alike class of CIFAR's protocol."""
+    """Returns labels some of which went to the look-alike class."""
     name = config.data.name.partition(":")[0]  # Without a version ("cifar10:3.*.*").
-    if name not in ("cifar10", "cifar100"):
+    if name not in LOOK_ALIKES:
         raise ValueError(
-            "`config.noise.kind` can be 'asymmetric' for 'cifar10' and 'cifar100', of "
+            f"`config.noise.kind` can be 'asymmetric' for {', '.join(LOOK_ALIKES)}, of "
             "which the look-alike classes are known. Received: "
             f"config.data.name={name!r}. 'pair_flip' goes from each class to the next."
         )

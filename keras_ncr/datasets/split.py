@@ -29,9 +29,36 @@ def hold_out(source, fraction, seed=0):
     >>> train.num_examples, test.num_examples
     (1150, 287)
     """
+    kept, held_out = split_indices(source.labels, source.num_classes, fraction, seed)
+    return (
+        source.subset(kept, f"{source.name}/train"),
+        source.subset(held_out, f"{source.name}/test"),
+    )
+
+
+def split_indices(labels, num_classes, fraction, seed=0):
+    """Returns the indices of both parts, as `hold_out` draws them from the labels.
+
+    Args:
+        labels: Int array of shape `(n,)`.
+        num_classes: Int.
+        fraction: As in `hold_out`.
+        seed: As in `hold_out`.
+
+    Returns:
+        Tuple `(kept, held_out)` of int64 arrays, in rising order.
+
+    Raises:
+        ValueError: As `hold_out`.
+
+    Example:
+    >>> from keras_ncr.datasets.split import split_indices
+    >>> [len(part) for part in split_indices(np.arange(20) % 2, 2, 0.2)]
+    [16, 4]
+    """
     fraction = check_rate(fraction, "fraction")
     seed = check_integer(seed, "seed", minimum=0)
-    counts = np.bincount(source.labels, minlength=source.num_classes)
+    counts = np.bincount(labels, minlength=num_classes)
     splittable = np.where(counts > 1, counts, 0)
     # Rounding class by class would hold out none of 1,000 classes of three examples.
     totals = np.floor(fraction * np.cumsum(splittable) + 0.5).astype(np.int64)
@@ -39,18 +66,15 @@ def hold_out(source, fraction, seed=0):
     if fraction == 1 or not np.any(held_out):
         raise ValueError(
             "`fraction` must be below 1 and hold out at least one example. Received: "
-            f"fraction={fraction}, of {source.num_examples} examples "
+            f"fraction={fraction}, of {len(labels)} examples "
             f"in {np.count_nonzero(counts)} classes."
         )
     # RandomState's stream is frozen for ever; default_rng's may change with NumPy.
-    order = np.random.RandomState(seed).permutation(source.num_examples)
-    order = order[np.argsort(source.labels[order], kind="stable")]  # class by class
+    order = np.random.RandomState(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class
     position_in_class = np.arange(len(order)) - np.repeat(
         np.cumsum(counts) - counts, counts
     )
-    is_test = np.zeros(source.num_examples, bool)
-    is_test[order] = position_in_class < held_out[source.labels[order]]
-    return (
-        source.subset(np.flatnonzero(~is_test), f"{source.name}/train"),
-        source.subset(np.flatnonzero(is_test), f"{source.name}/test"),
-    )
+    is_test = np.zeros(len(labels), bool)
+    is_test[order] = position_in_class < held_out[labels[order]]
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)

@@ -56,7 +56,8 @@ def _first_training_images(config, source, labels):
         cache=config.data.cache and source.read_image is None,
     )
     images, targets = next(iter(batches))
-    return images.numpy(), targets["index"].numpy()
+    # Mixed images are floats.
+    return images.numpy().round().astype(np.uint8), targets["index"].numpy()
 
 
 def _batch_figure(config, source, labels):

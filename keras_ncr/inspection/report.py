@@ -61,7 +61,7 @@ def noise_rows(config, source, labels):
         rows.append(("without true class", f"{num_unknown:,} of the wrong labels"))
     for position, words in enumerate(_confusions(source, labels)):
         rows.append(("" if position else "most frequent", words))
-    if config.noise.oracle:
+    if assembly.method_of(config).is_oracle:
         left = f"{np.sum(~labels.is_noisy):,} examples"
         rows.append(("oracle", f"wrong labels are left out, {left} remain"))
     return rows

@@ -1,5 +1,16 @@
 """The paper's loss, and the losses for wrong labels that it is compared with."""
 
+from keras_ncr.losses.bootstrap import HardBootstrap, SoftBootstrap
 from keras_ncr.losses.consistency import NeighborConsistencyLoss, neighbor_consistency
+from keras_ncr.losses.jensen_shannon import JensenShannon
+from keras_ncr.losses.robust import GeneralizedCrossEntropy, SymmetricCrossEntropy
 
-__all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
+__all__ = [
+    "GeneralizedCrossEntropy",
+    "HardBootstrap",
+    "JensenShannon",
+    "NeighborConsistencyLoss",
+    "SoftBootstrap",
+    "SymmetricCrossEntropy",
+    "neighbor_consistency",
+]

@@ -42,7 +42,7 @@ class ExampleMemory(keras.layers.Layer):
 
     def __init__(self, width, num_examples=None, initializer="zeros", **kwargs):
         # An index is not a number to compute with in half precision.
-        super().__init__(autocast=False, dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
         self.width = check_integer(width, "width", minimum=1)
         self.initializer = keras.initializers.get(initializer)
         self.num_examples = None
@@ -69,6 +69,7 @@ class ExampleMemory(keras.layers.Layer):
                 shape=(num_examples, self.width),
                 initializer=self.initializer,
                 trainable=False,
+                autocast=False,
                 # All replicas write the same rows, those of the global batch.
                 aggregation="only_first_replica",
                 name="rows",

@@ -87,6 +87,24 @@ class NoisyLabels:
             f"hash='{self.hash}')"
         )
 
+    def subset(self, indices):
+        """Returns the labels of some of the examples, in the order of `indices`.
+
+        Args:
+            indices: Integer array of shape `(m,)`, m at least 1.
+
+        Returns:
+            `NoisyLabels` of m examples.
+
+        Example:
+        >>> labels = keras_ncr.noise.NoisyLabels([0, 1, 1], [0, 0, 1])
+        >>> labels.subset([0, 1]).realized_rate
+        0.5
+        """
+        parts = (self.clean_labels, self.noisy_labels, self.ids)
+        indices = np.asarray(indices)
+        return type(self)(*(part if part is None else part[indices] for part in parts))
+
     @property
     def is_noisy(self):
         """Bool array of shape `(n,)`: the label is wrong (not "was drawn").

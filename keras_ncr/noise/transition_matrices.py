@@ -6,6 +6,10 @@ from keras_ncr.checks import check_bool, check_integer, check_known, check_rate
 
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog.
 _CIFAR10_TARGETS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
+# Of handwritten digits, as on MNIST.
+_DIGITS_TARGETS = {2: 7, 3: 8, 5: 6, 6: 5, 7: 1}
+# T-shirt -> shirt, pullover <-> coat, sandal -> sneaker, sneaker -> ankle boot.
+_FASHION_MNIST_TARGETS = {0: 6, 2: 4, 4: 2, 5: 7, 7: 9}
 
 # The fine classes of each superclass (https://www.cs.toronto.edu/~kriz/cifar.html), by
 # their numbers in alphabetical order.
@@ -90,9 +94,14 @@ def asymmetric(mapping, rate, *, num_classes=None):
     which mostly leaves the superclass (ELR, UNICON); one swapped pair in each such
     block, some 16 % wrong labels (SOP); the next of all classes (DISC; `pair_flip`).
 
+    `"digits"` is the map of look-alikes that is used on MNIST: 2 to 7, 3 to 8, 5 to 6
+    and back, 7 to 1. For `"fashion_mnist"` there is no usual one; ours is
+    T-shirt to shirt, pullover to coat and back, sandal to sneaker and sneaker to ankle
+    boot: half of the classes, as on CIFAR-10.
+
     Args:
-        mapping: `"cifar10"`, `"cifar100"`, or a dict from source to target class.
-            Classes that are no source keep their labels.
+        mapping: `"cifar10"`, `"cifar100"`, `"digits"`, `"fashion_mnist"`, or a dict
+            from source to target class. Classes that are no source keep their labels.
         rate: Float in [0, 1]: share of the labels of each source class that changes.
         num_classes: Int, at least 2. Needed with a dict, and only then.
 
@@ -104,8 +113,8 @@ def asymmetric(mapping, rate, *, num_classes=None):
             range, or another argument is missing or out of its range.
 
     Reference:
-        - [Patrini et al., 2017](https://arxiv.org/abs/1609.03683), for the map
-          of CIFAR-10.
+        - [Patrini et al., 2017](https://arxiv.org/abs/1609.03683), for the maps of
+          CIFAR-10 and of digits.
 
     Example:
     >>> keras_ncr.noise.asymmetric({0: 2}, 0.25, num_classes=3)
@@ -160,7 +169,12 @@ def pair_flip(num_classes, rate):
 
 def _named_mapping(name, num_classes):
     """Returns a data set's mapping and its number of classes."""
-    known = {"cifar10": (_CIFAR10_TARGETS, 10), "cifar100": (_cifar100_targets(), 100)}
+    known = {
+        "cifar10": (_CIFAR10_TARGETS, 10),
+        "cifar100": (_cifar100_targets(), 100),
+        "digits": (_DIGITS_TARGETS, 10),
+        "fashion_mnist": (_FASHION_MNIST_TARGETS, 10),
+    }
     check_known(name, known, "mapping", " or a dict from source to target class")
     if num_classes not in (None, known[name][1]):
         raise ValueError(

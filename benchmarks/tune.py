@@ -1,0 +1,88 @@
+r"""Chooses each method's settings for a data set: five values of one key for each.
+
+    python benchmarks/tune.py --config=configs/digits.py --workdir=runs/tune-digits \
+        --out=configs/tuned/digits.json --validation=0.2 --trials=3 --processes=2
+
+For each method one `keras_ncr.sweep`, under symmetric noise of 40 %: the value is kept
+that is right most often on training examples held out with their noisy labels. What has
+nothing to choose is left as it is. The file written is read by the config, whose rows
+then are `docs/results.md`. Words beginning with `--config.` hold for all runs. The same
+command again goes on.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+_SHARES = "0.1,0.3,0.5,0.7,0.9"
+_CONSISTENCY = "0.5,0.7,0.8,0.9,0.95"
+_JOINED = "0.1,0.3,0.5,0.7,0.8"
+# The values of one key for each method: the same number of runs for all.
+TRIES = {
+    "label_smoothing": ("label_smoothing.weight", _SHARES),
+    "soft_bootstrap": ("soft_bootstrap.weight", "0.05,0.2,0.5,0.8,0.95"),
+    "hard_bootstrap": ("hard_bootstrap.weight", "0.2,0.4,0.6,0.8,0.9"),
+    "gce": ("gce.q", "0.3,0.5,0.7,0.9,1.0"),
+    "sce": ("sce.cross_entropy_weight", "0.01,0.03,0.1,0.3,1.0"),
+    "mixup": ("mixup.alpha", "0.2,0.5,1.0,4.0,8.0"),
+    "label_smoothing+mixup": ("label_smoothing.weight", _SHARES),
+    "soft_bootstrap+mixup": ("soft_bootstrap.weight", "0.05,0.2,0.5,0.8,0.95"),
+    "js": ("js.label_weight", _SHARES),
+    "gjs": ("gjs.label_weight", _SHARES),
+    "co_teaching": ("co_teaching.ramp_epochs", "1,5,10,20,30"),
+    "elr": ("elr.weight", "1.0,2.0,3.0,5.0,7.0"),
+    "elr_plus": ("elr_plus.weight", "1.0,2.0,3.0,5.0,7.0"),
+    "sop": ("sop.u_learning_rate", "1.0,10.0,30.0,100.0,300.0"),
+    "divide_mix": ("divide_mix.unlabeled_weight", "0.0,5.0,25.0,50.0,150.0"),
+    "ncr": ("ncr.consistency_weight", _CONSISTENCY),
+    "ncr+mixup": ("ncr.consistency_weight", _CONSISTENCY),
+    "ncr+mixup+second_view": ("ncr.consistency_weight", _CONSISTENCY),
+    "ncr+elr": ("ncr.consistency_weight", _JOINED),
+    "ncr+elr_plus": ("ncr.consistency_weight", _JOINED),
+}
+
+
+def main():
+    """Runs the sweeps, and writes what each chose."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--config", required=True, help="the config file")
+    parser.add_argument("--workdir", required=True, type=pathlib.Path)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--methods", default=",".join(TRIES), help="those to tune")
+    parser.add_argument("--validation", default="0.1")
+    parser.add_argument("--trials", default="1")
+    parser.add_argument("--processes", default="1")
+    arguments, overrides = parser.parse_known_args()
+    chosen = {}
+    if arguments.out.exists():
+        chosen = json.loads(arguments.out.read_text())
+    for method in arguments.methods.split(","):
+        chosen[method] = sweep(method, arguments, overrides)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = {name: chosen[name] for name in TRIES if name in chosen}
+        arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def sweep(method, arguments, overrides):
+    """Returns the settings that the sweep of a method chose, by dotted keys."""
+    key, values = TRIES[method]
+    folder = arguments.workdir / method
+    words = [
+        f"--config={arguments.config}:{method}",
+        f"--workdir={folder}",
+        f"--try={key}={values}",
+        "--noises=symmetric:0.4",
+        f"--validation={arguments.validation}",
+        f"--trials={arguments.trials}",
+        f"--processes={arguments.processes}",
+        *overrides,
+    ]
+    subprocess.run([sys.executable, "-m", "keras_ncr.sweep", *words], check=True)
+    stages = json.loads((folder / "sweep.json").read_text())["stages"]
+    return {stage["key"]: stage["chosen"] for stage in stages}
+
+
+if __name__ == "__main__":
+    main()

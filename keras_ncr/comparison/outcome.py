@@ -1,0 +1,87 @@
+"""What came of a job, as its folder has it."""
+
+import json
+import statistics
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a job's trials measured, and what went wrong. Lists are over trials."""
+
+    num_asked: int  # How many trials there are to be.
+    num_run: int
+    last: list  # Test accuracies of the last epoch, of trials that did not fail.
+    best: list  # Those of the best epoch.
+    memorized: list  # Shares of the wrong labels, where these are known.
+    seconds: float
+    realized_rate: float | None
+    data: str
+    failed_trials: list  # Why trials failed.
+    failure: str  # Why the run as a whole failed, or nothing.
+
+    @property
+    def is_finished(self):
+        """Whether there is nothing left to run."""
+        return self.num_run >= self.num_asked
+
+    @property
+    def has_failed(self):
+        """Whether it ended without any result."""
+        return bool(self.failure or (self.failed_trials and not self.last))
+
+    @property
+    def notes(self):
+        """What must be said beside the numbers, or nothing."""
+        notes = []
+        if self.failed_trials:
+            notes.append(f"{len(self.failed_trials)} of {self.num_run} failed")
+        if self.num_run and not self.is_finished:
+            notes.append(f"{self.num_run} of {self.num_asked} run")
+            notes += ["then failed"] if self.failure else []
+        return f"({', '.join(notes)})" if notes else ""
+
+
+def outcome_of(job):
+    """Returns the `Outcome` of a job, run or not."""
+    path = job.folder / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    trials = results.get("trials", [])
+    succeeded = [trial for trial in trials if "failed" not in trial]
+    # What label propagation finds stands in place of what its classifier says.
+    is_propagated = any("propagated_test_accuracy" in trial for trial in succeeded)
+    measure = "propagated_test_accuracy" if is_propagated else "last_test_accuracy"
+    num_asked, num_run = job.config.trials, len(trials)
+    failure = job.beside(".failed")
+    # What failed here may have been finished by another process.
+    has_failed = num_run < num_asked and failure.exists()
+    return Outcome(
+        num_asked=num_asked,
+        num_run=num_run,
+        last=[trial[measure] for trial in succeeded],
+        best=[trial["best_test_accuracy"] for trial in succeeded if not is_propagated],
+        memorized=[
+            trial["memorization_rate"]
+            for trial in succeeded
+            if trial.get("memorization_rate") is not None
+        ],
+        seconds=sum(trial.get("seconds", 0) for trial in trials),
+        realized_rate=results.get("noise", {}).get("realized_rate"),
+        data=results.get("data", job.config.data.name),
+        failed_trials=[trial["failed"] for trial in trials if "failed" in trial],
+        failure=failure.read_text().strip() if has_failed else "",
+    )
+
+
+def mean_and_deviation(values):
+    """Returns both, or None for what values are too few for."""
+    mean = statistics.mean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
+
+
+def spread(values):
+    """Returns mean and standard deviation in percent, as text without the sign."""
+    mean, deviation = mean_and_deviation(values)
+    if mean is None:
+        return ""
+    deviation = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    return f"{100 * mean:.1f}{deviation}"

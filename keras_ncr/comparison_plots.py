@@ -1,0 +1,148 @@
+"""Pictures of many trainings side by side. Each function returns a Figure."""
+
+import itertools
+
+import numpy as np
+
+from keras_ncr.plots import CLEAN_COLOR, METHOD_COLORS, NOISY_COLOR
+
+_COLORS = (CLEAN_COLOR, NOISY_COLOR, *METHOD_COLORS[1:])
+# One less than colors, so that a color comes with another mark the next time.
+_MARKERS = ("o", "s", "^", "D", "v")
+
+
+def comparison_figure(accuracies, title=""):
+    """Returns a figure of the test accuracy of methods under several noises.
+
+    There is a panel for each noise, with a line for each method: a full mark for the
+    last epoch, with a bar of one standard deviation to each side, and a hollow one for
+    the best epoch. With tens of methods, names beside the marks can still be read where
+    a legend of as many colors could not.
+
+    Args:
+        accuracies: Dict from a method to a dict from a noise's name to a pair of lists:
+            the accuracies in [0, 1] of the last and of the best epoch, by trial. Empty
+            lists, for what was not run, leave a gap.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Example:
+    >>> from keras_ncr import comparison_plots
+    >>> figure = comparison_plots.comparison_figure(
+    ...     {"standard": {"20 %": ([0.5], [0.7])}, "ncr": {"20 %": ([0.8], [0.8])}}
+    ... )
+    >>> [axes.get_title() for axes in figure.axes]
+    ['20 %']
+    """
+    from matplotlib.figure import Figure
+
+    noises = list(dict.fromkeys(itertools.chain(*accuracies.values())))
+    # Inches: names take some of the width, and every method a line.
+    figure = Figure(
+        figsize=(1.8 + 2.4 * len(noises), 1.8 + 0.22 * len(accuracies)),
+        layout="constrained",
+    )
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(noises), sharey=True, squeeze=False)[0]
+    for axes, noise in zip(panels, noises, strict=True):
+        _draw_noise(axes, [by_noise[noise] for by_noise in accuracies.values()])
+        axes.set(title=noise, xlabel="Test accuracy (%)")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(accuracies)), list(accuracies))
+    panels[0].set_ylim(len(accuracies) - 0.5, -0.5)  # The first on top.
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_noise(axes, pairs):
+    """Draws the marks of all methods under one noise."""
+    rows = range(len(pairs))
+    best, _ = _statistics([best for _, best in pairs])
+    last, deviations = _statistics([last for last, _ in pairs])
+    axes.plot(best, rows, "o", color=NOISY_COLOR, mfc="none", label="best epoch")
+    axes.errorbar(
+        last,
+        rows,
+        xerr=deviations,
+        fmt="o",
+        color=CLEAN_COLOR,
+        capsize=2,
+        label="last epoch",
+    )
+
+
+def sweep_figure(stages, title=""):
+    """Returns a figure of the accuracies by which settings were chosen.
+
+    There is a panel for each setting, in the order in which they were tried, with a
+    line for each noise and the mean over noises in black. A vertical line is at the
+    value that was chosen (Figure 2 of the paper).
+
+    Args:
+        stages: Dict from a setting's name to a pair: the value chosen, and a dict from
+            each value tried to a dict from a noise's name to the accuracies in [0, 1],
+            by trial.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Reference:
+        - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Figure 2.
+
+    Example:
+    >>> from keras_ncr import comparison_plots
+    >>> tried = {0.1: {"20 %": [0.8, 0.9]}, 0.5: {"20 %": [0.9, 0.9]}}
+    >>> figure = comparison_plots.sweep_figure({"ncr.consistency_weight": (0.5, tried)})
+    >>> figure.axes[0].get_xlabel()
+    'ncr.consistency_weight'
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.8 + 3 * len(stages), 3.6), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(stages), sharey=True, squeeze=False)[0]
+    for axes, (key, (chosen, tried)) in zip(panels, stages.items(), strict=True):
+        _draw_stage(axes, tried)
+        axes.axvline(list(tried).index(chosen), color="#BBBBBB", zorder=0)
+        # Equal distances: 1, 5, 10, 50 would crowd on a scale of numbers.
+        axes.set_xticks(range(len(tried)), map(str, tried))
+        axes.set(xlabel=key)
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("Accuracy on held-out noisy labels (%)")
+    panels[0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_stage(axes, tried):
+    """Draws the accuracies of the values of one setting."""
+    noises = list(next(iter(tried.values())))
+    means = []
+    for place, noise in enumerate(noises):
+        mean, deviations = _statistics([by_noise[noise] for by_noise in tried.values()])
+        means.append(mean)
+        axes.errorbar(
+            range(len(tried)),
+            mean,
+            deviations,
+            fmt=f"{_MARKERS[place % len(_MARKERS)]}-",
+            color=_COLORS[place % len(_COLORS)],
+            markersize=5,
+            capsize=2,
+            label=noise,
+        )
+    if len(noises) > 1:
+        mean = np.mean(means, axis=0)
+        axes.plot(range(len(tried)), mean, color="black", linewidth=2, label="mean")
+
+
+def _statistics(runs):
+    """Returns means and standard deviations in percent: NaN of none, 0 of one run."""
+    means = [100 * np.mean(run) if run else np.nan for run in runs]
+    deviations = [100 * np.std(run, ddof=1) if len(run) > 1 else 0 for run in runs]
+    return means, deviations
