@@ -70,7 +70,7 @@ def default_config():
     config.optimizer.warmup_epochs = 0.0  # Linear from 0; then cosine decay to 0.
 
     config.augment = ml_collections.ConfigDict()
-    config.augment.crop = "padded"  # One of CROPS in assembly/data.py.
+    config.augment.crop = "padded"  # One of CROPS in assembly/batches.py.
     config.augment.padding = 0  # Of "padded": pixels added on each side.
     config.augment.min_area = 0.05  # Of "resized": the smallest share of an image.
     config.augment.flip = False  # Random left-right flips.
@@ -120,8 +120,8 @@ def _peer_settings():
         "mixup_alpha": 1.0,
         "ramp_steps": 0,
     }
-    peers.gjs = {"label_weight": 0.3}
-    # The true rate of wrong labels must be told. 0: not told.
+    peers.gjs = {"label_weight": 0.3}  # Theirs for 20 % symmetric noise on CIFAR.
+    # The share of wrong labels must be told. 0: not told.
     peers.co_teaching = {"forget_rate": 0.0, "ramp_epochs": 10}
     peers.sop = {"u_learning_rate": 1.0, "v_learning_rate": 10.0}
     peers.divide_mix = {
@@ -335,8 +335,10 @@ def set_noise(config, arguments):
     config.method = arguments["method"]
     config.noise.kind = arguments["noise"]
     config.noise.rate = arguments["rate"]
-    # Co-teaching is told the true rate, as in its own experiments.
-    config.co_teaching.forget_rate = arguments["rate"]
+    # Co-teaching is told the rate, as in its own experiments. Of the noise that labels
+    # have without any being added, none is known.
+    is_added = arguments["noise"] != "none"
+    config.co_teaching.forget_rate = arguments["rate"] if is_added else 0.0
 
 
 def set_tuned(config, path):

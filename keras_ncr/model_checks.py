@@ -136,7 +136,7 @@ def check_per_example(consistency):
         )
 
 
-def checked_training_data(x, y, num_classes, loss, weighs_classes=False):
+def checked_training_data(x, y, num_classes, loss):
     """Returns the `x` of `fit`, once its labels are known to be, or will be, checked.
 
     Args:
@@ -144,7 +144,6 @@ def checked_training_data(x, y, num_classes, loss, weighs_classes=False):
         y: Labels, a dict of arrays with the key `"label"`, or `None`.
         num_classes: Int.
         loss: The compiled loss, for its `ignore_class`.
-        weighs_classes: Bool. Whether `fit` was given `class_weight`.
 
     Returns:
         `x`; a dataset as `with_checked_labels` returns it.
@@ -158,17 +157,64 @@ def checked_training_data(x, y, num_classes, loss, weighs_classes=False):
     [[0.0], [1.0]]
     """
     ignored = getattr(loss, "ignore_class", None)
-    if isinstance(y, dict) and weighs_classes:
-        raise ValueError(
-            "`class_weight` must be left out if `y` is a dict: Keras would take it "
-            f"for several outputs. Received: the keys {sorted(y)}. Pass "
-            "`sample_weight` instead."
-        )
     if y is not None:
         check_training_labels(y, num_classes, ignored)
     elif isinstance(x, tf.data.Dataset):
         return with_checked_labels(x, num_classes, ignored)
     return x
+
+
+def with_weights_by_class(x, y, num_classes, validation_split, options):
+    """Returns the options of `fit`, with class weights as weights of examples.
+
+    Keras refuses class weights where targets are a dict, which it takes for several
+    outputs; and models that number their examples make a dict of any labels.
+
+    Args:
+        x: As in `checked_training_data`.
+        y: As in `checked_training_data`, once checked.
+        num_classes: Int.
+        validation_split: As in `keras.Model.fit`.
+        options: Dict of further arguments of `fit`.
+
+    Returns:
+        Dict: `options`, or where targets are a dict, `options` with `sample_weight` in
+        the place of `class_weight`. Classes that have no weight weigh 1.
+
+    Raises:
+        ValueError: If class weights cannot be weights of examples: those are given as
+            well, or examples are split or come from a dataset.
+
+    Example:
+    >>> from keras_ncr.model_checks import with_weights_by_class
+    >>> options = {"class_weight": {1: 5.0}, "shuffle": False}
+    >>> y = {"label": np.array([0, 1]), "index": np.array([0, 1])}
+    >>> with_weights_by_class(np.zeros((2, 3)), y, 2, 0.0, options)
+    {'shuffle': False, 'sample_weight': array([1., 5.], dtype=float32)}
+    """
+    class_weight = options.get("class_weight")
+    targets = x.element_spec[1] if isinstance(x, tf.data.Dataset) else y
+    if class_weight is None or not isinstance(targets, dict):
+        return options
+    obstacles = {
+        "a dataset": y is None,
+        "sample_weight": options.get("sample_weight") is not None,
+        "validation_split": bool(validation_split),
+    }
+    for obstacle, is_given in obstacles.items():
+        if is_given:
+            raise ValueError(
+                "`class_weight` must be left out where targets are a dict, or numbered "
+                f"by the model, if `fit` is given {obstacle}. Received: "
+                f"class_weight={class_weight!r}. Weigh each example instead: pass "
+                "`sample_weight`, or a dataset of (inputs, targets, sample_weight)."
+            )
+    labels = np.asarray(label_of(y))
+    if labels.ndim == 2 and labels.shape[1] == num_classes:
+        labels = np.argmax(labels, axis=1)
+    weights = [class_weight.get(int(label), 1.0) for label in labels.ravel()]
+    others = {name: value for name, value in options.items() if name != "class_weight"}
+    return {**others, "sample_weight": np.array(weights, "float32")}
 
 
 def check_training_labels(y, num_classes, ignored=None):

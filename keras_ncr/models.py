@@ -17,6 +17,7 @@ from keras_ncr.model_checks import (
     checked_training_data,
     label_of,
     weight_of,
+    with_weights_by_class,
 )
 
 
@@ -200,6 +201,7 @@ class NCRModel(keras.Model):
         epochs=1,
         verbose="auto",
         callbacks=None,
+        validation_split=0.0,
         *args,
         **kwargs,
     ):
@@ -213,8 +215,8 @@ class NCRModel(keras.Model):
             ValueError: If labels are out of range or NaN, or there is no example.
             tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
         """
-        weighs_classes = kwargs.get("class_weight") is not None
-        x = checked_training_data(x, y, self.num_classes, self.loss, weighs_classes)
+        x = checked_training_data(x, y, self.num_classes, self.loss)
+        kwargs = with_weights_by_class(x, y, self.num_classes, validation_split, kwargs)
         return super().fit(
             x,
             y,
@@ -222,6 +224,7 @@ class NCRModel(keras.Model):
             epochs,
             verbose,
             with_warmup(callbacks, self),
+            validation_split,
             *args,
             **kwargs,
         )
@@ -238,58 +241,78 @@ class NCRModel(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             features, logits = self(x, training=True, return_features=True)
-            self.add_target_losses(y, logits)
+            # Replicas have one list of `add_loss` terms: it is read before any of them
+            # waits for the others, which are going to write theirs.
+            additional = self.additional_loss()
+            supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
+            target_losses = self.target_losses(y, logits)
+            # The consistency loss may add some of its own, beside what it returns.
+            before = self.additional_loss(self.consistency_loss)
             consistency = self.consistency_loss(features, logits)
             check_per_example(consistency)
-            supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
-            additional = self.additional_loss()
+            added = self.additional_loss(self.consistency_loss) - before
+            additional += added
+            supervised += tf.cast(added, supervised.dtype)
             share = neighbors.global_mean(consistency)
-            objective = self.objective(supervised, share, additional)
+            target_share = neighbors.global_mean(target_losses)
+            objective = self.objective(supervised, share, additional, target_share)
             scaled_objective = self.optimizer.scale_loss(objective)
-        self.track_losses(supervised, consistency, additional)
+        self.track_losses(supervised, consistency, additional, target_losses)
         gradients = tape.gradient(scaled_objective, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
 
-    def add_target_losses(self, y, logits):
-        """Adds, by `add_loss`, terms that need the targets; override this.
+    def target_losses(self, y, logits):
+        """Returns a term that needs more of the targets than labels; override this.
 
-        Called in training alone, after the forward pass. Like all that `add_loss` adds,
-        such a term stays outside of alpha.
+        Called in training alone, once a batch. Like what `add_loss` adds, the term
+        stays outside of alpha. Its mean over the global batch is minimized.
 
         Args:
             y: The batch's targets: labels, or a dict of them and what comes with them.
             logits: Float32 tensor of shape `(batch, num_classes)`.
-        """
 
-    def objective(self, supervised, consistency, additional):
-        """Returns eq. 4; `additional`, in `supervised`, is what alpha leaves alone."""
-        if self.consistency_weight == 0:
-            return supervised
+        Returns:
+            Float tensor of shape `(batch,)`: one value per example, here 0.
+        """
+        return tf.zeros_like(logits[:, 0])
+
+    def objective(self, supervised, consistency, additional, target_loss):
+        """Returns eq. 4 of scalars.
+
+        Alpha leaves `additional`, which is a part of `supervised`, and `target_loss`
+        alone.
+        """
         dtype = supervised.dtype
+        target_loss = tf.cast(target_loss, dtype)
+        if self.consistency_weight == 0:
+            return supervised + target_loss
         alpha = tf.cast(self.current_consistency_weight, dtype)
         # The second term gives `additional` back, of which the first takes a share.
         unweighted = tf.cast(consistency, dtype) + tf.cast(additional, dtype)
-        return (1 - alpha) * supervised + alpha * unweighted
+        return (1 - alpha) * supervised + alpha * unweighted + target_loss
 
-    def additional_loss(self):
-        """Returns this replica's share of the sum of `self.losses`, as a scalar."""
+    def additional_loss(self, layer=None):
+        """Returns this replica's share of the summed losses of a layer, or of all."""
         dtype = keras.config.floatx()
-        terms = [tf.cast(tf.reduce_sum(loss), dtype) for loss in self.losses]
+        terms = [tf.cast(tf.reduce_sum(loss), dtype) for loss in (layer or self).losses]
         return (
             sum(terms, tf.zeros((), dtype))
             / self.distribute_strategy.num_replicas_in_sync
         )
 
-    def track_losses(self, supervised, consistency, additional):
+    def track_losses(self, supervised, consistency, additional, target_losses):
         """Counts a batch in the three losses that `fit` reports: means per example."""
         num_replicas = self.distribute_strategy.num_replicas_in_sync
         supervised, additional = supervised * num_replicas, additional * num_replicas
         classification = supervised - tf.cast(additional, supervised.dtype)
         num_examples = tf.cast(tf.size(consistency), consistency.dtype)
         # A replica may have no example of a small last batch.
-        mean = tf.math.divide_no_nan(tf.reduce_sum(consistency), num_examples)
-        objective = self.objective(supervised, mean, additional)
+        means = [
+            tf.math.divide_no_nan(tf.reduce_sum(values), num_examples)
+            for values in (consistency, tf.cast(target_losses, consistency.dtype))
+        ]
+        objective = self.objective(supervised, means[0], additional, means[1])
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(objective, num_examples)

@@ -40,6 +40,10 @@ def train(config, folder, callbacks=(), verbose="auto"):
     `result.json`, `model.keras`, `confidence.npy` (what the model gives to each
     training example's annotated label) and the logs of TensorBoard.
 
+    A trial whose loss became infinite or NaN ends there. It stays in the results, with
+    the reason under `"failed"`, the others go on, and the statistics are of these:
+    `"num_failed"` says of how many they are not. To try again, remove its folder.
+
     Args:
         config: `ml_collections.ConfigDict` with the keys of
             `keras_ncr.config.default_config`.
@@ -50,10 +54,6 @@ def train(config, folder, callbacks=(), verbose="auto"):
 
     Returns:
         Dict, the content of `results.json`.
-
-    A trial whose loss became infinite or NaN ends there. It stays in the results, with
-    the reason under `"failed"`, the others go on, and the statistics are of these:
-    `"num_failed"` says of how many they are not. To try again, remove its folder.
 
     Raises:
         ValueError: If the config names something unknown or is out of its range, or the

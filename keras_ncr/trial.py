@@ -18,16 +18,24 @@ class NonFiniteLoss(RuntimeError):
 
 
 class _FailAtNonFiniteLoss(keras.callbacks.Callback):
-    """Ends a trial at the first loss that is no number."""
+    """Ends a trial at the first loss that is not finite."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss", 0.0)
+        self.check("loss", logs, f", step {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last step may have ruined the weights, of which no training loss tells.
+        self.check("val_loss", logs, ", on the test images")
+
+    def check(self, name, logs, where):
+        """Raises if a loss in the logs is infinite or NaN."""
+        loss = (logs or {}).get(name, 0.0)
         if not np.isfinite(loss):
             raise NonFiniteLoss(
-                f"The loss became {loss} in epoch {self.epoch + 1}, step {batch + 1}."
+                f"The loss became {loss} in epoch {self.epoch + 1}{where}."
             )
 
 

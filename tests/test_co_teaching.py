@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_ncr.losses import GeneralizedCrossEntropy
 from keras_ncr.methods.co_teaching import (
     CoTeachingModel,
     example_losses,
@@ -86,8 +87,9 @@ def test_weights_compile_with_xla():
         (cross_entropy(), Y[:, None]),
         (keras.losses.CategoricalCrossentropy(from_logits=True), np.eye(3)[Y]),
         (lambda y, logits: cross_entropy(reduction=None)(y, logits), Y),
+        (GeneralizedCrossEntropy(q=1e-7, dtype="float64"), Y),
     ],
-    ids=["class numbers", "a column", "one-hot", "function"],
+    ids=["class numbers", "a column", "one-hot", "function", "of this package"],
 )
 def test_losses_of_examples_are_those_of_the_compiled_loss(loss, labels):
     logits = X[:, :3]
@@ -193,6 +195,7 @@ def test_graph_mode_trains_alike():
     )
 
 
+@pytest.mark.slow
 def test_two_replicas_choose_from_the_global_batch(two_replicas):
     one = make()
     with two_replicas.scope():

@@ -12,9 +12,9 @@ from keras_ncr.methods.mix_match import (
     imbalance,
     mean_of_views,
     mix_match_loss,
-    owner_shares,
     sharpen,
 )
+from keras_ncr.methods.owner_shares import owner_shares
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
@@ -647,6 +647,7 @@ def assert_replicas_train_as_one_device(strategy, epochs, **kwargs):
         assert_close(one, other, 1e-4)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(two_replicas):
     assert_replicas_train_as_one_device(two_replicas, 1, warmup_epochs=0)
 

@@ -223,6 +223,15 @@ def test_owners_weigh_half_or_more_as_the_beta_distribution_has_it(alpha):
     )
 
 
+def test_mixing_compiles_with_xla():
+    model = make()
+    draw = tf.function(
+        lambda: model.drawn_mixture(6).rows(tf.range(6)), autograph=False
+    )
+    compiled = tf.function(draw, jit_compile=True, autograph=False)
+    assert compiled().shape == (6,)
+
+
 def test_partners_are_a_permutation_and_draws_differ():
     model = make()
     first, second = model.drawn_mixture(12), model.drawn_mixture(12)
@@ -318,6 +327,15 @@ def test_predictions_are_without_the_averages():
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+class Unknown(keras.layers.Dense):
+    """A layer that Keras is not told of, and cannot load."""
+
+
+def test_backbones_that_cannot_be_copied_are_refused():
+    with pytest.raises(ValueError, match="`backbones` must be such.*'Unknown'"):
+        make(backbones=[Unknown(6), Unknown(6)])
 
 
 def test_a_dataset_without_numbers_is_refused():

@@ -161,6 +161,7 @@ def test_batches_of_the_pipeline_train(augments):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_graph_trains_as_eager_execution():
     options = {"y": None, "batch_size": None}
     graph = make(compiled={"run_eagerly": False})
@@ -169,6 +170,7 @@ def test_graph_trains_as_eager_execution():
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(two_replicas):
     with two_replicas.scope():
         two = make()

@@ -149,6 +149,7 @@ def test_number_of_views_out_of_range_is_refused(num_views):
         JensenShannon(num_views=num_views)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device_does(two_replicas):
     def make():
         model = keras.Sequential(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_ncr import assembly, training
-from keras_ncr.config import METHOD_ROWS, default_config
+from keras_ncr.config import METHOD_ROWS, default_config, set_noise
 from keras_ncr.datasets import from_arrays
 
 
@@ -136,7 +136,20 @@ def test_second_view_keeps_the_first_and_views_change_both():
     assert np.array_equal(labels[::2], labels[1::2])
 
 
-@pytest.mark.parametrize("method", METHOD_ROWS)
+# Rows that differ from another one by what is tested above, or by a loss alone.
+LIKE_OTHERS = {
+    *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
+    *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus"),
+}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(row, marks=[pytest.mark.slow] if row in LIKE_OTHERS else [])
+        for row in METHOD_ROWS
+    ],
+)
 def test_row_trains_and_is_evaluated(method, tmp_path, monkeypatch):
     source, test = small_source(40), small_source(20)
     sources = assembly.Sources(source, test)
@@ -184,9 +197,12 @@ def test_refusal_lists_what_there_is():
         assembly.check_config(config_of("elr+mixup"))
 
 
-def test_co_teaching_without_a_rate_is_refused():
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_co_teaching_without_a_rate_is_refused(rate):
     config = config_of("co_teaching")
-    config.co_teaching.forget_rate = 0.0
+    # A rate of which no label is to be redrawn says nothing.
+    noise = "none" if rate else "symmetric"
+    set_noise(config, {"method": "co_teaching", "noise": noise, "rate": rate})
     with pytest.raises(ValueError, match="forget_rate` must be the share of wrong"):
         assembly.compiled_model(config, small_source())
 

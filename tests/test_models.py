@@ -907,9 +907,34 @@ def test_weights_of_labels_in_a_dict_are_those_of_plain_labels():
     assert histories[0] == histories[1]
 
 
-def test_class_weights_of_labels_in_a_dict_are_refused():
-    with pytest.raises(ValueError, match="`class_weight` must be left out.*'label'"):
-        make().fit(X, {"label": Y}, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+@pytest.mark.parametrize("labels", [Y, np.eye(3)[Y]], ids=["numbers", "one-hot"])
+def test_class_weights_of_labels_in_a_dict_are_those_of_plain_labels(labels):
+    loss = cross_entropy()
+    if labels.ndim == 2:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    options = {"class_weight": {0: 0.5, 2: 3.0}, "validation_data": (X, labels)}
+    histories = [
+        fit(make(compiled={"loss": loss}), y=y, **options)
+        for y in (labels, {"label": labels})
+    ]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(
+    "x, y, options, obstacle",
+    [
+        (X, {"label": Y}, {"sample_weight": WEIGHTS}, "sample_weight"),
+        (X, {"label": Y}, {"validation_split": 0.5}, "validation_split"),
+        (batches({"label": Y}), None, {"batch_size": None}, "a dataset"),
+    ],
+    ids=["sample_weight", "validation_split", "dataset"],
+)
+def test_class_weights_that_cannot_be_those_of_examples_are_refused(
+    x, y, options, obstacle
+):
+    message = f"`class_weight` must be left out.*is given {obstacle}. Received"
+    with pytest.raises(ValueError, match=message):
+        fit(make(), x, y, class_weight={0: 0.5}, **options)
 
 
 @pytest.mark.parametrize(

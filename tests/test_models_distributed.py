@@ -115,6 +115,7 @@ def test_reported_losses_weigh_examples_alike(train_pair, size):
     assert_same_run(two, one)
 
 
+@pytest.mark.slow
 def test_alpha_zero_is_the_inherited_step(two_replicas):
     settings = {"run_eagerly": True, "consistency_weight": 0.0}
     with two_replicas.scope():
@@ -126,6 +127,22 @@ def test_alpha_zero_is_the_inherited_step(two_replicas):
     assert history["accuracy"] == expected["accuracy"]
     for one, two in zip(weights, expected_weights, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+class Humble(NCRModel):
+    """Adds a loss in the forward pass, of which both replicas have their own."""
+
+    def features_and_logits(self, inputs, training=None):
+        features, logits = super().features_and_logits(inputs, training)
+        self.add_loss(0.5 * keras.ops.mean(logits**2))
+        return features, logits
+
+
+def test_added_losses_train_as_on_one_device(two_replicas):
+    one = restartable(make(Humble, run_eagerly=True))
+    with two_replicas.scope():
+        two = restartable(make(Humble, run_eagerly=True))
+    assert_same_run(two(32), one(32))
 
 
 def test_evaluate_and_predict_are_those_of_one_device(two_replicas):

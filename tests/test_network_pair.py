@@ -128,6 +128,7 @@ def test_warmup_ends_for_both_networks():
         assert np.abs(network.get_weights()[0] - weights[0]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_graph_and_eager_steps_agree():
     histories, pairs = [], []
     for run_eagerly in (True, False):

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_ncr import NCRModel, mixing
+from keras_ncr.methods.mix_match import imbalance
 from keras_ncr.methods.sop import SOPModel
-from keras_ncr.methods.sop_terms import class_imbalance, sop_loss, view_divergence
+from keras_ncr.methods.sop_terms import sop_loss, view_divergence
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
@@ -182,7 +183,7 @@ def test_gradients_are_finite(scale):
     with tf.GradientTape() as tape:
         tape.watch([logits, u, v])
         q, loss = sop_loss(tf.one_hot(Y, 3), logits, u, v)
-        loss += view_divergence(logits[::-1], logits) + class_imbalance(q)
+        loss += view_divergence(logits[::-1], logits) + imbalance(q)
     assert np.isfinite(loss).all()
     for gradient in tape.gradient(loss, [logits, u, v]):
         assert np.isfinite(gradient).all()
@@ -201,8 +202,8 @@ def test_the_first_view_leads_and_the_second_follows():
 
 
 def test_balanced_classes_cost_nothing():
-    np.testing.assert_allclose(class_imbalance(tf.eye(3) * 0.7 + 0.1), 0, atol=1e-6)
-    skewed = class_imbalance(tf.constant([[0.5, 0.25, 0.25]]))
+    np.testing.assert_allclose(imbalance(tf.eye(3) * 0.7 + 0.1), 0, atol=1e-6)
+    skewed = imbalance(tf.constant([[0.5, 0.25, 0.25]]))
     np.testing.assert_allclose(skewed, np.log(32 / 27) / 3, rtol=1e-5)
 
 
@@ -338,6 +339,7 @@ def test_batches_of_the_pipeline_train(augments):
 @pytest.mark.parametrize(
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_graph_trains_as_eager_execution(jit_compile):
     compiled = {"run_eagerly": False, "jit_compile": jit_compile}
     options = {"y": None, "batch_size": None}
@@ -350,6 +352,7 @@ def test_graph_trains_as_eager_execution(jit_compile):
     assert_same_variables(*models, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(two_replicas):
     settings = {"consistency_weight": 0.5, **SOP_PLUS}
     one = make(**settings)

@@ -1,6 +1,7 @@
 """Tests of the command sweep.py, of the search behind it, and of its picture."""
 
 import functools
+import importlib.util
 import json
 import pathlib
 import sys
@@ -15,7 +16,7 @@ from keras_ncr.comparison_plots import sweep_figure
 from keras_ncr.config import default_config
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-DIGITS = str(REPOSITORY / "configs" / "digits.py")
+CONFIG = str(REPOSITORY / "tests" / "plain_config.py")
 # ml_collections loads the file of a config in a way that Python is to give up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
@@ -41,7 +42,7 @@ def plan(tmp_path, monkeypatch):
 def command(run_command, plan):
     """Runs the command in an empty folder; returns what it prints."""
     return functools.partial(
-        run_command, sweep, f"--config={DIGITS}:ncr", "--workdir=runs"
+        run_command, sweep, f"--config={CONFIG}:ncr", "--workdir=runs"
     )
 
 
@@ -103,7 +104,7 @@ def test_runs_hold_out_examples_and_never_see_the_test_set(command, plan, tmp_pa
     command(*TRIES, "--validation=0.2", "--config.epochs=5", "--trials=3")
     for words in calls(tmp_path).values():
         assert words[:4] == [
-            f"--config={DIGITS}:ncr",
+            f"--config={CONFIG}:ncr",
             "--config.epochs=5",
             "--config.data.validation_share=0.2",
             "--config.trials=3",
@@ -148,7 +149,7 @@ def test_best_is_that_of_the_mean_over_noises(command, plan, tmp_path):
     # Of trials with the same seed, the mean over noises is taken first.
     assert [entry["sd"] for entry in stage["tried"]] == pytest.approx([0.01, 0.01])
     words = calls(tmp_path)[f"symmetric-0.2/{WEIGHT}=0.5"]
-    assert words[0] == f"--config={DIGITS}:ncr,noise=symmetric,rate=0.2"
+    assert words[0] == f"--config={CONFIG}:ncr,noise=symmetric,rate=0.2"
 
 
 def test_setting_that_failed_in_a_trial_is_not_chosen(command, plan, tmp_path):
@@ -222,7 +223,7 @@ def test_noise_argument_is_refused_beside_noises(run_command, plan):
     with pytest.raises(SystemExit, match="`rate` must not be set .*--noises"):
         run_command(
             sweep,
-            f"--config={DIGITS}:ncr,rate=0.2",
+            f"--config={CONFIG}:ncr,rate=0.2",
             "--workdir=runs",
             "--noises=symmetric:0.2",
             TRIES[0],
@@ -236,6 +237,27 @@ def test_values_have_the_types_of_the_config():
         "augment.flip": (True, False),
         "method": ("ncr", "elr"),
     }
+
+
+def test_tuning_again_goes_on_after_the_methods_that_are_done(tmp_path, monkeypatch):
+    path = REPOSITORY / "benchmarks" / "tune.py"
+    spec = importlib.util.spec_from_file_location("tune", path)
+    tune = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tune)
+    swept = []
+
+    def sweep_of(method, arguments, overrides):
+        swept.append(method)
+        return {"gce.q": 0.9}
+
+    monkeypatch.setattr(tune, "sweep", sweep_of)
+    out = tmp_path / "tuned.json"
+    for methods in ("gce", "gce,elr"):
+        words = f"tune --config=c.py --workdir=w --out={out} --methods={methods}"
+        monkeypatch.setattr(sys, "argv", words.split())
+        tune.main()
+    assert swept == ["gce", "elr"]
+    assert json.loads(out.read_text()) == dict.fromkeys(["gce", "elr"], {"gce.q": 0.9})
 
 
 # The picture
@@ -276,7 +298,7 @@ def test_one_noise_has_no_mean_beside_it():
 def test_command_trains_and_chooses(run_command, tmp_path):
     printed = run_command(
         sweep,
-        f"--config={DIGITS}:ncr",
+        f"--config={CONFIG}:ncr",
         f"--try={WEIGHT}=0.0,0.93",
         "--trials=1",
         "--processes=2",

@@ -310,14 +310,21 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
         training.train(config_of(), tmp_path, verbose=0)
 
 
-def test_trial_with_a_loss_that_is_not_finite_is_reported(tmp_path):
-    settings = {"method": "standard", "optimizer.learning_rate": 1e30}
-    config = config_of(**QUICK, **settings)
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({}, r"step \d"),
+        # One step an epoch, whose own loss is finite.
+        ({"batch_size": 2048}, "on the test images"),
+    ],
+)
+def test_trial_with_a_loss_that_is_not_finite_is_reported(settings, where, tmp_path):
+    diverging = {"optimizer.learning_rate": 1e30, "optimizer.warmup_epochs": 0.0}
+    config = config_of(**QUICK, method="standard", **diverging, **settings)
     results = training.train(config, tmp_path, verbose=0)
     assert results["num_failed"] == 1
-    assert re.search(
-        r"The loss became .* in epoch 1, step \d", results["trials"][0]["failed"]
-    )
+    failure = results["trials"][0]["failed"]
+    assert re.fullmatch(rf"The loss became \w+ in epoch 1, {where}\.", failure)
     assert "last_test_accuracy" not in results
     assert json.loads((tmp_path / "results.json").read_text()) == results
 

@@ -43,6 +43,7 @@ def test_an_odd_batch_is_refused_by_what_makes_views():
         [0, 0, 2, 2],
         [[0], [0], [2], [2]],
         np.eye(3)[[0, 0, 2, 2]],
+        np.eye(3, dtype="uint8")[[0, 0, 2, 2]],
         # Mixed with others, and with each other at one half.
         [[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.3, 0.7], [0.1, 0.0, 0.9]],
     ],

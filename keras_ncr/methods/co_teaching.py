@@ -140,12 +140,16 @@ def example_losses(loss, labels, logits):
     >>> from keras_ncr.methods.co_teaching import example_losses
     >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     >>> example_losses(loss, np.array([0, 1]), np.zeros((2, 2))).numpy().round(2)
-    array([0.69, 0.69])
+    array([0.69, 0.69], dtype=float32)
     """
     is_one = not isinstance(loss, dict | list | tuple)
     function = keras.losses.get(loss) if is_one else None
-    # A Loss averages over the batch when it is called; its `call` does not.
-    function = getattr(function, "call", function)
+    if isinstance(function, keras.losses.Loss):
+        # It averages over the batch when it is called; its `call` does not, and takes
+        # what has its dtype.
+        labels = tf.cast(labels, function.dtype)
+        logits = tf.cast(logits, function.dtype)
+        function = function.call
     losses = function(labels, logits) if callable(function) else None
     if losses is None or losses.shape.rank != 1:
         raise ValueError(

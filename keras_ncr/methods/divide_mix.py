@@ -18,11 +18,11 @@ from keras_ncr.methods.mix_match import (
     mean_of_views,
     mix_match_loss,
     one_hot,
-    owner_shares,
     sharpen,
 )
 from keras_ncr.methods.network_pair import NetworkPair
 from keras_ncr.methods.numbering import index_of, num_examples_of, numbered
+from keras_ncr.methods.owner_shares import owner_shares
 from keras_ncr.methods.views import checked_views
 from keras_ncr.model_checks import label_of, weight_of
 

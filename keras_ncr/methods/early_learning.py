@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
 from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.methods.example_memory import ExampleMemory
@@ -156,7 +155,7 @@ class ELRModel(NCRModel):
         num_classes: As in `NCRModel`.
         num_examples: Int, the number of training examples; `None` if `fit` is to count
             them, which it can on arrays. Defaults to `None`.
-        elr_weight: Float, at least 0 (ELR's lambda). Defaults to 3.0, the released
+        elr_weight: Positive float (ELR's lambda). Defaults to 3.0, the released
             code's for CIFAR-10 and symmetric noise (1 for asymmetric, 7 on CIFAR-100).
         target_momentum: As `momentum` in `EarlyLearningRegularization`.
         consistency_loss: As in `NCRModel`. Defaults to
@@ -208,7 +207,10 @@ class ELRModel(NCRModel):
         )
         self.elr_weight = check_positive(elr_weight, "elr_weight")
         self.early_learning = EarlyLearningRegularization(
-            self.num_classes, num_examples, target_momentum, name="early_learning"
+            self.num_classes,
+            num_examples,
+            check_rate(target_momentum, "target_momentum"),
+            name="early_learning",
         )
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -223,12 +225,9 @@ class ELRModel(NCRModel):
             self.early_learning.reserve(num_examples)
         return super().fit(x, y, *args, **kwargs)
 
-    def add_target_losses(self, y, logits):
-        """Adds ELR's term, as the mean over the global batch."""
-        loss = self.early_learning(logits, index_of(y))
-        # Keras takes what is added for a mean over this replica's part of the batch.
-        num_replicas = self.distribute_strategy.num_replicas_in_sync
-        self.add_loss(self.elr_weight * num_replicas * neighbors.global_mean(loss))
+    def target_losses(self, y, logits):
+        """Returns ELR's term of each example."""
+        return self.elr_weight * self.early_learning(logits, index_of(y))
 
     def get_config(self):
         return {

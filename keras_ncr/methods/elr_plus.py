@@ -9,6 +9,7 @@ from keras_ncr.methods.early_learning import agreement_loss, clipped_softmax
 from keras_ncr.methods.example_memory import ExampleMemory
 from keras_ncr.methods.network_pair import NetworkPair, mean_logits
 from keras_ncr.methods.numbering import index_of, num_examples_of, numbered
+from keras_ncr.methods.owner_shares import owner_shares
 from keras_ncr.model_checks import label_of, weight_of
 from keras_ncr.models import NCRModel
 
@@ -111,13 +112,14 @@ class ELRPlusModel(NetworkPair):
         self.ramp_steps = check_integer(ramp_steps, "ramp_steps", minimum=0)
         self.seed = check_integer(seed, "seed", minimum=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.owner_shares = [1.0]
+        if self.mixup_alpha:
+            self.owner_shares = owner_shares(self.mixup_alpha)
         self.targets = [
             ExampleMemory(self.num_classes, num_examples, name=name)
             for name in ("first_targets", "second_targets")
         ]
-        self.averages = [
-            NCRModel.from_config(network.get_config()) for network in self.networks
-        ]
+        self.averages = [copy_of(network) for network in self.networks]
         for average in self.averages:
             average.trainable = False
 
@@ -177,18 +179,10 @@ class ELRPlusModel(NetworkPair):
 
     def drawn_mixture(self, batch_size):
         """Returns a `Mixture` drawn at random."""
-        owner_weight = tf.ones(())
-        if self.mixup_alpha:
-            draw = {"dtype": "float32", "seed": self.seed_generator}
-            # v is a share of two gamma variables. For a small alpha both would
-            # underflow to 0, so they are drawn as logarithms:
-            # G(alpha) = G(alpha + 1) * U**(1 / alpha).
-            gammas = keras.random.gamma((2,), self.mixup_alpha + 1, **draw)
-            above_zero = 1 - keras.random.uniform((2,), **draw)
-            logs = tf.math.log(gammas) + tf.math.log(above_zero) / self.mixup_alpha
-            owner_weight = tf.sigmoid(tf.abs(logs[0] - logs[1]))
-        partners = keras.random.shuffle(tf.range(batch_size), seed=self.seed_generator)
-        return Mixture(owner_weight, partners)
+        seed = self.seed_generator
+        drawn = keras.random.randint((), 0, len(self.owner_shares), seed=seed)
+        partners = keras.random.shuffle(tf.range(batch_size), seed=seed)
+        return Mixture(tf.gather(self.owner_shares, drawn), partners)
 
     def mixed_classification_loss(self, mix, y, logits, sample_weight):
         """Returns the compiled loss by the owners' labels and by their partners'."""
@@ -235,6 +229,17 @@ class ELRPlusModel(NetworkPair):
             "ramp_steps": self.ramp_steps,
             "seed": self.seed,
         }
+
+
+def copy_of(network):
+    """Returns a copy of a network, with weights of its own."""
+    try:
+        return NCRModel.from_config(network.get_config())
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(
+            "`backbones` must be such that Keras can save and load them: ELR+ keeps a "
+            f"copy of each. Received: {network.backbone!r}, of which it says: {error}"
+        ) from error
 
 
 class Mixture:

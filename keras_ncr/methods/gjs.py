@@ -74,9 +74,9 @@ class GJSModel(NCRModel):
             consistency_weight=consistency_weight,
             **kwargs,
         )
-        self.label_weight = label_weight
         self.num_views = check_integer(num_views, "num_views", minimum=1)
         self.training_loss = JensenShannon(label_weight, num_views=self.num_views)
+        self.label_weight = self.training_loss.label_weight
 
     def compile(
         self, optimizer="rmsprop", loss=None, loss_weights=None, *args, **kwargs

@@ -13,6 +13,7 @@ from keras_ncr.model_checks import (
     checked_training_data,
     label_of,
     weight_of,
+    with_weights_by_class,
 )
 from keras_ncr.models import NCRModel
 
@@ -142,6 +143,7 @@ class NetworkPair(keras.Model):
         epochs=1,
         verbose="auto",
         callbacks=None,
+        validation_split=0.0,
         *args,
         **kwargs,
     ):
@@ -151,11 +153,19 @@ class NetworkPair(keras.Model):
             ValueError: If labels are out of range or NaN, or there is no example.
             tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
         """
-        weighs_classes = kwargs.get("class_weight") is not None
-        x = checked_training_data(x, y, self.num_classes, self.loss, weighs_classes)
+        x = checked_training_data(x, y, self.num_classes, self.loss)
+        kwargs = with_weights_by_class(x, y, self.num_classes, validation_split, kwargs)
         callbacks = with_callbacks(with_warmup(callbacks, self), self)
         return super().fit(
-            x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            *args,
+            **kwargs,
         )
 
     def own_callbacks(self):

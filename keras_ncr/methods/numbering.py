@@ -1,6 +1,5 @@
 """The number of each example, for methods that remember something about every one."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -26,8 +25,7 @@ def numbered(x, y):
     if y is None or (isinstance(y, dict) and "index" in y):
         return y
     targets = y if isinstance(y, dict) else {"label": y}
-    num_examples = len(keras.tree.flatten(label_of(y))[0])
-    return {**targets, "index": np.arange(num_examples)}
+    return {**targets, "index": np.arange(len(label_of(y)))}
 
 
 def num_examples_of(x, y, num_examples):
@@ -51,7 +49,7 @@ def num_examples_of(x, y, num_examples):
     3
     """
     if y is not None:
-        last = int(np.max(y["index"]))
+        last = last_index(y["index"])
         if num_examples is not None and last >= num_examples:
             raise ValueError(
                 f"`y` must have an index below num_examples={num_examples}. Received: "
@@ -59,8 +57,10 @@ def num_examples_of(x, y, num_examples):
                 "make a new one for others."
             )
         return num_examples or last + 1
-    if isinstance(x, tf.data.Dataset):
-        index_of(x.element_spec[1])
+    # A dataset without targets is refused later, where labels are checked.
+    spec = x.element_spec if isinstance(x, tf.data.Dataset) else None
+    if isinstance(spec, tuple) and len(spec) > 1:
+        index_of(spec[1])
     if num_examples is None:
         raise ValueError(
             "`num_examples` must be given to the model where training data are not "
@@ -68,6 +68,35 @@ def num_examples_of(x, y, num_examples):
             "num_examples=None."
         )
     return num_examples
+
+
+def last_index(index):
+    """Returns the largest of examples' numbers, or raises unless all are numbers.
+
+    Args:
+        index: Array-like of ints.
+
+    Returns:
+        Int.
+
+    Raises:
+        ValueError: If there is none, or one is negative or no int.
+
+    Example:
+    >>> from keras_ncr.methods.numbering import last_index
+    >>> last_index(np.array([7, 3]))
+    7
+    """
+    index = np.asarray(index)
+    if index.size == 0:
+        raise ValueError("`y` must hold at least one label. Received: none.")
+    if index.dtype.kind not in "iu" or np.min(index) < 0:
+        raise ValueError(
+            '`y["index"]` must hold the number of each example, ints from 0. Received: '
+            f"dtype {index.dtype}, the smallest {np.min(index)}. Leave it out, and "
+            "`fit` numbers arrays by itself."
+        )
+    return int(np.max(index))
 
 
 def index_of(y):

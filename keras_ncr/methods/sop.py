@@ -7,9 +7,10 @@ from keras_ncr import neighbors
 from keras_ncr.checks import check_integer, check_positive
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.methods.example_memory import ExampleMemory
+from keras_ncr.methods.mix_match import imbalance
 from keras_ncr.methods.numbering import index_of, num_examples_of, numbered
 from keras_ncr.methods.own_loss import refuse_loss
-from keras_ncr.methods.sop_terms import class_imbalance, sop_loss, view_divergence
+from keras_ncr.methods.sop_terms import sop_loss, view_divergence
 from keras_ncr.methods.views import by_example, checked_views
 from keras_ncr.model_checks import label_of, weight_of
 from keras_ncr.models import NCRModel
@@ -177,6 +178,8 @@ class SOPModel(NCRModel):
 
         In evaluation it is cross-entropy. Otherwise as in `keras.Model`.
         """
+        # Read before replicas wait for each other: they have one list of such terms.
+        additional = self.additional_loss()
         logits = tf.cast(y_pred, "float32")
         labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
         labels = label_distributions(labels, logits)
@@ -186,7 +189,7 @@ class SOPModel(NCRModel):
         else:
             loss = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
             loss = self.share_of_mean(loss, sample_weight)
-        return loss + tf.cast(self.additional_loss(), loss.dtype)
+        return loss + tf.cast(additional, loss.dtype)
 
     def descend(self, index, labels, logits, sample_weight=None):
         """Moves the noise of a batch's examples by one step of gradient descent.
@@ -234,8 +237,7 @@ class SOPModel(NCRModel):
             divergence = view_divergence(views[:, 0], views[:, 1])
             loss += self.consistency_term_weight * self.share_of_mean(divergence)
         if self.balance_weight:
-            num_replicas = self.distribute_strategy.num_replicas_in_sync
-            loss += self.balance_weight * class_imbalance(predictions) / num_replicas
+            loss += self.balance_weight * imbalance(predictions)
         return loss
 
     def of_first_view(self, rows):

@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
-
 # What is left of a probability of which noise takes all, as in the released code.
 PROBABILITY_FLOOR = 1e-4
 
@@ -62,24 +60,3 @@ def view_divergence(logits, other_logits):
     log_first = tf.stop_gradient(tf.nn.log_softmax(logits))
     log_ratio = log_first - tf.nn.log_softmax(other_logits)
     return tf.reduce_sum(tf.exp(log_first) * log_ratio, axis=1)
-
-
-def class_imbalance(predictions):
-    """Returns how far the mean prediction is from uniform: KL(uniform || mean).
-
-    Args:
-        predictions: Tensor of shape `(batch, num_classes)`, positive, rows of sum 1.
-            Under a `tf.distribute` strategy the mean is that of the global batch.
-
-    Returns:
-        Scalar: nats, at least 0.
-
-    Example:
-    >>> from keras_ncr.methods.sop_terms import class_imbalance
-    >>> class_imbalance(tf.constant([[0.25, 0.75], [0.25, 0.75]])).numpy().round(2)
-    np.float32(0.14)
-    """
-    if neighbors.has_other_replicas():
-        predictions = neighbors.gather_replicas(predictions)
-    mean = tf.reduce_mean(predictions, axis=0)
-    return -tf.reduce_mean(tf.math.log(mean * predictions.shape[1]))

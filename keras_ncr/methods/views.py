@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from keras_ncr.model_checks import label_of
 
-# Mixtures of which one half at least is the same example; less is not even rounding.
+# Two mixtures that are the same example by one half at least share 0.5, but for
+# rounding.
 LEAST_SHARED = 0.49
 
 
@@ -164,6 +165,7 @@ def have_views_alike(values, num_views):
     """
     groups = by_example(values, num_views)
     if groups.shape.rank == 3 and groups.shape[2] != 1:
+        groups = tf.cast(groups, "float32")  # One-hot labels may be ints.
         shared = tf.reduce_sum(tf.minimum(groups, groups[:, :1]), axis=2)
         return tf.reduce_all(shared >= LEAST_SHARED, axis=1)
     groups = tf.reshape(groups, [-1, num_views])
