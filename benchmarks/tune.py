@@ -40,8 +40,8 @@ TRIES = {
     "ncr": ("ncr.consistency_weight", _CONSISTENCY),
     "ncr+mixup": ("ncr.consistency_weight", _CONSISTENCY),
     "ncr+mixup+second_view": ("ncr.consistency_weight", _CONSISTENCY),
-    "ncr+elr": ("ncr.consistency_weight", _JOINED),
-    "ncr+elr_plus": ("ncr.consistency_weight", _JOINED),
+    "ncr+elr": ("elr.consistency_weight", _JOINED),
+    "ncr+elr_plus": ("elr_plus.consistency_weight", _JOINED),
 }
 
 

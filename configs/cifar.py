@@ -56,7 +56,7 @@ def _set_early_learning(config, arguments):
         weight, momentum = 3.0, 0.7
     for settings in (config.elr, config.elr_plus):
         settings.weight, settings.momentum = weight, momentum
+        settings.consistency_weight = 0.1
     config.elr_plus.ramp_steps = 0 if is_cifar10 else 40_000
     if {"elr", "elr_plus"} & set(arguments["method"].split("+")):
-        config.ncr.consistency_weight = 0.1
         config.ncr.warmup_epochs = 50 if is_cifar10 else 200

@@ -39,8 +39,8 @@ def get_config(argument=None):
         # Beside ELR's term less consistency does, in the form of the released code.
         config.ncr.direction = "neighbors_to_self"
         config.ncr.temperature_squared = True
-        config.ncr.consistency_weight = 0.3
-        config.elr.momentum = config.elr_plus.momentum = 0.8
+        for settings in (config.elr, config.elr_plus):
+            settings.consistency_weight, settings.momentum = 0.3, 0.8
     config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
     config.second_view.shift = 2
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "fashion_mnist.json")

@@ -112,10 +112,13 @@ def _peer_settings():
         "hue": 0.1,
         "shift": 0,
     }
-    peers.elr = {"weight": 3.0, "momentum": 0.7}
+    # Joined with ELR, NCR's own alpha would leave cross-entropy too little: training
+    # fails. 0.6 weighs as much as 0.3 with the square of the temperature, in ELRModel.
+    peers.elr = {"weight": 3.0, "momentum": 0.7, "consistency_weight": 0.6}
     peers.elr_plus = {
         "weight": 3.0,
         "momentum": 0.7,
+        "consistency_weight": 0.6,
         "average_decay": 0.997,
         "mixup_alpha": 1.0,
         "ramp_steps": 0,

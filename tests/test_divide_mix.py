@@ -521,6 +521,7 @@ class Draws(keras.callbacks.Callback):
         self.states.append(self.model.seed_generator.state.numpy().tolist())
 
 
+@pytest.mark.slow
 def test_warmup_ends_in_a_compiled_step_too():
     draws = Draws()
     make(warmup_epochs=1, eager=False).fit(X, Y, 24, 3, 0, [draws])

@@ -257,6 +257,7 @@ def test_graph_mode_trains_alike_also_from_a_dataset():
     assert_same_variables(graph.weights, eager.weights)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(two_replicas):
     one = make(mixup_alpha=0, average_decay=0.5, consistency_weight=0.5)
     with two_replicas.scope():

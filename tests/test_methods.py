@@ -59,8 +59,10 @@ def test_consistency_is_there_only_where_it_is_named(method):
     assert getattr(alone, "consistency_weight", 0) == 0
     if method != "standard":
         config.method = f"ncr+{method}"
+        config.elr.consistency_weight = config.elr_plus.consistency_weight = 0.2
         joined = assembly.compiled_model(config, source)
-        assert (joined.consistency_weight, joined.warmup_epochs) == (0.4, 3)
+        expected = 0.2 if method.startswith("elr") else 0.4
+        assert (joined.consistency_weight, joined.warmup_epochs) == (expected, 3)
 
 
 @pytest.mark.parametrize(
@@ -136,10 +138,11 @@ def test_second_view_keeps_the_first_and_views_change_both():
     assert np.array_equal(labels[::2], labels[1::2])
 
 
-# Rows that differ from another one by what is tested above, or by a loss alone.
+# Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
-    *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus"),
+    *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
+    *("mixup", "elr", "elr_plus", "gjs", "sop"),
 }
 
 

@@ -87,6 +87,8 @@ class _Parts(NamedTuple):
         ncr = self.config.ncr
         if not self.method.has_consistency:
             return {"consistency_weight": 0.0}
+        # ELR and ELR+ have an alpha of their own for NCR beside them.
+        weights = {**ncr, **self.config.get(self.method.model, {})}
         return {
             "consistency_loss": NeighborConsistencyLoss(
                 num_neighbors=ncr.num_neighbors or None,
@@ -95,7 +97,7 @@ class _Parts(NamedTuple):
                 direction=ncr.direction,
                 temperature_squared=ncr.temperature_squared,
             ),
-            "consistency_weight": ncr.consistency_weight,
+            "consistency_weight": weights["consistency_weight"],
             "warmup_epochs": ncr.warmup_epochs,
         }
 
