@@ -44,11 +44,12 @@ format: $(READY) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Ratios of time: loss, step, noise, pipeline
+bench: $(READY) ## Times: loss, step, noise, pipeline, label propagation
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/label_propagation.py
 
 clean: ## Remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info
