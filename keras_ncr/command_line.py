@@ -3,11 +3,8 @@
 import contextlib
 
 from absl import flags, logging
-from ml_collections import config_flags
 
-CONFIG = config_flags.DEFINE_config_file("config", help_string="The config file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for what the command leaves.")
-flags.mark_flag_as_required("config")
 
 
 def parse_flags(argv):

@@ -17,12 +17,13 @@ Left in the workdir are `table.md`, which is printed too, `table.csv` and `pictu
 from absl import app, flags
 
 from keras_ncr import comparison_plots, workdir
-from keras_ncr.command_line import CONFIG, parse_flags, refusal_in_one_line
+from keras_ncr.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.comparison import options
 from keras_ncr.comparison.jobs import run_jobs
 from keras_ncr.comparison.outcome import outcome_of
 from keras_ncr.comparison.table import markdown, write_csv
 from keras_ncr.config import METHOD_ROWS
+from keras_ncr.config_flag import CONFIG
 
 METHODS = flags.DEFINE_list(
     "methods", [], "The rows: what config.method can be, with commas; or all."

@@ -12,7 +12,8 @@ import re
 
 from absl import app, flags
 
-from keras_ncr.command_line import CONFIG, WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.config_flag import CONFIG
 from keras_ncr.inspection import inspect_config
 
 # So that --help shows them.

@@ -5,9 +5,7 @@ are fixed, all examples are there at once, and only their labels are corrected. 
 is trained.
 """
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_ncr.checks import (
     check_clean_labels,
@@ -15,8 +13,6 @@ from keras_ncr.checks import (
     check_positive,
     check_rate,
 )
-from keras_ncr.methods.network_pair import NetworkPair
-from keras_ncr.models import NCRModel
 from keras_ncr.neighbors import ROUNDING
 
 
@@ -41,7 +37,7 @@ def propagate_labels(
 
     Args:
         features: Array-like of shape `(n, dim)`, of a trained model for example
-            (`features_of`). The lengths of its rows do not matter.
+            (`keras_ncr.features.features_of`). The lengths of its rows do not matter.
         labels: Ints of shape `(n,)`, -1 where there is no label.
         num_classes: Int, at least 2.
         num_neighbors: As in `neighbor_graph`.
@@ -217,91 +213,6 @@ def spread_labels(
     scores[:, spreading.classes_] = spreading.label_distributions_
     scores[scores.sum(axis=1) == 0] = 1 / num_classes
     return scores
-
-
-def features_of(model, x, batch_size=None, verbose="auto"):
-    """Returns a trained classifier's features of all examples, in their order.
-
-    They come from one pass of `predict`, with its progress bar. Of an `NCRModel` they
-    are its own features; of a `NetworkPair` both networks' side by side, each scaled to
-    length 1, so that similarities are the mean of both; of any other model what enters
-    its last layer that has weights.
-
-    Args:
-        model: `NCRModel`, `NetworkPair`, or a Functional or Sequential Keras model that
-            has been built.
-        x: What `predict` takes: arrays, or a `tf.data.Dataset` of batches that ends and
-            is not shuffled; labels in it are ignored.
-        batch_size: As in `keras.Model.predict`.
-        verbose: As in `keras.Model.predict`.
-
-    Returns:
-        NumPy float32 array of shape `(n, dim)`.
-
-    Raises:
-        ValueError: If `model` is of another kind or its features are no vectors, or if
-            `x` does not end.
-
-    Example:
-    >>> model = keras.Sequential(
-    ...     [keras.Input([5]), keras.layers.Dense(16, "relu"), keras.layers.Dense(3)]
-    ... )
-    >>> x = np.random.default_rng(0).normal(size=(32, 5))
-    >>> keras_ncr.label_propagation.features_of(model, x, verbose=0).shape
-    (32, 16)
-    """
-    if (
-        isinstance(x, tf.data.Dataset)
-        and x.cardinality() == tf.data.INFINITE_CARDINALITY
-    ):
-        raise ValueError(
-            "`x` must end. Received: a dataset that repeats for ever. Pass one epoch, "
-            "for example of `keras_ncr.pipelines.evaluation_batches`."
-        )
-    extractor = _feature_extractor(model)
-    features = extractor.predict(x, batch_size=batch_size, verbose=verbose)
-    return np.asarray(features, "float32")
-
-
-def _feature_extractor(model):
-    """Returns a Keras model with the inputs of `model`, and its features as output."""
-    if isinstance(model, NCRModel | NetworkPair):
-        return _OwnFeatures(model)
-    weighted = [layer for layer in getattr(model, "layers", []) if layer.weights]
-    if not getattr(model, "inputs", None) or not weighted:
-        raise ValueError(
-            "`model` must be an NCRModel, a NetworkPair, or a Functional or built "
-            f"Sequential model with weights. Received: {model!r}. Compute the features "
-            "of other models by your own code."
-        )
-    features = weighted[-1].input
-    if isinstance(features, list) or len(features.shape) != 2:
-        raise ValueError(
-            "The last layer of `model` that has weights must take features of shape "
-            f"(batch, dim). Received: {weighted[-1].name!r}, which takes {features}."
-        )
-    return keras.Model(model.inputs, features)
-
-
-class _OwnFeatures(keras.Model):
-    """The features of this package's models, for the sake of `predict`."""
-
-    def __init__(self, model):
-        super().__init__(name="features")
-        self.model = model
-        self.built = True  # The model builds itself when it is called.
-
-    def call(self, inputs):
-        networks = getattr(self.model, "networks", [self.model])
-        features = [
-            keras.ops.cast(
-                network(inputs, training=False, return_features=True)[0], "float32"
-            )
-            for network in networks
-        ]
-        if len(features) == 1:
-            return features[0]
-        return keras.ops.concatenate([keras.ops.normalize(f) for f in features], axis=1)
 
 
 def _checked_labels(labels, num_classes):

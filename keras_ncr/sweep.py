@@ -17,11 +17,12 @@ Prints the chosen settings as words for the command line. Left in the workdir ar
 from absl import app, flags
 
 from keras_ncr import comparison_plots, workdir
-from keras_ncr.command_line import CONFIG, parse_flags, refusal_in_one_line
+from keras_ncr.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.comparison import options
 from keras_ncr.comparison.jobs import run_jobs
 from keras_ncr.comparison.outcome import spread
 from keras_ncr.comparison.search import job_of, parse_tries, search
+from keras_ncr.config_flag import CONFIG
 
 TRIES = flags.DEFINE_multi_string(
     "try", [], "KEY=VALUE,VALUE,...: a setting and what to try. May come repeatedly."

@@ -9,7 +9,8 @@ again goes on with a run that was interrupted. `--verbosity=1` shows where an er
 
 from absl import app, flags
 
-from keras_ncr.command_line import CONFIG, WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.config_flag import CONFIG
 from keras_ncr.training import MEASURES, spread, train
 
 # So that --help shows them.

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_ncr import assembly, workdir
 from keras_ncr.callbacks import MemorizationMonitor
-from keras_ncr.label_propagation import features_of, propagate_labels
+from keras_ncr.features import features_of
+from keras_ncr.label_propagation import propagate_labels
 from keras_ncr.methods import CoDivide
 
 

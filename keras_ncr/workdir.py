@@ -14,6 +14,8 @@ import shutil
 import keras
 import numpy as np
 
+from keras_ncr.config import default_config
+
 # Settings in which a run may differ from the one that the folder holds: more trials can
 # be added, and the data may have moved.
 CHANGEABLE = ("trials", "data.dir", "data.path", "data.test_path")
@@ -52,6 +54,37 @@ def claim(path, config):
             f"{path} ({error.strerror}). Pass another one."
         ) from error
     return path
+
+
+def read_config(path):
+    """Returns the config of the run in a folder.
+
+    Args:
+        path: String or path: the workdir.
+
+    Returns:
+        `ml_collections.ConfigDict`, locked, with the keys of
+        `keras_ncr.config.default_config`.
+
+    Raises:
+        ValueError: If the folder holds no run, or one of another version.
+    """
+    path = pathlib.Path(path)
+    file = path / "config.json"
+    if not file.exists():
+        raise ValueError(
+            f"`workdir` must be the folder of a run. Received: {path}, which has no "
+            "config.json. Train first: python -m keras_ncr.train --workdir=..."
+        )
+    config = default_config()
+    try:
+        config.update_from_flattened_dict(_flat(json.loads(file.read_text())))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} must hold the settings of this version. Received: {error}. Train "
+            "again in another workdir."
+        ) from error
+    return config
 
 
 def _check_same(path, config):

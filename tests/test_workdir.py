@@ -278,3 +278,23 @@ def test_cleared_checkpoints_leave_nothing(tmp_path):
     (tmp_path / "checkpoint" / "writing-epoch-000002.npz").touch()
     checkpoint.clear()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_config_of_a_run_is_read_back(tmp_path):
+    config = default_config()
+    config.ncr.num_neighbors = 7
+    workdir.claim(tmp_path / "run", config)
+    config_there = workdir.read_config(tmp_path / "run")
+    assert config_there.to_dict() == config.to_dict()
+    assert config_there.is_locked
+
+
+def test_folder_without_a_run_has_no_config(tmp_path):
+    with pytest.raises(ValueError, match="has no config.json. Train first"):
+        workdir.read_config(tmp_path)
+
+
+def test_config_of_another_version_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"no_such_setting": 1}')
+    with pytest.raises(ValueError, match="settings of this version"):
+        workdir.read_config(tmp_path)
