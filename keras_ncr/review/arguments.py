@@ -1,0 +1,210 @@
+"""What a review page is made from, checked before anything is written."""
+
+import numpy as np
+
+from keras_ncr.checks import check_integer, check_labels
+
+_COLUMNS = (
+    "id",
+    "given_label",
+    "predicted_label",
+    "label_quality",
+    "is_label_issue",
+    "given_confidence",
+    "predicted_confidence",
+)
+_ATTRIBUTES = ("name", "dataset_hash", "class_names")
+_SHARES = (
+    "label_quality",
+    "given_confidence",
+    "predicted_confidence",
+    "issue_probability",
+    "neighbor_agreement",
+    "outlier_score",
+)
+_LABELS = ("given_label", "predicted_label", "neighbor_label")
+_WHOLE = "Pass the frame as `keras_ncr.audit` returns it, with a row for every example."
+
+
+def check_frame(frame):
+    """Returns an audit's frame in the order of its index, or raises.
+
+    Args:
+        frame: pandas DataFrame, as in `keras_ncr.review.write_review`.
+
+    Returns:
+        DataFrame.
+
+    Raises:
+        ValueError: If columns or attributes are missing or hold what they cannot, ids
+            repeat, or examples are missing.
+    """
+    missing = [name for name in _COLUMNS if name not in getattr(frame, "columns", ())]
+    if missing:
+        raise ValueError(
+            f"`frame` must have the columns {list(_COLUMNS)}. Received: a "
+            f"{type(frame).__name__} without {missing}. {_WHOLE}"
+        )
+    missing = [name for name in _ATTRIBUTES if name not in frame.attrs]
+    if missing:
+        raise ValueError(
+            f"`frame.attrs` must have {list(_ATTRIBUTES)}. Received: without "
+            f"{missing}. {_WHOLE} Some operations of pandas lose the attributes."
+        )
+    if len(frame) == 0 or set(frame.index) != set(range(len(frame))):
+        raise ValueError(
+            "The index of `frame` must hold the numbers from 0 to n - 1, each once. "
+            f"Received: {len(frame)} rows with other numbers. {_WHOLE}"
+        )
+    frame = frame.sort_index()
+    _check_ids(frame["id"])
+    names = _check_class_names(frame.attrs["class_names"])
+    for name in (name for name in _LABELS if name in frame):
+        check_labels(frame[name], len(names), name)
+    for name in (name for name in _SHARES if name in frame):
+        _check_share(frame[name], name)
+    if "near_duplicate" in frame:
+        _check_indices(frame["near_duplicate"], "near_duplicate", -1, len(frame))
+    return frame
+
+
+def _check_ids(ids):
+    """Raises unless ids, as the text that the exported file has, are all different."""
+    texts = id_texts(ids)
+    if len(set(texts)) < len(texts):
+        seen = set()
+        twice = next(text for text in texts if text in seen or seen.add(text))
+        raise ValueError(
+            "The ids in `frame` must be all different, or corrections could not be "
+            f"put back. Received: {twice!r} more than once."
+        )
+
+
+def _check_class_names(names):
+    """Returns names if they are all different, or raises."""
+    names = [str(name) for name in names]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            "`class_names` in `frame.attrs` must be two names or more, all different. "
+            f"Received: {names[:20]}."
+        )
+    return names
+
+
+def _check_share(values, name):
+    """Raises unless a column holds numbers from 0 to 1."""
+    values = np.asarray(values, "float64")
+    # Sums of float32 may exceed 1 a little. NaN is wrong too.
+    is_wrong = ~((values >= 0) & (values <= 1 + 1e-5))
+    if np.any(is_wrong):
+        index = int(np.argmax(is_wrong))
+        raise ValueError(
+            f"`{name}` in `frame` must be from 0 to 1. Received: {values[index]} at "
+            f"index {index}."
+        )
+
+
+def _check_indices(indices, name, lowest, num_examples):
+    """Raises unless an array holds indices of examples."""
+    indices = np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` must hold integers, indices of examples. Received: dtype "
+            f"{indices.dtype}."
+        )
+    if indices.size and not (lowest <= indices.min() <= indices.max() < num_examples):
+        raise ValueError(
+            f"`{name}` must hold indices from {lowest} to {num_examples - 1}. "
+            f"Received: {indices.min()} to {indices.max()}."
+        )
+
+
+def check_neighbors(neighbors, num_examples, num_neighbors):
+    """Returns the first columns of an array of neighbors, or raises.
+
+    Args:
+        neighbors: As in `keras_ncr.review.write_review`.
+        num_examples: Int.
+        num_neighbors: Int: how many columns are wanted.
+
+    Returns:
+        Integer array of shape `(n, at most num_neighbors)`.
+
+    Raises:
+        ValueError: If it has another shape, or holds what is no index.
+    """
+    check_integer(num_neighbors, "num_neighbors", minimum=0)
+    if neighbors is None:
+        return np.zeros((num_examples, 0), "int64")
+    neighbors = np.asarray(neighbors)
+    if neighbors.ndim != 2 or len(neighbors) != num_examples:
+        raise ValueError(
+            f"`neighbors` must have shape ({num_examples}, k), a row for each row of "
+            f"`frame`. Received: shape {neighbors.shape}."
+        )
+    neighbors = neighbors[:, :num_neighbors]
+    _check_indices(neighbors, "neighbors", 0, num_examples)
+    return neighbors
+
+
+def check_source(source, frame):
+    """Raises unless a source has the examples of a frame, by number and ids.
+
+    Args:
+        source: `keras_ncr.datasets.Source`, or None.
+        frame: DataFrame, as `check_frame` returns it.
+
+    Raises:
+        ValueError: If it has others.
+    """
+    if source is None:
+        return
+    if source.num_examples != len(frame):
+        raise ValueError(
+            "`source` must be the data that was audited. Received: "
+            f"{source.num_examples} examples, and {len(frame)} rows in `frame`."
+        )
+    pairs = zip(id_texts(source.ids), id_texts(frame["id"]), strict=True)
+    for index, (of_source, of_frame) in enumerate(pairs):
+        if of_source != of_frame:
+            raise ValueError(
+                "`source` must be the data that was audited. Received: id "
+                f"{of_source!r} at index {index}, where `frame` has {of_frame!r}."
+            )
+
+
+def check_details(details, num_examples):
+    """Raises unless details are a table with a row for each example.
+
+    Args:
+        details: DataFrame, or None.
+        num_examples: Int.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    if details is None:
+        return
+    if not hasattr(details, "iloc") or getattr(details, "ndim", 0) != 2:
+        raise ValueError(
+            "`details` must be a pandas DataFrame. Received: "
+            f"{type(details).__name__}. Wrap texts: "
+            "`pandas.DataFrame({'text': texts})`."
+        )
+    if len(details) != num_examples:
+        raise ValueError(
+            f"`details` must have {num_examples} rows, as `frame` has. Received: "
+            f"{len(details)} rows."
+        )
+
+
+def id_texts(ids):
+    """Returns ids as the exported file holds them, a list of strings.
+
+    Args:
+        ids: Integers or strings.
+
+    Returns:
+        List of strings.
+    """
+    return [i.decode() if isinstance(i, bytes) else str(i) for i in np.asarray(ids)]

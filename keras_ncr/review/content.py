@@ -1,0 +1,187 @@
+"""What the page shows, as one dict that JSON can hold.
+
+Names, ids and values of the user's data are values in it, never keys: JavaScript takes
+some keys (`__proto__`) for more than names.
+"""
+
+import json
+
+import numpy as np
+
+from keras_ncr.review.arguments import id_texts
+from keras_ncr.review.folder import MARK
+
+# Why an example is shown: the flag in the frame, and the score that orders its kind.
+KINDS = {
+    "label": ("is_label_issue", "label_quality"),
+    "near_duplicate": ("is_near_duplicate_issue", "label_quality"),
+    "outlier": ("is_outlier_issue", "outlier_score"),
+}
+_SCORES = {
+    "given_confidence": "givenConfidence",
+    "predicted_confidence": "suggestedConfidence",
+    "label_quality": "quality",
+    "issue_probability": "issueProbability",
+    "neighbor_agreement": "neighborAgreement",
+    "outlier_score": "outlierScore",
+}
+# Characters of a detail, and how many details a neighbor has: there are many of them.
+_LONGEST_DETAIL, _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR = 5_000, 200, 6
+
+
+def flags_of(frame):
+    """Returns what is called an issue, by kind.
+
+    Args:
+        frame: DataFrame, as `check_frame` returns it.
+
+    Returns:
+        Dict from each kind that the frame has to bools of shape `(n,)`.
+    """
+    return {
+        kind: np.asarray(frame[flag], bool)
+        for kind, (flag, score) in KINDS.items()
+        if flag in frame and score in frame
+    }
+
+
+def select(frame, limit):
+    """Returns the indices of the examples that are shown, kind by kind, worst first.
+
+    Args:
+        frame: DataFrame, as `check_frame` returns it.
+        limit: Int: at most so many.
+
+    Returns:
+        Integer array, all different.
+    """
+    ranked = []
+    for kind, is_issue in flags_of(frame).items():
+        indices = np.flatnonzero(is_issue)
+        scores = np.asarray(frame[KINDS[kind][1]])[indices]
+        ranked.extend(indices[np.argsort(scores, kind="stable")].tolist())
+    # A dict keeps the first place of what is of several kinds.
+    return np.array(list(dict.fromkeys(ranked))[:limit], "int64")
+
+
+def others_of(frame, shown, neighbors):
+    """Returns the indices of examples that are seen beside the shown ones.
+
+    Args:
+        frame: DataFrame, as `check_frame` returns it.
+        shown: Integer array, as `select` returns it.
+        neighbors: Integer array, as `check_neighbors` returns it.
+
+    Returns:
+        Integer array: neighbors and near-duplicates that are not shown themselves.
+    """
+    beside = neighbors[shown].ravel()
+    if "near_duplicate" in frame:
+        duplicates = np.asarray(frame["near_duplicate"])[shown]
+        beside = np.concatenate([beside, duplicates[duplicates >= 0]])
+    return np.setdiff1d(beside, shown)
+
+
+def page_content(frame, shown, neighbors, others, pictures, details):
+    """Returns all that the page shows.
+
+    Args:
+        frame: DataFrame, as `check_frame` returns it.
+        shown: Integer array, as `select` returns it.
+        neighbors: Integer array, as `check_neighbors` returns it.
+        others: Integer array, as `others_of` returns it.
+        pictures: Dict from index to the name of a thumbnail, or None if there is no
+            source.
+        details: DataFrame or None.
+
+    Returns:
+        Dict. Examples are numbered anew: card i is example i, others follow.
+    """
+    attributes, flags = frame.attrs, flags_of(frame)
+    indices = np.concatenate([shown, others])
+    number = np.full(len(frame) + 1, -1)  # The last stands for "none", -1.
+    number[indices] = np.arange(len(indices))
+    cards = {
+        "suggested": frame["predicted_label"].to_numpy()[shown].tolist(),
+        "neighbors": number[neighbors[shown]].tolist(),
+        **{
+            name: np.round(frame[column].to_numpy("float64")[shown], 4).tolist()
+            for column, name in _SCORES.items()
+            if column in frame
+        },
+    }
+    if "neighbor_label" in frame:
+        cards["neighborLabel"] = frame["neighbor_label"].to_numpy()[shown].tolist()
+    if "near_duplicate" in frame:
+        twins = frame["near_duplicate"].to_numpy()[shown]
+        cards["nearDuplicate"] = number[twins].tolist()
+    examples = {
+        "id": id_texts(frame["id"].to_numpy()[indices]),
+        "given": frame["given_label"].to_numpy()[indices].tolist(),
+    }
+    if pictures is not None:
+        examples["picture"] = [pictures.get(index, "") for index in indices.tolist()]
+    if details is not None:
+        examples["details"] = _detail_rows(details, indices, len(shown))
+    columns = [] if details is None else details.columns
+    return {
+        "name": str(attributes["name"]),
+        "datasetHash": str(attributes["dataset_hash"]),
+        "classNames": [str(name) for name in attributes["class_names"]],
+        "numExamples": len(frame),
+        "noiseRate": _number(attributes.get("noise_rate")),
+        "expectedPrecision": _number(attributes.get("expected_precision")),
+        "numFound": {kind: int(is_issue.sum()) for kind, is_issue in flags.items()},
+        "kinds": {
+            kind: np.flatnonzero(is_issue[shown]).tolist()
+            for kind, is_issue in flags.items()
+        },
+        "detailColumns": [str(column) for column in columns],
+        "examples": examples,
+        "cards": cards,
+    }
+
+
+def _number(value):
+    """A number that JSON can hold, or None."""
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _detail_rows(details, indices, num_shown):
+    """The values of each example as text, those of neighbors cut shorter."""
+    parts = []
+    for rows, length, num_columns in (
+        (indices[:num_shown], _LONGEST_DETAIL, details.shape[1]),
+        (indices[num_shown:], _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR),
+    ):
+        part = details.iloc[rows, :num_columns]
+        columns = [
+            [
+                "" if is_missing else _text(value, length)
+                for value, is_missing in zip(part.iloc[:, c], missing, strict=True)
+            ]
+            for c, missing in enumerate(part.isna().to_numpy().T)
+        ]
+        # Without columns `zip` would forget the rows.
+        parts += [list(row) for row in zip(*columns, strict=True)] or [[]] * len(rows)
+    return parts
+
+
+def _text(value, length):
+    """A value as text of at most so many characters."""
+    is_float = isinstance(value, float | np.floating)
+    text = f"{value:.6g}" if is_float else str(value)
+    return text if len(text) <= length else text[:length] + "…"
+
+
+def as_script(content):
+    """Returns content as a script, since a page from disk may not read other files.
+
+    Args:
+        content: What JSON can hold.
+
+    Returns:
+        String of ASCII characters. No `<` is in it, so that nothing ends the script.
+    """
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return f"{MARK}\nwindow.reviewData={text.replace('<', chr(92) + 'u003c')};\n"

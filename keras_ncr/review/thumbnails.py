@@ -1,0 +1,104 @@
+"""Small copies of the images that a page shows, one file each."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.datasets.source import host_tensor
+from keras_ncr.images import decode, resize
+
+_JPEG_QUALITY = 85
+_READ_AT_ONCE = 16
+
+
+def write_thumbnails(source, folder, longest_sides, largest_png, verbose):
+    """Writes the thumbnails of some of a source's images in one pass over them.
+
+    Images are never enlarged, and never in memory together. Those that cannot be read
+    have no file.
+
+    Args:
+        source: `keras_ncr.datasets.Source`.
+        folder: `pathlib.Path` of an empty folder.
+        longest_sides: Integer array of shape `(n,)`: to how many pixels the longer side
+            of each image is brought; 0 for images that need no thumbnail.
+        largest_png: Int. Images up to that size are kept pixel by pixel, as PNG;
+            larger ones become JPEG.
+        verbose: Boolean. Whether to show a progress bar.
+
+    Returns:
+        Dict from index to the name of the file.
+    """
+    num_wanted = int(np.count_nonzero(longest_sides))
+    progress = keras.utils.Progbar(
+        num_wanted, verbose=int(verbose), unit_name="picture"
+    )
+    names = {}
+    if not num_wanted:
+        return names
+    for index, is_png, data in _encoded(source, longest_sides, largest_png):
+        index = int(index)
+        names[index] = f"{index}.{'png' if is_png else 'jpg'}"
+        (folder / names[index]).write_bytes(data.numpy())
+        progress.update(len(names))
+        if len(names) == num_wanted:
+            break  # What follows in the data is not shown.
+    progress.update(num_wanted)
+    return names
+
+
+def _encoded(source, longest_sides, largest_png):
+    """Dataset of index, whether it is PNG, and the bytes of the file."""
+    side_of = host_tensor(np.asarray(longest_sides, "int32"))
+
+    def encode(example):
+        index, image = example["index"], example.get("image")
+        if image is None:
+            image = source.read_image(index)
+        pixels = _small(_pixels(image, source), tf.gather(side_of, index))
+        is_png = tf.reduce_max(tf.shape(pixels)) <= largest_png
+        data = tf.cond(
+            is_png,
+            lambda: tf.io.encode_png(pixels),
+            lambda: tf.io.encode_jpeg(pixels, quality=_JPEG_QUALITY),
+        )
+        return index, is_png, data
+
+    def encode_if_readable(example):
+        # Of one example alone: errors of the data set itself must come through.
+        return tf.data.Dataset.from_tensors(example).map(encode).ignore_errors()
+
+    if source.read_image is None:
+        examples = source.dataset.filter(
+            lambda example: tf.gather(side_of, example["index"]) > 0
+        )
+    else:
+        wanted = host_tensor(np.flatnonzero(longest_sides))
+        examples = tf.data.Dataset.from_tensor_slices({"index": wanted})
+    return examples.interleave(
+        encode_if_readable,
+        cycle_length=_READ_AT_ONCE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=False,  # A slow image need not hold up others.
+    )
+
+
+def _pixels(image, source):
+    """The pixels of an image, gray or in color."""
+    num_channels = source.image_shape[-1]
+    if not source.is_encoded and num_channels > 4:
+        image = image[..., :3]  # Nobody sees more of them at once.
+    return decode(image, 1 if num_channels == 1 else 3)
+
+
+def _small(pixels, longest_side):
+    """Pixels with a longer side of at most so many, in the same proportions."""
+    size = tf.shape(pixels)[:2]
+    longest = tf.reduce_max(size)
+    scaled = tf.cast(size, tf.float32) * tf.cast(longest_side / longest, tf.float32)
+    new_size = tf.maximum(tf.cast(tf.round(scaled), tf.int32), 1)
+    return tf.cond(
+        longest <= longest_side,
+        lambda: pixels,
+        lambda: resize(pixels, new_size, antialias=True),
+    )
