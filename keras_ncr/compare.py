@@ -16,7 +16,7 @@ Left in the workdir are `table.md`, which is printed too, `table.csv` and `pictu
 
 from absl import app, flags
 
-from keras_ncr import comparison_plots, workdir
+from keras_ncr import plots, workdir
 from keras_ncr.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.comparison import options
 from keras_ncr.comparison.jobs import run_jobs
@@ -93,7 +93,7 @@ def report(experiment, rows):
 
 def draw(experiment, rows):
     """Draws what has been run so far."""
-    figure = comparison_plots.comparison_figure(
+    figure = plots.comparison_figure(
         {
             method: {
                 job.noise.title: (outcome.last, outcome.best) for job, outcome in row

@@ -16,7 +16,7 @@ Prints the chosen settings as words for the command line. Left in the workdir ar
 
 from absl import app, flags
 
-from keras_ncr import comparison_plots, workdir
+from keras_ncr import plots, workdir
 from keras_ncr.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.comparison import options
 from keras_ncr.comparison.jobs import run_jobs
@@ -83,7 +83,7 @@ def keep(experiment, stages):
         "chosen": {stage["key"]: stage["chosen"] for stage in stages},
     }
     workdir.write_json(experiment.workdir / "sweep.json", content)
-    figure = comparison_plots.sweep_figure(
+    figure = plots.sweep_figure(
         {
             stage["key"]: (
                 stage["chosen"],

@@ -19,8 +19,8 @@ from keras_ncr import compare, workdir
 from keras_ncr.comparison import jobs
 from keras_ncr.comparison.experiment import Experiment, Noise, parse_noises
 from keras_ncr.comparison.outcome import outcome_of
-from keras_ncr.comparison_plots import comparison_figure
 from keras_ncr.config import METHOD_ROWS
+from keras_ncr.plots import comparison_figure
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 DIGITS = str(REPOSITORY / "configs" / "digits.py")

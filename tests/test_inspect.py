@@ -18,7 +18,7 @@ from keras_ncr.datasets import digits, from_arrays
 from keras_ncr.inspection.pictures import figures_of
 from keras_ncr.inspection.report import data_rows, noise_rows, training_rows
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.plots import NOISY_COLOR
+from keras_ncr.plots.style import NOISY_COLOR
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits.py'}"

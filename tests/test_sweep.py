@@ -12,8 +12,8 @@ import pytest
 from keras_ncr import sweep
 from keras_ncr.comparison import jobs
 from keras_ncr.comparison.search import parse_tries
-from keras_ncr.comparison_plots import sweep_figure
 from keras_ncr.config import default_config
+from keras_ncr.plots import sweep_figure
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONFIG = str(REPOSITORY / "tests" / "plain_config.py")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ncr import assembly, data_plots
+from keras_ncr import assembly, plots
 from keras_ncr.images import decode
 
 _MOST_IMAGES = 36
@@ -17,14 +17,14 @@ def figures_of(config, sources, labels):
     figures, not_drawn = {}, {}
     figures["batch.png"] = _batch_figure(config, sources.train, labels)
     images, test_labels = _first_test_images(config, sources.test)
-    figures["evaluation.png"] = data_plots.contact_sheet(
+    figures["evaluation.png"] = plots.contact_sheet(
         images, test_labels, names, title=f"{name}: the first test images"
     )
     if assembly.augmentation(config, sources.train) is None:
         not_drawn["same_images.png"] = "there is no augmentation"
     else:
         figures["same_images.png"] = _augmentation_figure(config, sources.train)
-    figures["classes.png"] = data_plots.class_count_figure(
+    figures["classes.png"] = plots.class_count_figure(
         labels.noisy_labels, names, labels.clean_labels, title=f"{name}: training set"
     )
     if labels.clean_labels is None:
@@ -34,7 +34,7 @@ def figures_of(config, sources, labels):
     elif len(names) > _MOST_MATRIX_CLASSES:
         not_drawn["transition_matrix.png"] = "there are too many classes"
     else:
-        figures["transition_matrix.png"] = data_plots.transition_matrix_figure(
+        figures["transition_matrix.png"] = plots.transition_matrix_figure(
             labels.transition_matrix(len(names)),
             names,
             title=f"{name}: {100 * labels.realized_rate:.1f} % of the labels wrong",
@@ -67,7 +67,7 @@ def _batch_figure(config, source, labels):
     if labels.clean_labels is not None:
         clean_labels = labels.clean_labels[indices]
         legend = ", wrong labels in color (and the true one)"
-    return data_plots.contact_sheet(
+    return plots.contact_sheet(
         images,
         labels.noisy_labels[indices],
         source.class_names,
@@ -100,7 +100,7 @@ def _augmentation_figure(config, source):
     ]
     if source.is_encoded:
         originals = [decode(image, source.image_shape[-1]) for image in originals]
-    return data_plots.augmentation_figure(
+    return plots.augmentation_figure(
         [image.numpy() for image in originals],
         augmented,
         title=f"{config.data.name}: augmentation in training",

@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 
-from keras_ncr.plots import CLEAN_COLOR, METHOD_COLORS, NOISY_COLOR
+from keras_ncr.checks import check_known
+from keras_ncr.plots.style import CLEAN_COLOR, METHOD_COLORS, NOISY_COLOR
 
 _COLORS = (CLEAN_COLOR, NOISY_COLOR, *METHOD_COLORS[1:])
 # One less than colors, so that a color comes with another mark the next time.
 _MARKERS = ("o", "s", "^", "D", "v")
+_COLUMNS = ("setting", "value", "noise", "accuracy")  # Of a table of runs.
 
 
 def comparison_figure(accuracies, title=""):
@@ -29,8 +31,8 @@ def comparison_figure(accuracies, title=""):
         `matplotlib.figure.Figure`.
 
     Example:
-    >>> from keras_ncr import comparison_plots
-    >>> figure = comparison_plots.comparison_figure(
+    >>> from keras_ncr import plots
+    >>> figure = plots.comparison_figure(
     ...     {"standard": {"20 %": ([0.5], [0.7])}, "ncr": {"20 %": ([0.8], [0.8])}}
     ... )
     >>> [axes.get_title() for axes in figure.axes]
@@ -44,7 +46,7 @@ def comparison_figure(accuracies, title=""):
         figsize=(1.8 + 2.4 * len(noises), 1.8 + 0.22 * len(accuracies)),
         layout="constrained",
     )
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     panels = figure.subplots(1, len(noises), sharey=True, squeeze=False)[0]
     for axes, noise in zip(panels, noises, strict=True):
         _draw_noise(axes, [by_noise[noise] for by_noise in accuracies.values()])
@@ -75,7 +77,7 @@ def _draw_noise(axes, pairs):
     )
 
 
-def sweep_figure(stages, title=""):
+def sweep_figure(stages, title="", ylabel="Accuracy on held-out noisy labels (%)"):
     """Returns a figure of the accuracies by which settings were chosen.
 
     There is a panel for each setting, in the order in which they were tried, with a
@@ -85,46 +87,96 @@ def sweep_figure(stages, title=""):
     Args:
         stages: Dict from a setting's name to a pair: the value chosen, and a dict from
             each value tried to a dict from a noise's name to the accuracies in [0, 1],
-            by trial.
+            by trial. Where nothing was chosen, the dict stands alone. Or a
+            `pandas.DataFrame` with a row for each run and the columns `setting`,
+            `value`, `noise` and `accuracy`.
         title: String above the figure. Defaults to none.
+        ylabel: String: what kind of accuracy it is. Defaults to that of
+            `keras_ncr.sweep`.
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If there is no setting, a value chosen was not tried, or a DataFrame
+            lacks a column.
 
     Reference:
         - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Figure 2.
 
     Example:
-    >>> from keras_ncr import comparison_plots
+    >>> from keras_ncr import plots
     >>> tried = {0.1: {"20 %": [0.8, 0.9]}, 0.5: {"20 %": [0.9, 0.9]}}
-    >>> figure = comparison_plots.sweep_figure({"ncr.consistency_weight": (0.5, tried)})
+    >>> figure = plots.sweep_figure({"ncr.consistency_weight": (0.5, tried)})
     >>> figure.axes[0].get_xlabel()
     'ncr.consistency_weight'
     """
     from matplotlib.figure import Figure
 
+    stages = _checked_stages(stages)
     figure = Figure(figsize=(0.8 + 3 * len(stages), 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     panels = figure.subplots(1, len(stages), sharey=True, squeeze=False)[0]
     for axes, (key, (chosen, tried)) in zip(panels, stages.items(), strict=True):
         _draw_stage(axes, tried)
-        axes.axvline(list(tried).index(chosen), color="#BBBBBB", zorder=0)
+        if chosen is not None:
+            axes.axvline(list(tried).index(chosen), color="#BBBBBB", zorder=0)
         # Equal distances: 1, 5, 10, 50 would crowd on a scale of numbers.
-        axes.set_xticks(range(len(tried)), map(str, tried))
+        axes.set_xticks(range(len(tried)), map(_text_of, tried))
         axes.set(xlabel=key)
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("Accuracy on held-out noisy labels (%)")
+    panels[0].set_ylabel(ylabel)
     panels[0].legend(frameon=False, fontsize=9)
     return figure
 
 
+def _text_of(value):
+    """Returns a value as text; a table makes 10.0 of 10 where others are fractions."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _checked_stages(stages):
+    """Returns a dict from settings to pairs of the value chosen, or None, and tried."""
+    if hasattr(stages, "columns"):
+        stages = _stages_of_table(stages)
+    stages = {
+        key: (None, stage) if isinstance(stage, dict) else stage
+        for key, stage in stages.items()
+    }
+    if not stages:
+        raise ValueError("`stages` must hold at least one setting. Received: none.")
+    for key, (chosen, tried) in stages.items():
+        if chosen is not None:
+            check_known(chosen, tried, f"the value chosen of {key}")
+    return stages
+
+
+def _stages_of_table(frame):
+    """Returns a dict from settings to values, to noises, to accuracies."""
+    missing = [name for name in _COLUMNS if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"`stages` must have the columns {list(_COLUMNS)}, with a row for each "
+            f"run. Received: a table without {missing}."
+        )
+    stages = {}
+    for setting, value, noise, accuracy in zip(
+        *(frame[name] for name in _COLUMNS), strict=True
+    ):
+        by_noise = stages.setdefault(setting, {}).setdefault(value, {})
+        by_noise.setdefault(str(noise), []).append(accuracy)
+    return stages
+
+
 def _draw_stage(axes, tried):
     """Draws the accuracies of the values of one setting."""
-    noises = list(next(iter(tried.values())))
+    noises = list(dict.fromkeys(itertools.chain(*tried.values())))
     means = []
     for place, noise in enumerate(noises):
-        mean, deviations = _statistics([by_noise[noise] for by_noise in tried.values()])
+        mean, deviations = _statistics(
+            [by_noise.get(noise, []) for by_noise in tried.values()]
+        )
         means.append(mean)
         axes.errorbar(
             range(len(tried)),
@@ -143,6 +195,6 @@ def _draw_stage(axes, tried):
 
 def _statistics(runs):
     """Returns means and standard deviations in percent: NaN of none, 0 of one run."""
-    means = [100 * np.mean(run) if run else np.nan for run in runs]
-    deviations = [100 * np.std(run, ddof=1) if len(run) > 1 else 0 for run in runs]
+    means = [100 * np.mean(run) if np.size(run) else np.nan for run in runs]
+    deviations = [100 * np.std(run, ddof=1) if np.size(run) > 1 else 0 for run in runs]
     return means, deviations

@@ -1,18 +1,13 @@
-"""Pictures of the data that training sees. Each function returns a Figure.
-
-`keras_ncr.plots` has pictures of what training made of them.
-"""
+"""Pictures of the data that training sees. Each function returns a Figure."""
 
 import math
 
 import numpy as np
 
-from keras_ncr.drawable_names import drawable, shortened
-from keras_ncr.plots import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr.plots.drawable_names import drawable, shortened
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
 
-# Up to how many classes there is room for each one's bar, name or number in a cell.
-_MOST_BARS, _MOST_NAMES, _MOST_CELLS = 100, 25, 12
-_MOST_PIXELS = 250  # On each side of a matrix.
+_MOST_BARS = 100  # Up to so many classes there is room for each one's bar.
 _UNKNOWN_COLOR = "#666666"
 
 
@@ -35,9 +30,9 @@ def contact_sheet(images, labels, class_names, clean_labels=None, title=""):
         `matplotlib.figure.Figure` with one axes for each image.
 
     Example:
-    >>> from keras_ncr import data_plots
+    >>> from keras_ncr import plots
     >>> images = np.zeros((2, 8, 8, 1), "uint8")
-    >>> figure = data_plots.contact_sheet(images, [0, 0], ["cat", "dog"], [0, 1])
+    >>> figure = plots.contact_sheet(images, [0, 0], ["cat", "dog"], [0, 1])
     >>> [axes.get_title() for axes in figure.axes]
     ['cat', 'cat (dog)']
     """
@@ -77,9 +72,9 @@ def augmentation_figure(originals, augmented, title=""):
         `matplotlib.figure.Figure` with a row of axes for each image.
 
     Example:
-    >>> from keras_ncr import data_plots
+    >>> from keras_ncr import plots
     >>> image = np.zeros((8, 8, 1), "uint8")
-    >>> figure = data_plots.augmentation_figure([image], [[image, image]])
+    >>> figure = plots.augmentation_figure([image], [[image, image]])
     >>> [axes.get_title() for axes in figure.axes]
     ['as stored', 'draw 1', 'draw 2']
     """
@@ -117,8 +112,8 @@ def class_count_figure(labels, class_names, clean_labels=None, title=""):
         `matplotlib.figure.Figure`.
 
     Example:
-    >>> from keras_ncr import data_plots
-    >>> figure = data_plots.class_count_figure([0, 0, 1], ["cat", "dog"])
+    >>> from keras_ncr import plots
+    >>> figure = plots.class_count_figure([0, 0, 1], ["cat", "dog"])
     >>> [float(bar.get_width()) for bar in figure.axes[0].patches]
     [2.0, 1.0]
     """
@@ -137,67 +132,6 @@ def class_count_figure(labels, class_names, clean_labels=None, title=""):
         figure.legend(
             loc="outside lower center", ncols=3, frameon=False, markerscale=1.5
         )
-    return figure
-
-
-def transition_matrix_figure(matrix, class_names, title=""):
-    """Returns a figure of which class is labeled as which.
-
-    The scale of the colors is that of square roots, so that what is rare is seen. Of
-    more than 250 classes, neighboring ones share a cell, which has their largest share.
-
-    Args:
-        matrix: Floats of shape `(num_classes, num_classes)`: the share of examples of
-            the row's class that carry the column's label, such as
-            `NoisyLabels.transition_matrix` returns. A row of zeros, a class without
-            examples, is left blank.
-        class_names: Strings, one for each class.
-        title: String above the figure. Defaults to none.
-
-    Returns:
-        `matplotlib.figure.Figure` with the matrix and a bar of its colors.
-
-    Example:
-    >>> from keras_ncr import data_plots
-    >>> figure = data_plots.transition_matrix_figure(np.eye(2), ["cat", "dog"])
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['100', '0', '0', '100']
-    """
-    from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
-
-    matrix = np.asarray(matrix, np.float64)
-    num_classes = len(class_names)
-    has_examples = matrix.any(axis=1)
-    block = math.ceil(num_classes / _MOST_PIXELS)
-    cells = _largest_of_blocks(np.where(has_examples[:, None], matrix, -1), block)
-    side = min(4 + 0.3 * num_classes, 9)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor("lightgray")  # Shows where cells are masked.
-    edge = block * len(cells) - 0.5
-    picture = axes.imshow(
-        np.ma.masked_less(cells, 0),
-        cmap="Blues",
-        norm=PowerNorm(0.5, 0, 1),
-        extent=(-0.5, edge, edge, -0.5),
-    )
-    axes.set(xlabel="Label given", ylabel="True class")
-    axes.set_title(title, parse_math=False)
-    bar = figure.colorbar(
-        picture,
-        label="Share of the true class"
-        + (f", the largest in {block} x {block}" if block > 1 else ""),
-        ticks=[0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1],
-        format=PercentFormatter(xmax=1, decimals=0, symbol=" %"),
-        shrink=0.8,
-    )
-    bar.ax.minorticks_off()
-    if num_classes <= _MOST_NAMES:
-        _name_ticks(axes, class_names)
-    if num_classes <= _MOST_CELLS:
-        _number_cells(axes, matrix, has_examples)
     return figure
 
 
@@ -305,40 +239,6 @@ def _draw_count_curve(axes, counts, class_names):
             fontfamily=fonts,
             parse_math=False,
         )
-
-
-def _largest_of_blocks(matrix, size):
-    """Returns the largest entry of each square block of a matrix."""
-    missing = -len(matrix) % size
-    padded = np.pad(matrix, (0, missing), constant_values=-1)
-    num_blocks = len(padded) // size
-    return padded.reshape(num_blocks, size, num_blocks, size).max(axis=(1, 3))
-
-
-def _name_ticks(axes, class_names):
-    """Writes the names of the classes on both sides of a matrix."""
-    names, fonts = drawable(class_names)
-    names = [shortened(name, 20) for name in names]
-    style = {"fontfamily": fonts, "fontsize": 9, "parse_math": False}
-    axes.set_yticks(range(len(names)), names, **style)
-    is_short = max(map(len, names)) * len(names) <= 50
-    axes.set_xticks(range(len(names)), names, rotation=0 if is_short else 90, **style)
-
-
-def _number_cells(axes, matrix, has_examples):
-    """Writes percentages into the cells of a matrix."""
-    for row in np.flatnonzero(has_examples):
-        for column, share in enumerate(matrix[row]):
-            axes.text(
-                column,
-                row,
-                f"{100 * share:.0f}" if share == 0 or share >= 0.005 else "<1",
-                ha="center",
-                va="center",
-                fontsize=8,
-                # Light on what is dark.
-                color="white" if share > 0.3 else "black",
-            )
 
 
 def _draw_image(axes, image):

@@ -1,12 +1,12 @@
-"""Tests of data_plots.py and drawable_names.py: what the pictures of data show."""
+"""Tests of plots/data.py and drawable_names.py: what the pictures show."""
 
 import matplotlib
 import numpy as np
 import pytest
 
-from keras_ncr import data_plots
-from keras_ncr.drawable_names import drawable, shortened
-from keras_ncr.plots import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr import plots
+from keras_ncr.plots.drawable_names import drawable, shortened
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
 
 ANIMALS = ["cat", "dog", "cow"]
 
@@ -32,7 +32,7 @@ def bars(axes):
 
 def test_wrong_labels_are_in_color_with_the_true_one_after_them():
     images = random_images(4, 5, 7, 3)
-    figure = data_plots.contact_sheet(images, [0, 0, 2, 1], ANIMALS, [0, 1, -1, 1])
+    figure = plots.contact_sheet(images, [0, 0, 2, 1], ANIMALS, [0, 1, -1, 1])
     titles = [axes.title for axes in figure.axes]
     assert texts(titles) == ["cat", "cat (dog)", "cow (wrong)", "dog"]
     assert [title.get_color() for title in titles] == [
@@ -46,7 +46,7 @@ def test_wrong_labels_are_in_color_with_the_true_one_after_them():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_image_is_shown_as_it_is(channels):
     images = random_images(5, 6, 4, channels)
-    figure = data_plots.contact_sheet(images, [0] * 5, ANIMALS)
+    figure = plots.contact_sheet(images, [0] * 5, ANIMALS)
     assert len(figure.axes) == 5
     for axes, image in zip(figure.axes, images, strict=True):
         (shown,) = axes.get_images()
@@ -56,14 +56,14 @@ def test_each_image_is_shown_as_it_is(channels):
 
 
 def test_nothing_is_called_wrong_where_nothing_is_known():
-    figure = data_plots.contact_sheet(random_images(2, 4, 4, 1), [0, 1], ANIMALS)
+    figure = plots.contact_sheet(random_images(2, 4, 4, 1), [0, 1], ANIMALS)
     assert texts(axes.title for axes in figure.axes) == ["cat", "dog"]
     assert {axes.title.get_color() for axes in figure.axes} == {"black"}
 
 
 def test_long_names_take_two_lines():
     names = ["a very long name of a class, with a comma", "b" * 40]
-    figure = data_plots.contact_sheet(random_images(1, 4, 4, 1), [0], names, [1])
+    figure = plots.contact_sheet(random_images(1, 4, 4, 1), [0], names, [1])
     assert figure.axes[0].get_title() == f"a very long name of a…\n({'b' * 19}…)"
 
 
@@ -73,7 +73,7 @@ def test_long_names_take_two_lines():
 def test_augmented_images_stand_beside_their_original():
     originals = [random_images(5, 9, 3), random_images(8, 4, 3)]
     augmented = random_images(2, 6, 4, 4, 3)
-    figure = data_plots.augmentation_figure(originals, augmented)
+    figure = plots.augmentation_figure(originals, augmented)
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
     assert len(shown) == 14
     np.testing.assert_array_equal(shown[0], originals[0])
@@ -87,7 +87,7 @@ def test_augmented_images_stand_beside_their_original():
 
 def test_bars_are_divided_into_right_and_wrong_labels():
     labels, clean_labels = [0, 0, 0, 1, 0], [0, 1, -1, 1, 0]
-    (axes,) = data_plots.class_count_figure(labels, ANIMALS, clean_labels).axes
+    (axes,) = plots.class_count_figure(labels, ANIMALS, clean_labels).axes
     assert bars(axes) == [[(0, 2), (0, 1), (0, 0)], [(2, 2), (1, 0), (0, 0)]]
     right, wrong = axes.containers
     assert matplotlib.colors.to_hex(right[0].get_facecolor()).upper() == CLEAN_COLOR
@@ -103,7 +103,7 @@ def test_bars_are_divided_into_right_and_wrong_labels():
 def test_each_class_has_a_bar_and_its_name(num_classes):
     names = [f"class {label}" for label in range(num_classes)]
     labels = np.repeat(np.arange(num_classes), 3)
-    (axes,) = data_plots.class_count_figure(labels, names).axes
+    (axes,) = plots.class_count_figure(labels, names).axes
     assert bars(axes) == [[(0, 3)] * num_classes]
     assert texts(axes.get_yticklabels()) == names
     assert not axes.get_lines()
@@ -112,7 +112,7 @@ def test_each_class_has_a_bar_and_its_name(num_classes):
 def test_many_classes_are_a_curve_with_the_names_of_its_ends():
     names = [f"class {label}" for label in range(1000)]
     labels = np.repeat(np.arange(1000), np.arange(1000) % 500)
-    (axes,) = data_plots.class_count_figure(labels, names).axes
+    (axes,) = plots.class_count_figure(labels, names).axes
     assert not axes.containers
     (curve,) = axes.get_lines()
     expected = np.repeat(np.arange(500)[::-1], 2)
@@ -125,62 +125,12 @@ def test_many_classes_are_a_curve_with_the_names_of_its_ends():
 
 def test_curve_of_many_classes_has_the_true_numbers_beside():
     labels, clean_labels = np.arange(200), np.zeros(200, int)
-    (axes,) = data_plots.class_count_figure(labels, labels, clean_labels).axes
+    (axes,) = plots.class_count_figure(labels, labels, clean_labels).axes
     true, wrong, given = (line.get_ydata() for line in axes.get_lines())
     np.testing.assert_array_equal(true, [200] + [0] * 199)
     np.testing.assert_array_equal(wrong, [0] + [1] * 199)
     np.testing.assert_array_equal(given, [1] * 200)
     assert axes.get_ylim()[1] > 200
-
-
-# The transition matrix
-
-
-def test_matrix_is_drawn_with_names_and_numbers():
-    matrix = np.array([[0.75, 0.249, 0.001], [0, 0, 0], [0, 0.3, 0.7]])
-    axes, bar = data_plots.transition_matrix_figure(matrix, ANIMALS).axes
-    (picture,) = axes.get_images()
-    shown = picture.get_array()
-    np.testing.assert_array_equal(shown.mask.all(axis=1), [False, True, False])
-    np.testing.assert_allclose(shown[[0, 2]], matrix[[0, 2]])
-    # No numbers for the class without examples.
-    assert texts(axes.texts) == ["75", "25", "<1", "0", "30", "70"]
-    assert [text.get_position() for text in axes.texts][1] == (1, 0)
-    assert texts(axes.get_yticklabels()) == ANIMALS == texts(axes.get_xticklabels())
-    assert (picture.norm.vmin, picture.norm.vmax) == (0, 1)
-    assert bar.get_ylabel() == "Share of the true class"
-
-
-@pytest.mark.parametrize(
-    ("num_classes", "has_names", "has_numbers"),
-    [(2, True, True), (12, True, True), (13, True, False), (26, False, False)],
-)
-def test_names_and_numbers_are_drawn_where_there_is_room(
-    num_classes, has_names, has_numbers
-):
-    names = [f"class {label}" for label in range(num_classes)]
-    axes = data_plots.transition_matrix_figure(np.eye(num_classes), names).axes[0]
-    assert ("class 0" in texts(axes.get_yticklabels())) == has_names
-    assert len(axes.texts) == (num_classes**2 if has_numbers else 0)
-
-
-def test_single_entry_of_a_thousand_classes_is_seen():
-    matrix = np.eye(1000)
-    matrix[999, 5] = 0.25
-    axes, bar = data_plots.transition_matrix_figure(matrix, range(1000)).axes
-    (picture,) = axes.get_images()
-    expected = np.eye(250)
-    expected[249, 1] = 0.25  # Classes 996 to 999, and 4 to 7.
-    np.testing.assert_array_equal(picture.get_array(), expected)
-    assert picture.get_extent() == [-0.5, 999.5, 999.5, -0.5]
-    assert bar.get_ylabel().endswith("the largest in 4 x 4")
-
-
-def test_blocks_may_not_divide_the_number_of_classes():
-    axes = data_plots.transition_matrix_figure(np.eye(251), range(251)).axes[0]
-    (picture,) = axes.get_images()
-    np.testing.assert_array_equal(picture.get_array(), np.eye(126))
-    assert picture.get_extent() == [-0.5, 251.5, 251.5, -0.5]
 
 
 # Names
@@ -202,7 +152,7 @@ def test_blocks_may_not_divide_the_number_of_classes():
 def test_name_is_drawn_without_a_warning(name, drawn, tmp_path):
     names = ["cat", name]
     assert drawable(names)[0] == ["cat", drawn]
-    figure = data_plots.contact_sheet(random_images(1, 4, 4, 1), [1], names)
+    figure = plots.contact_sheet(random_images(1, 4, 4, 1), [1], names)
     assert figure.axes[0].get_title() == drawn
     figure.savefig(tmp_path / "figure.png", dpi=30)  # Warnings are errors.
 
@@ -213,10 +163,10 @@ def test_every_figure_is_written_with_names_in_any_script(tmp_path):
     images = random_images(4, 4, 4, 1)
     many = names * 30
     for figure in (
-        data_plots.contact_sheet(images, labels, names, clean_labels, "$ title"),
-        data_plots.class_count_figure(labels, names, clean_labels, "$ title"),
-        data_plots.class_count_figure(labels, many, clean_labels, "$ title"),
-        data_plots.transition_matrix_figure(np.eye(4), names, "$ title"),
+        plots.contact_sheet(images, labels, names, clean_labels, "$ title"),
+        plots.class_count_figure(labels, names, clean_labels, "$ title"),
+        plots.class_count_figure(labels, many, clean_labels, "$ title"),
+        plots.transition_matrix_figure(np.eye(4), names, "$ title"),
     ):
         figure.savefig(tmp_path / "figure.png", dpi=30)
         assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,165 @@
+"""A picture of a list of examples that are called wrongly labeled."""
+
+import numpy as np
+
+from keras_ncr.plots.memorization import draw_shares
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
+
+_COLUMNS = ("label_quality", "is_label_issue", "issue_probability")
+_MOST_POINTS = 2000  # Of a curve: more cannot be seen, and take long to draw.
+
+
+def audit_figure(frame, is_wrong=None, title=""):
+    """Returns a figure of how good a list of suspicious labels is.
+
+    On the left is the histogram of the label quality: of right and of wrong labels
+    where that is known, else of those that are called wrong and those that are not. In
+    the middle, the share of true errors among the most suspicious examples, as more of
+    them are called; on the right, against the share of all errors that are found. Solid
+    is what the audit expects, dashed what is true, a mark the list itself.
+
+    Args:
+        frame: `pandas.DataFrame` such as `keras_ncr.audit` returns, with a row for each
+            example: `label_quality` and `issue_probability` in [0, 1], and the bool
+            `is_label_issue`.
+        is_wrong: Bools of shape `(n,)`: whether the given label of a row is wrong.
+            Defaults to `None`: not known.
+        title: String above the figure. Defaults to none.
+
+    Returns:
+        `matplotlib.figure.Figure` with three axes.
+
+    Raises:
+        ValueError: If the frame lacks a column or has no row, or `is_wrong` has another
+            length.
+
+    Example:
+    >>> import pandas as pd
+    >>> from keras_ncr import plots
+    >>> frame = pd.DataFrame(
+    ...     {
+    ...         "label_quality": [0.1, 0.9, 0.2, 0.8],
+    ...         "is_label_issue": [True, False, True, False],
+    ...         "issue_probability": [0.9, 0.1, 0.7, 0.3],
+    ...     }
+    ... )
+    >>> figure = plots.audit_figure(frame, is_wrong=[True, False, False, False])
+    >>> figure.axes[1].get_title()
+    '2 of 4 examples called'
+    """
+    from matplotlib.figure import Figure
+
+    is_wrong = _checked(frame, is_wrong)
+    order = np.argsort(frame["label_quality"].to_numpy(), kind="stable")
+    is_called = frame["is_label_issue"].to_numpy(bool)[order]
+    num_called = int(is_called.sum())
+    probabilities = frame["issue_probability"].to_numpy(np.float64)[order]
+    curves = [_Curve("expected", probabilities, is_called, "-")]
+    if is_wrong is not None:
+        curves.append(_Curve("true", is_wrong[order], is_called, "--"))
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure.suptitle(title, parse_math=False)
+    histogram_axes, precision_axes, recall_axes = figure.subplots(1, 3)
+    _draw_quality(histogram_axes, frame, is_wrong)
+    most = max(2 * num_called, *(int(2 * curve.total) for curve in curves), 20)
+    _draw_precision(precision_axes, curves, num_called, min(most, len(order)))
+    precision_axes.set_title(f"{num_called:,} of {len(order):,} examples called")
+    wanted = frame.attrs.get("expected_precision")
+    if wanted is not None:
+        precision_axes.axhline(100 * wanted, color="gray", linewidth=0.8, ls=":")
+    _draw_recall(recall_axes, curves, num_called)
+    for axes in (precision_axes, recall_axes):
+        axes.set(ylabel="True errors among those called (%)", ylim=(0, 103))
+        axes.legend(loc="lower left", frameon=False)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+class _Curve:
+    """How many errors are among the first examples: expected, or true."""
+
+    def __init__(self, name, shares, is_called, style):
+        self.name, self.style = name, style
+        found = np.cumsum(shares)
+        self.total = found[-1]
+        self.precision = 100 * found / np.arange(1, len(found) + 1)
+        # Of no errors at all, all are found.
+        is_none = self.total == 0
+        self.recall = 100 * (found + is_none) / (self.total + is_none)
+        # Of what is called, which need not be the first without a gap.
+        called = np.sum(shares[is_called])
+        self.list_precision = 100 * called / max(np.sum(is_called), 1)
+        self.list_recall = 100 * (called + is_none) / (self.total + is_none)
+
+
+def _checked(frame, is_wrong):
+    """Returns `is_wrong` as bools, or raises if it or the frame is not as expected."""
+    missing = [name for name in _COLUMNS if name not in getattr(frame, "columns", [])]
+    if missing or len(frame) == 0:
+        raise ValueError(
+            f"`frame` must have rows and the columns {list(_COLUMNS)}, as what "
+            f"an audit returns. Received: no {missing or 'row'}."
+        )
+    if is_wrong is None:
+        return None
+    is_wrong = np.asarray(is_wrong, bool)
+    if is_wrong.shape != (len(frame),):
+        raise ValueError(
+            f"`is_wrong` must have shape ({len(frame)},), one for each row of `frame`. "
+            f"Received: shape {is_wrong.shape}."
+        )
+    return is_wrong
+
+
+def _draw_quality(axes, frame, is_wrong):
+    """Draws histograms of the label quality, each with a sum of 100."""
+    names = ("right labels", "wrong labels")
+    if is_wrong is None:
+        names = ("not called", "called")
+        is_wrong = frame["is_label_issue"].to_numpy(bool)
+    quality = frame["label_quality"].to_numpy()
+    for name, chosen, color in zip(
+        names, (~is_wrong, is_wrong), (CLEAN_COLOR, NOISY_COLOR), strict=True
+    ):
+        draw_shares(axes, quality[chosen], f"{name}: {chosen.sum():,}", color)
+    axes.set(title="Label quality", xlabel="Low is suspicious", xlim=(0, 1))
+    axes.set_ylabel("Share of each (%)")
+    axes.legend(loc="upper center", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_precision(axes, curves, num_called, most):
+    """Draws the share of errors among the examples called, as more are called."""
+    numbers = np.unique(np.linspace(1, most, _MOST_POINTS).astype(int))
+    for curve in curves:
+        _draw_curve(axes, curve, numbers, curve.precision[numbers - 1])
+        if num_called:
+            _mark(axes, curve, num_called, curve.list_precision)
+    axes.axvline(num_called, color="gray", linewidth=0.8, ls=":")
+    axes.set(xlabel="Examples called, the most suspicious first", xlim=(0, most * 1.02))
+
+
+def _draw_recall(axes, curves, num_called):
+    """Draws the share of errors among those called against the share of them found."""
+    num_examples = len(curves[0].recall)
+    places = np.unique(np.linspace(0, num_examples - 1, _MOST_POINTS).astype(int))
+    for curve in curves:
+        _draw_curve(axes, curve, curve.recall[places], curve.precision[places])
+        if num_called:
+            _mark(axes, curve, curve.list_recall, curve.list_precision)
+    axes.set(title="Precision and recall", xlabel="Errors found (%)", xlim=(0, 103))
+
+
+def _draw_curve(axes, curve, x, y):
+    """Draws a line in the color and the style of a curve."""
+    axes.plot(x, y, color=_color(curve), ls=curve.style, lw=1.8, label=curve.name)
+
+
+def _mark(axes, curve, x, y):
+    """Draws a mark for the list itself."""
+    axes.plot([x], [y], "o", color=_color(curve), markersize=7)
+
+
+def _color(curve):
+    return CLEAN_COLOR if curve.name == "expected" else NOISY_COLOR
