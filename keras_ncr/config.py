@@ -153,6 +153,7 @@ def _data_settings():
     # Share of the training examples that is held out, with the labels as they are, to
     # be tested on instead of the test split, which is then not looked at.
     data.validation_share = 0.0
+    data.corrections = ""  # A file of reviewed labels, as the review page exports it.
     data.limit = 0  # Training examples, a fixed random subset. 0: all.
     # Names of features, or columns. Empty: as the data set itself has it.
     data.image_key = ""  # Of a table: the column of the files.

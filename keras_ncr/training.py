@@ -1,6 +1,7 @@
 """Runs: from a config to trained classifiers and their results in a folder."""
 
 import os
+import pathlib
 import platform
 import statistics
 import sys
@@ -35,10 +36,11 @@ def train(config, folder, callbacks=(), verbose="auto"):
     was called.
 
     Left in the folder are `config.json`, `noise.npz` (clean and noisy labels with a
-    hash), `results.json`, `history.csv` (a row for each epoch of each trial) and
-    `figures`. Each trial has, in `trial-0` and so on, its own `history.csv`,
-    `result.json`, `model.keras`, `confidence.npy` (what the model gives to each
-    training example's annotated label) and the logs of TensorBoard.
+    hash), `results.json`, `history.csv` (a row for each epoch of each trial),
+    `figures`, and a copy of the corrections, if there are any. Each trial has, in
+    `trial-0` and so on, its own `history.csv`, `result.json`, `model.keras`,
+    `confidence.npy` (what the model gives to each training example's annotated label)
+    and the logs of TensorBoard.
 
     A trial whose loss became infinite or NaN ends there. It stays in the results, with
     the reason under `"failed"`, the others go on, and the statistics are of these:
@@ -72,15 +74,17 @@ def train(config, folder, callbacks=(), verbose="auto"):
     assembly.check_config(config)
     sources = assembly.load_sources(config.data, verbose=verbose != 0)
     labels = assembly.noisy_labels(config, sources.train)
+    sources, labels, corrections = assembly.corrected(config, sources, labels)
     sources, labels = assembly.as_trained_on(config, sources, labels)
     # Whatever these refuse, they refuse before anything is written.
     assembly.compiled_model(config, sources.train)
     assembly.training_batches(config, sources.train, labels.noisy_labels, config.seed)
     folder = workdir.claim(folder, config)
     _keep_labels(labels, folder / "noise.npz")
+    _keep_corrections(config.data.corrections, folder / "corrections.csv")
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    results = {**_description(config, labels), "trials": []}
+    results = {**_description(config, labels, corrections), "trials": []}
     for trial in range(config.trials):
         if verbose:
             print(f"Trial {trial + 1} of {config.trials}")
@@ -108,13 +112,28 @@ def _keep_labels(labels, path):
     """Writes the labels, or raises if the run has begun with other ones."""
     if path.exists() and NoisyLabels.load(path).hash != labels.hash:
         raise ValueError(
-            f"{path} holds other labels than this config gives now: the data set or "
-            "the package has changed since. Pass another `workdir`."
+            f"{path} holds other labels than this config gives now: the data set, its "
+            "corrections or the package have changed since. Pass another `workdir`."
         )
     labels.save(path)
 
 
-def _description(config, labels):
+def _keep_corrections(corrections, path):
+    """Writes a copy of the reviewed labels, or raises if the run began with others."""
+    if not corrections:
+        return
+    content = pathlib.Path(corrections).expanduser().read_bytes()
+    # Those of the labels that are trained on have been compared; not those of the rest.
+    if path.exists() and path.read_bytes() != content:
+        raise ValueError(
+            f"{path} holds other corrections than {corrections} does now. Pass another "
+            "`workdir`."
+        )
+    with workdir.replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _description(config, labels, corrections):
     """Returns what results.json says of the run as a whole."""
     return {
         "method": config.method,
@@ -126,6 +145,8 @@ def _description(config, labels):
             "realized_rate": labels.realized_rate,
             "hash": labels.hash,
         },
+        # How many labels were kept, relabeled and dropped in a review.
+        **({} if corrections is None else {"corrections": corrections}),
         "versions": {
             "keras_ncr": keras_ncr.__version__,
             "python": platform.python_version(),

@@ -90,7 +90,7 @@ class Trial:
 
     def fit(self, model, checkpoint, first_epoch, callbacks, verbose):
         """Trains the model from an epoch on, and logs every epoch."""
-        config, (train_source, test_source, _) = self.config, self.sources
+        config, (train_source, test_source, *_) = self.config, self.sources
         method = assembly.method_of(config)
         batches = assembly.training_batches(
             config,
@@ -179,7 +179,7 @@ class Trial:
         """Returns what the labels are worth once they have spread over the features."""
         if not assembly.method_of(self.config).is_propagated:
             return {}
-        train_source, test_source, _ = self.sources
+        train_source, test_source, *_ = self.sources
         batches = self.annotated_batches()
         order = np.concatenate([targets["index"] for _, targets in batches])
         test_batches = assembly.evaluation_batches(self.config, test_source)

@@ -77,8 +77,27 @@ def test_limit_is_one_on_training_examples():
     data = default_config().data
     data.name, data.limit = "cifar10", 6
     with tfds.testing.mock_data(num_examples=8):
-        train, test, _ = assembly.load_sources(data)
+        train, test, *_ = assembly.load_sources(data)
     assert (train.num_examples, test.num_examples) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "splits", "expected"),
+    [
+        ("digits", "", (), None),
+        ("folder", "pets", (), "pets"),
+        ("folder", "pets", ("train",), "pets"),
+        ("folder", "pets", ("train", "test"), "pets/train"),
+        ("table", "pets/labels.csv", (), "pets"),
+    ],
+)
+def test_ids_of_pictures_start_from_a_folder(tmp_path, name, path, splits, expected):
+    for split in splits:
+        (tmp_path / path / split).mkdir(parents=True)
+    data = default_config().data
+    data.name, data.path = name, str(tmp_path / path)
+    expected = None if expected is None else tmp_path / expected
+    assert assembly.picture_folder(data) == expected
 
 
 # Noise
@@ -336,7 +355,7 @@ def test_another_label_is_another_label_in_testing_too():
     data = default_config().data
     data.name, data.label_key = "smallnorb", "label_elevation"
     with tfds.testing.mock_data(num_examples=4):
-        train, test, _ = assembly.load_sources(data)
+        train, test, *_ = assembly.load_sources(data)
     assert train.num_classes == test.num_classes == 9
 
 
@@ -352,7 +371,7 @@ def test_tests_of_other_classes_are_refused(monkeypatch):
 def test_tests_count_what_is_known_to_be_true(monkeypatch):
     sources = random_source(10), annotated_source()
     monkeypatch.setattr(datasets, "digits", lambda: sources)
-    _, test, _ = assembly.load_sources(default_config().data)
+    _, test, *_ = assembly.load_sources(default_config().data)
     kept = np.setdiff1d(np.arange(60), [30])  # The one that is of no class.
     given, true = annotated_source().labels, annotated_source().clean_labels
     assert np.array_equal(test.labels, true[kept])

@@ -310,6 +310,45 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
         training.train(config_of(), tmp_path, verbose=0)
 
 
+def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
+    config = config_of(**QUICK, epochs=2)
+    source = digits()[0]
+    labels = assembly.noisy_labels(config, source)
+    wrong = np.flatnonzero(labels.is_noisy)
+    hash_ = NoisyLabels(None, labels.noisy_labels, labels.ids).hash
+    rows = ["id,given_class,action,new_class,dataset_hash"]
+    for position, index in enumerate(wrong):
+        given, clean = labels.noisy_labels[index], labels.clean_labels[index]
+        action = f"relabel,{clean}" if position > 1 else "drop,"
+        rows.append(f"{labels.ids[index]},{given},{action},{hash_}")
+    file = tmp_path / "corrections.csv"
+    file.write_text("\n".join(rows))
+    config.data.corrections = str(file)
+    results = training.train(config, tmp_path / "run", verbose=0)
+    counts = {"kept": 0, "relabeled": len(wrong) - 2, "dropped": 2}
+    assert results["corrections"] == counts
+    assert results["noise"]["realized_rate"] == 0
+    kept = np.delete(np.arange(1437), wrong[:2])
+    trained_on = NoisyLabels.load(tmp_path / "run" / "noise.npz")
+    np.testing.assert_array_equal(trained_on.ids, source.ids[kept])
+    np.testing.assert_array_equal(trained_on.noisy_labels, source.labels[kept])
+    np.testing.assert_array_equal(trained_on.clean_labels, source.labels[kept])
+    assert len(np.load(tmp_path / "run" / "trial-0" / "confidence.npy")) == 1435
+    copy = tmp_path / "run" / "corrections.csv"
+    assert copy.read_bytes() == file.read_bytes()
+    # The same command again has nothing to do; with other corrections it is refused.
+    assert training.train(config, tmp_path / "run", verbose=0) == results
+    with open(file, "a") as stream:
+        first = np.flatnonzero(~labels.is_noisy)[0]
+        given = labels.noisy_labels[first]
+        stream.write(f"\n{labels.ids[first]},{given},keep,{given},{hash_}")
+    with pytest.raises(ValueError, match="other corrections than .* does now"):
+        training.train(config, tmp_path / "run", verbose=0)
+    config.data.corrections = str(copy)
+    with pytest.raises(ValueError, match=r"another config: data\.corrections"):
+        training.train(config, tmp_path / "run", verbose=0)
+
+
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
@@ -441,7 +480,7 @@ def learned(method, seed, epochs):
     """Returns test accuracy and memorization rate after a run of the default config."""
     config = default_config()
     config.method, config.epochs = method, epochs
-    train_source, test_source, _ = assembly.load_sources(config.data)
+    train_source, test_source, *_ = assembly.load_sources(config.data)
     labels = assembly.noisy_labels(config, train_source)
     keras.utils.set_random_seed(seed)
     model = assembly.compiled_model(config, train_source)

@@ -9,7 +9,13 @@ from keras_ncr.assembly.batches import (
     training_batches,
 )
 from keras_ncr.assembly.checks import check_config
-from keras_ncr.assembly.data import Sources, check_images, load_sources
+from keras_ncr.assembly.corrections import all_corrected, audited, corrected
+from keras_ncr.assembly.data import (
+    Sources,
+    check_images,
+    load_sources,
+    picture_folder,
+)
 from keras_ncr.assembly.labels import (
     as_trained_on,
     noisy_labels,
@@ -23,12 +29,15 @@ __all__ = [
     "BACKBONES",
     "Method",
     "Sources",
+    "all_corrected",
     "as_trained_on",
+    "audited",
     "augmentation",
     "backbone",
     "check_config",
     "check_images",
     "compiled_model",
+    "corrected",
     "evaluation_batches",
     "input_shape",
     "learning_rate_schedule",
@@ -36,6 +45,7 @@ __all__ = [
     "method_of",
     "noisy_labels",
     "optimizer",
+    "picture_folder",
     "preparation",
     "steps_per_epoch",
     "training_batches",

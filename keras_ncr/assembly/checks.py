@@ -1,12 +1,14 @@
 """What a config must be before anything is made of it."""
 
 from keras_ncr.assembly.batches import CROPS
+from keras_ncr.assembly.data import naming
 from keras_ncr.assembly.labels import NOISES
 from keras_ncr.assembly.method import method_of
 from keras_ncr.assembly.model import BACKBONES
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.config import choose
+from keras_ncr.corrections import read_corrections
 
 _SMALLEST = {
     "epochs": 1,
@@ -39,6 +41,9 @@ def check_config(config):
             "`config.data.hold_out` must be above 0 and below 1, the share of the "
             f"images that is held out for testing. Received: {config.data.hold_out}."
         )
+    if config.data.corrections:  # Before all images are decoded.
+        with naming("corrections"):
+            read_corrections(config.data.corrections)
     _check_crop(config)
     settings = config.optimizer
     for key, is_right, expected in (

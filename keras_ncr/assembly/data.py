@@ -17,13 +17,15 @@ class Sources(NamedTuple):
     train: datasets.Source
     test: datasets.Source
     final: dict = {}  # Read only. From the name of a split to its `Source`.
+    # Of which both are parts, if none but the training pictures were given.
+    whole: datasets.Source | None = None
 
 
 def load_sources(data, verbose=False, is_checked=True):
     """Returns the `Sources` of a data set; the user's own images are decoded once."""
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_unused(data, used_keys)
-    train, test, final = load(data)
+    train, test, final, whole = load(data)
     for source in (test, *final.values()):
         if source.class_names != train.class_names:
             raise ValueError(
@@ -36,6 +38,7 @@ def load_sources(data, verbose=False, is_checked=True):
         train,
         _with_true_labels(test),
         {split: _with_true_labels(source) for split, source in final.items()},
+        whole,
     )
 
 
@@ -110,15 +113,15 @@ def _folder_sources(data):
     both; in any other, every folder is a class.
     """
     folder, test_folder = _own_path(data), data.test_path
-    beside = [folder / split for split in (data.train_split, data.test_split)]
-    if not test_folder and all(part.is_dir() for part in beside):
+    beside = _beside(data)
+    if beside:
         folder, test_folder = beside
-    with _naming("path"):
+    with naming("path"):
         train = datasets.from_folder(folder)
     if not test_folder:
-        return Sources(*datasets.hold_out(train, data.hold_out))
+        return _with_part_held_out(train, data)
     _check_apart(folder, pathlib.Path(test_folder))
-    with _naming("test_path"):
+    with naming("test_path"):
         test = datasets.from_folder(test_folder, class_names=train.class_names)
     return Sources(train, test)
 
@@ -130,13 +133,13 @@ def _table_sources(data):
         "label": data.label_key or "label",
         "clean_label": data.clean_label_key or None,
     }
-    with _naming("path"):
+    with naming("path"):
         train = datasets.from_table(_own_path(data), **columns)
     if not data.test_path:
-        return Sources(*datasets.hold_out(train, data.hold_out))
+        return _with_part_held_out(train, data)
     # A test label is the truth.
     columns["clean_label"] = None
-    with _naming("test_path"):
+    with naming("test_path"):
         test = datasets.from_table(
             data.test_path, class_names=train.class_names, **columns
         )
@@ -149,8 +152,34 @@ def _table_sources(data):
     return Sources(train, test)
 
 
+def picture_folder(data):
+    """Returns the folder that the ids of the user's own training pictures start from.
+
+    None of data that are no files of the user's.
+    """
+    if data.name not in ("folder", "table"):
+        return None
+    path = _own_path(data)
+    if data.name == "table":
+        return path.parent
+    return (_beside(data) or [path])[0]
+
+
+def _beside(data):
+    """Returns the folders of both splits where the path holds both, else none."""
+    folder = _own_path(data)
+    beside = [folder / split for split in (data.train_split, data.test_split)]
+    is_found = not data.test_path and all(part.is_dir() for part in beside)
+    return beside if is_found else []
+
+
+def _with_part_held_out(whole, data):
+    """Returns both parts of the pictures, where none were given for testing."""
+    return Sources(*datasets.hold_out(whole, data.hold_out), whole=whole)
+
+
 @contextlib.contextmanager
-def _naming(key):
+def naming(key):
     """Says which setting an error is about."""
     try:
         yield
@@ -188,7 +217,7 @@ def _own_path(data):
 # Of all data: what it is called, and how images are read.
 _COMMON_KEYS = {
     *("name", "image_size", "short_side", "cache", "shuffle_buffer", "balanced"),
-    "validation_share",
+    *("validation_share", "corrections"),
 }
 _CIFAR_N_KEYS = ("dir", "train_split", "test_split", "limit", "label_key")
 _TFDS_KEYS = (*_CIFAR_N_KEYS, "final_splits", "clean_label_key", "is_clean_key")

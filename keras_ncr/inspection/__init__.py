@@ -48,6 +48,7 @@ def inspect_config(config, folder):
     # A look at a few images should not read all.
     sources = assembly.load_sources(config.data, is_checked=False)
     labels = assembly.noisy_labels(config, sources.train)
+    sources, labels, _ = assembly.corrected(config, sources, labels)
     sections = {
         "Data": data_rows(config, sources, labels),
         "Noise": noise_rows(config, sources.train, labels),
