@@ -22,16 +22,25 @@ PINNED := $(VENV)/pinned-for-$(PYTHON_VERSION)
 READY := $(VENV)/ready-for-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-notebooks notebooks docs test-slow lint format bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table and picture
 	$(BIN)/python -m keras_ncr.demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
 	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+test-notebooks: $(READY) ## Run all notebooks, each within three minutes; change no file
+	$(BIN)/python notebooks/execute.py
+
+notebooks: $(READY) ## Run all notebooks, and keep what they print and draw
+	$(BIN)/python notebooks/execute.py --in-place
+
+docs: $(READY) ## The documentation of the API, from the docstrings, into build/docs
+	$(BIN)/python docs/build_api.py
 
 test-slow: $(READY) ## The slow tests; DATA_DIR=... names a folder of TFDS data for those on real data
 	$(if $(DATA_DIR),KERAS_NCR_DATA_DIR="$(DATA_DIR)") $(BIN)/python -m pytest -m slow --durations=10
@@ -44,12 +53,13 @@ format: $(READY) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Times: loss, step, noise, pipeline, label propagation
+bench: $(READY) ## Times: loss, step, noise, pipeline, label propagation, neighbors
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/label_propagation.py
+	$(BIN)/python benchmarks/nearest.py
 
 clean: ## Remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info
