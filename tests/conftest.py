@@ -1,6 +1,7 @@
 """What every test starts from: two CPU devices, one seed, float32."""
 
 import sys
+import warnings
 
 import keras
 import pytest
@@ -24,6 +25,16 @@ def fresh_global_state():
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager_functions():
+    """Spares tests of a few steps the compiling, which takes longer than they do."""
+    tf.config.run_functions_eagerly(True)
+    with warnings.catch_warnings():
+        # TensorFlow warns that pipelines are compiled all the same.
+        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run")
+        yield
 
 
 @pytest.fixture

@@ -157,8 +157,9 @@ def by_hand(parameters, forget_rate, weights):
     return losses, gradients
 
 
-@pytest.mark.parametrize("forget_rate", [0.0, 0.25, 0.4, 0.9])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "forget_rate, weighted", [(0.0, False), (0.25, True), (0.4, False), (0.9, True)]
+)
 def test_a_step_learns_from_what_the_other_network_keeps(forget_rate, weighted):
     model = make(forget_rate)
     model(X)

@@ -156,36 +156,41 @@ def train_and_evaluate(config):
     return sources
 
 
+# One of each file.
 NAMES = [
-    "digits.py",
+    "animal10n.py",
+    "cifar.py:standard,noise=asymmetric,classes=100",
+    "cifar_n.py",
+    "clothing1m.py:ncr,balanced=true",
     "digits.py:standard",
+    "fashion_mnist.py:standard,noise=instance,rate=0.8",
+    "folder.py",
+    "food101n.py:standard",
+    "mini_imagenet.py:standard,color=blue,rate=80,size=32",
+    "table.py:labels.csv,method=standard,size=32",
+    "tfds.py:mnist",
+    "webvision.py",
+]
+VARIANTS = [
+    "cifar.py",
+    "cifar_n.py:standard,labels=fine",
+    "clothing1m.py:standard",
+    "digits.py",
     "digits.py:ncr,noise=pair_flip,rate=0.45",
     "digits.py:standard,noise=instance,rate=0.2",
     "digits.py:ncr,noise=none",
     "fashion_mnist.py",
-    "fashion_mnist.py:standard,noise=instance,rate=0.8",
-    "cifar.py",
-    "cifar.py:standard,noise=asymmetric,classes=100",
-    "cifar_n.py",
-    "cifar_n.py:standard,labels=fine",
-    "mini_imagenet.py",
-    "mini_imagenet.py:standard,color=blue,rate=80,size=32",
-    "mini_imagenet.py:ncr,rate=0,size=84",
-    "webvision.py",
-    "webvision.py:standard,subset=full",
-    "clothing1m.py:ncr,balanced=true",
-    "clothing1m.py:standard",
-    "animal10n.py",
-    "food101n.py:standard",
-    "folder.py",
     "folder.py:pictures,size=224,backbone=MobileNetV2",
-    "table.py:labels.csv,method=standard,size=32",
-    "tfds.py:mnist",
+    "mini_imagenet.py",
+    "mini_imagenet.py:ncr,rate=0,size=84",
     "tfds.py:oxford_flowers102,noise=symmetric,size=32,backbone=MobileNet",
+    "webvision.py:standard,subset=full",
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", NAMES + [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
 def test_config_trains_and_evaluates(name, tmp_path):
     config = smaller(load_config(name))
     with made_data(config, tmp_path):
@@ -193,7 +198,7 @@ def test_config_trains_and_evaluates(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + VARIANTS)
 def test_config_trains_and_evaluates_at_its_own_size_with_its_own_network(
     name, tmp_path
 ):

@@ -52,6 +52,7 @@ def parameters_of(symbol):
     return [p.name for p in parameters if p.kind not in variadic]
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests_of_module_pass(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

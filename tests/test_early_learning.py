@@ -229,6 +229,7 @@ def test_saved_model_predicts_the_same_and_goes_on_from_its_targets(tmp_path):
         np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_device_learns(two_replicas):
     x, y = toy()
     batches = tf.data.Dataset.from_tensor_slices(

@@ -142,10 +142,11 @@ def test_second_view_keeps_the_first_and_views_change_both():
 LIKE_OTHERS = {
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
-    *("mixup", "elr", "elr_plus", "gjs", "sop"),
+    *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),
 }
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize(
     "method",
     [
@@ -157,14 +158,6 @@ def test_row_trains_and_is_evaluated(method, tmp_path, monkeypatch):
     source, test = small_source(40), small_source(20)
     sources = assembly.Sources(source, test)
     monkeypatch.setattr(assembly, "load_sources", lambda data, verbose: sources)
-    compiled_model = assembly.compiled_model
-
-    def eager_model(*arguments):
-        model = compiled_model(*arguments)
-        model.run_eagerly = True
-        return model
-
-    monkeypatch.setattr(assembly, "compiled_model", eager_model)
     config = config_of(method, **{"optimizer.learning_rate": 0.01})
     config.label_propagation.num_neighbors = 5
     results = training.train(config, tmp_path, verbose=0)

@@ -123,8 +123,12 @@ GRAPH = {"run_eagerly": False}
             {"sample_weight": WEIGHTS},
         ),
         ({}, GRAPH | {"steps_per_execution": 3}, {}),
-        # One shape of batch, since XLA compiles each anew.
-        ({}, GRAPH | {"jit_compile": True}, {"batch_size": 35}),
+        pytest.param(
+            {},
+            GRAPH | {"jit_compile": True},
+            {"batch_size": 35},  # One shape of batch, since XLA compiles each anew.
+            marks=pytest.mark.slow,
+        ),
     ],
     ids="class_weight sample_weight steps xla".split(),
 )
@@ -869,6 +873,7 @@ def blobs(num_examples, seed):
     return (centers[labels] + noise).astype("float32"), labels
 
 
+@pytest.mark.slow  # By default test_training.py has such a test, on digits.
 def test_consistency_beats_cross_entropy_on_wrong_labels():
     x, clean = blobs(512, seed=0)
     rng = np.random.default_rng(2)

@@ -90,7 +90,7 @@ def assert_same_weights(ours, theirs, tolerance=1e-5):
 @pytest.mark.parametrize(
     "policy, alpha, backbone",
     [
-        ("float32", 0.0, small_backbone),
+        pytest.param("float32", 0.0, small_backbone, marks=pytest.mark.slow),
         ("float32", 0.7, rich_backbone),
         ("mixed_float16", 0.7, rich_backbone),
     ],
@@ -141,6 +141,7 @@ def test_graph_and_eager_steps_agree():
     assert_same_weights(pairs[0].weights, pairs[1].weights)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one_device(two_replicas):
     one = make(backbone=regularized, consistency_weight=0.5)
     with two_replicas.scope():

@@ -15,7 +15,10 @@ from keras_ncr.inspection import inspect_config
 from keras_ncr.noise import NoisyLabels
 
 # ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
+    pytest.mark.usefixtures("eager_functions"),
+]
 SMALL = "size=16,backbone=small_cnn,epochs=2"
 
 
