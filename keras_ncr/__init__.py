@@ -21,8 +21,10 @@ from keras_ncr import (
     augment,
     backbones,
     callbacks,
+    corrections,
     datasets,
     features,
+    figure_callback,
     images,
     label_propagation,
     losses,
@@ -30,9 +32,15 @@ from keras_ncr import (
     metrics,
     mixing,
     models,
+    nearest,
     noise,
     pipelines,
+    plots,
+    review,
 )
+
+# The function takes the place of the package of the same name.
+from keras_ncr.audit import audit, audit_predictions
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.methods import ELRModel
 from keras_ncr.models import NCRModel
@@ -41,11 +49,15 @@ __all__ = [
     "ELRModel",
     "NCRModel",
     "NeighborConsistencyLoss",
+    "audit",
+    "audit_predictions",
     "augment",
     "backbones",
     "callbacks",
+    "corrections",
     "datasets",
     "features",
+    "figure_callback",
     "images",
     "label_propagation",
     "losses",
@@ -53,7 +65,10 @@ __all__ = [
     "metrics",
     "mixing",
     "models",
+    "nearest",
     "noise",
     "pipelines",
+    "plots",
+    "review",
 ]
 __version__ = "0.1.0"

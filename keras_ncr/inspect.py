@@ -13,7 +13,7 @@ import re
 from absl import app, flags
 
 from keras_ncr.command_line import WORKDIR, parse_flags, refusal_in_one_line
-from keras_ncr.config_flag import CONFIG
+from keras_ncr.config_flag import required_config
 from keras_ncr.inspection import inspect_config
 
 # So that --help shows them.
@@ -25,9 +25,10 @@ def main(argv):
     """Runs the command, and prints its report."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
-    folder = WORKDIR.value or default_folder(CONFIG.value.data.name)
+    config = required_config()
+    folder = WORKDIR.value or default_folder(config.data.name)
     with refusal_in_one_line():
-        print(inspect_config(CONFIG.value, folder))
+        print(inspect_config(config, folder))
 
 
 def default_folder(name):

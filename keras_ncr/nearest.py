@@ -22,6 +22,9 @@ EXACT_LIMIT = 100_000
 ROWS = 1024
 COLUMNS = 32 * ROWS
 
+# The index is coarse, and among twice as many candidates hardly a neighbor is missing.
+CANDIDATES_PER_NEIGHBOR = 2
+
 # So many examples are looked up in the index at once. Their candidates, gathered in
 # full precision, take 30 MB with 512 features and 50 neighbors.
 QUERIES = 256
@@ -188,26 +191,27 @@ def _search_lists(features, num_neighbors, verbose):
     index = _index_of(features)
     indices = np.empty((num_examples, num_neighbors), "int32")
     similarities = np.empty((num_examples, num_neighbors), "float32")
+    num_candidates = min(CANDIDATES_PER_NEIGHBOR * num_neighbors + 1, num_examples)
     few = faiss.SearchParametersIVF(nprobe=min(LISTS_SEARCHED, index.nlist))
     every = faiss.SearchParametersIVF(nprobe=index.nlist)
     bar = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
     for rows in _blocks(num_examples, QUERIES):
         vectors = _unit_vectors(features[rows])
-        _, found = index.search(vectors, num_neighbors + 1, params=few)
+        _, found = index.search(vectors, num_candidates, params=few)
         # Lists that hold too few examples are filled up with -1.
         (short,) = np.nonzero((found == -1).any(axis=1))
         if len(short):
-            _, found[short] = index.search(
-                vectors[short], num_neighbors + 1, params=every
-            )
+            _, found[short] = index.search(vectors[short], num_candidates, params=every)
         exact = _similarities_to(features, found, vectors)
+        # One more than the neighbors, since each example finds itself.
+        found, exact = found[:, : num_neighbors + 1], exact[:, : num_neighbors + 1]
         indices[rows], similarities[rows] = _without_self(found, exact, rows)
         bar.add(rows.stop - rows.start)
     return indices, similarities
 
 
 def _similarities_to(features, found, vectors):
-    """Returns what half precision rounded: the similarities to those found.
+    """Returns what a byte a number rounded: the similarities to those found.
 
     Puts `found` in their order, and equal ones in that of the data set.
     """
@@ -220,7 +224,7 @@ def _similarities_to(features, found, vectors):
 
 
 def _index_of(features):
-    """Returns a faiss index of the examples, which holds them in half precision."""
+    """Returns a faiss index of the examples, which holds a byte for each number."""
     import faiss
 
     num_examples, dim = features.shape
@@ -231,7 +235,7 @@ def _index_of(features):
         faiss.IndexFlatIP(dim),
         dim,
         num_lists,
-        faiss.ScalarQuantizer.QT_fp16,
+        faiss.ScalarQuantizer.QT_8bit,
         faiss.METRIC_INNER_PRODUCT,
         False,  # Vectors themselves are stored, not what they differ from a centroid.
     )

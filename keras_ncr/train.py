@@ -10,7 +10,7 @@ again goes on with a run that was interrupted. `--verbosity=1` shows where an er
 from absl import app, flags
 
 from keras_ncr.command_line import WORKDIR, parse_flags, refusal_in_one_line
-from keras_ncr.config_flag import CONFIG
+from keras_ncr.config_flag import required_config
 from keras_ncr.training import MEASURES, spread, train
 
 # So that --help shows them.
@@ -22,11 +22,12 @@ def main(argv):
     """Runs the command, and prints its results."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
+    config = required_config()
     if WORKDIR.value is None:
         raise SystemExit("Error: flag --workdir must have a value other than None.")
     with refusal_in_one_line():
         try:
-            results = train(CONFIG.value, WORKDIR.value)
+            results = train(config, WORKDIR.value)
         except KeyboardInterrupt:
             raise SystemExit(
                 "\nInterrupted. The same command goes on after the last whole epoch."

@@ -137,6 +137,11 @@ def trial_folder(folder, trial):
     return pathlib.Path(folder) / f"trial-{trial}"
 
 
+def audit_folder(folder):
+    """Returns the path in which an audit of the run keeps what it finds."""
+    return pathlib.Path(folder) / "audit"
+
+
 def read_history(path):
     """Returns the rows of a `CSVLogger`'s file as dicts of floats."""
     with open(path, newline="") as file:

@@ -235,6 +235,7 @@ def test_trials_differ_in_their_weights(finished):
     assert outcome(finished, 0)["weights"] != outcome(finished, 1)["weights"]
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_initial_weights_depend_on_the_seed(tmp_path):
     kernels = []
 
@@ -310,6 +311,7 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
         training.train(config_of(), tmp_path, verbose=0)
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
     config = config_of(**QUICK, epochs=2)
     source = digits()[0]
@@ -349,6 +351,7 @@ def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
         training.train(config, tmp_path / "run", verbose=0)
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
@@ -368,6 +371,7 @@ def test_trial_with_a_loss_that_is_not_finite_is_reported(settings, where, tmp_p
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_other_trials_go_on_after_one_that_failed(tmp_path):
     config = config_of(**QUICK, trials=3, epochs=1, **{"optimizer.warmup_epochs": 0.0})
     failed = {"trial": 1, "seed": 4, "failed": "The loss became nan."}

@@ -7,6 +7,7 @@ from ml_collections import config_flags
 
 from keras_ncr.command_line import WORKDIR
 from keras_ncr.comparison.experiment import Experiment, parse_noises
+from keras_ncr.config_flag import required_config
 
 NOISES = flags.DEFINE_list(
     "noises",
@@ -36,6 +37,7 @@ def experiment(argv, **overrides):
     """
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
+    required_config()
     if WORKDIR.value is None:
         raise ValueError("`--workdir` must name a folder. Received: none.")
     flag = flags.FLAGS["config"]

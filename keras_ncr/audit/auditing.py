@@ -1,0 +1,342 @@
+"""Audits: which labels of a data set are wrong, in the eyes of a trained model."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr import pipelines
+from keras_ncr.audit.findings import Identity, find
+from keras_ncr.audit.predictions import from_probabilities, predict
+from keras_ncr.checks import check_integer, check_labels, check_rate
+from keras_ncr.datasets import Source, from_arrays
+from keras_ncr.features import check_ends
+from keras_ncr.model_checks import label_of
+from keras_ncr.noise import NoisyLabels
+from keras_ncr.review import check_folder, write_review
+
+# Of a table, a card of the review page shows so many columns.
+_MOST_COLUMNS = 20
+
+
+def audit(
+    model,
+    x,
+    y=None,
+    *,
+    ids=None,
+    class_names=None,
+    probabilities=None,
+    prepare=None,
+    expected_precision=0.8,
+    num_neighbors=10,
+    review=None,
+    batch_size=256,
+    verbose="auto",
+):
+    """Returns a table that says which labels of a data set are probably wrong.
+
+    One pass over the data, with a progress bar, keeps of each example its features and
+    its most likely classes. Each example is then judged by the model's prediction and
+    by the mean prediction of its nearest neighbors in the whole data set, as
+    `keras_ncr.audit.judgment` describes. A million examples of 1,000 classes take less
+    than 4 GB, with the library faiss (`pip install faiss-cpu`).
+
+    Meant is a model that was trained on the labels without learning the wrong ones by
+    heart, such as an `NCRModel`. One that did, as cross-entropy does, finds few of
+    them: pass `probabilities` then.
+
+    The columns, of which those of `cleanlab` have its names:
+
+    - `id`, `given_label`, `given_class`: which example, and what it is labeled as;
+    - `predicted_label`, `predicted_class`: what its neighbors' predictions suggest;
+    - `label_quality`: in [0, 1], low is suspicious: sort by it;
+    - `is_label_issue`: whether the label is called wrong;
+    - `issue_probability`: the estimated probability that it is;
+    - `given_confidence`, `predicted_confidence`: the model's own, in both labels;
+    - `neighbor_label`, `neighbor_class`, `neighbor_agreement`: the label that most of
+      the nearest neighbors carry, and the share that carry the example's own, both by
+      similarity;
+    - `outlier_score`, `is_outlier_issue`: low for what resembles no class;
+    - `near_duplicate`, `is_near_duplicate_issue`: the index of a copy that carries
+      another label, or -1.
+
+    The attribute `attrs` of the table has `"noise_rate"`, the estimated share of wrong
+    labels, `"transition_matrix"`, `"confused_classes"` (pairs of classes that are
+    confused in one direction), `"dataset_hash"`, and what else the review page needs.
+
+    Args:
+        model: `NCRModel`, `NetworkPair`, or a built Functional or Sequential Keras
+            classifier, which may return logits or probabilities.
+        x: `keras_ncr.datasets.Source`; or inputs, an array of n rows or a tuple or dict
+            of such arrays; or a `tf.data.Dataset` of batches `(inputs, labels)` that
+            is not shuffled.
+        y: Labels of shape `(n,)`, with inputs. With a source, labels in place of its
+            own. Defaults to `None`.
+        ids: Optional array of shape `(n,)`: ints or strings, all different, to know
+            the examples by. Defaults to those of the source, or the positions.
+        class_names: Optional strings, one for each class. Defaults to those of the
+            source, or the numbers.
+        probabilities: Optional out-of-sample predictions, an array
+            `(n, num_classes)` whose rows sum to 1: of models that have not seen the
+            example, as `sklearn.model_selection.cross_val_predict` gives them. They
+            take the place of the model's own, which gives the features alone.
+        prepare: Optional callable `image -> image` for the images of a source, as in
+            `keras_ncr.pipelines.evaluation_batches`. Defaults to none.
+        expected_precision: Number above 0 and at most 1: the share of the labels that
+            are called wrong that is expected to be. Defaults to 0.8.
+        num_neighbors: Int, at least 1. Defaults to 10, as in `NeighborConsistencyLoss`.
+        review: Optional path of a folder for the review page, as
+            `keras_ncr.review.write_review` writes it. Defaults to none.
+        batch_size: Int, for a source or an array. Defaults to 256.
+        verbose: `"auto"` or 1 for progress bars, 0 for none.
+
+    Returns:
+        `pandas.DataFrame` with a row per example, by its index from 0 to n - 1. Keep it
+        by `frame.to_csv(path)` or `frame.to_parquet(path)`.
+
+    Raises:
+        ValueError: If labels and inputs or probabilities are not equally many, a label
+            is no class of the model, rows of `probabilities` do not sum to 1, ids
+            repeat, or an argument is out of its range.
+
+    Reference:
+        - [Northcutt et al., 2021](https://arxiv.org/abs/1911.00068), for the problem
+          and the names of the columns.
+        - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), for the neighbors.
+
+    Example:
+    >>> train, _ = keras_ncr.datasets.digits()
+    >>> train = train.subset(np.arange(200))
+    >>> model = keras_ncr.NCRModel(keras_ncr.backbones.mlp((8, 8, 1)), num_classes=10)
+    >>> frame = keras_ncr.audit(model, train, verbose=0)
+    >>> frame.shape, sorted(frame.attrs)[:3]
+    ((200, 17), ['class_names', 'confused_classes', 'dataset_hash'])
+    """
+    check_precision(expected_precision)
+    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    if review is not None:
+        check_folder(review)  # Rather now than after the pass over the data.
+    batches = _batches(x, y, prepare, batch_size)
+    predictions = predict(model, batches, _length(x, y), verbose != 0)
+    if probabilities is not None:
+        out_of_sample = from_probabilities(predictions.labels, probabilities)
+        _check_classes(out_of_sample, predictions)
+        predictions = out_of_sample.with_views_of(predictions)
+    if isinstance(x, Source):
+        ids = x.ids if ids is None else ids
+        class_names = x.class_names if class_names is None else class_names
+    name = x.name if isinstance(x, Source) else "arrays"
+    identity = identity_of(predictions, name, ids, class_names)
+    findings = find(
+        predictions, identity, expected_precision, num_neighbors, verbose != 0
+    )
+    if review is not None:
+        _write_review(review, findings, x, verbose)
+    return findings.frame
+
+
+def audit_predictions(
+    labels,
+    probabilities,
+    features=None,
+    *,
+    ids=None,
+    class_names=None,
+    expected_precision=0.8,
+    num_neighbors=10,
+    review=None,
+    verbose="auto",
+):
+    """Returns the table of `audit` for predictions that are already there.
+
+    For models of other libraries, and for data of any kind.
+
+    Args:
+        labels: Ints of shape `(n,)`: the labels as given.
+        probabilities: Array of shape `(n, num_classes)` whose rows sum to 1.
+        features: Optional array of shape `(n, dim)`. Without it the columns of
+            neighbors, outliers and near-duplicates are missing, and `probabilities`
+            should be out of sample. Defaults to `None`.
+        ids: As in `audit`.
+        class_names: As in `audit`.
+        expected_precision: As in `audit`.
+        num_neighbors: As in `audit`.
+        review: As in `audit`; the page has no pictures.
+        verbose: As in `audit`.
+
+    Returns:
+        `pandas.DataFrame`, as `audit` returns it.
+
+    Raises:
+        ValueError: As `audit`.
+
+    Example:
+    >>> frame = keras_ncr.audit_predictions(
+    ...     [0, 0, 0, 1, 1, 1], [[0.9, 0.1]] * 4 + [[0.2, 0.8]] * 2, verbose=0
+    ... )
+    >>> int(frame["label_quality"].argmin())
+    3
+    """
+    check_precision(expected_precision)
+    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    if review is not None:
+        check_folder(review)  # Rather now than after the pass over the data.
+    predictions = from_probabilities(labels, probabilities, features)
+    identity = identity_of(predictions, "predictions", ids, class_names)
+    findings = find(
+        predictions, identity, expected_precision, num_neighbors, verbose != 0
+    )
+    if review is not None:
+        _write_review(review, findings, None, verbose)
+    return findings.frame
+
+
+def identity_of(predictions, name, ids=None, class_names=None):
+    """Returns the `Identity` of examples, with positions and numbers where none is.
+
+    Args:
+        predictions: `Predictions` of n examples.
+        name: String.
+        ids: As in `audit`.
+        class_names: As in `audit`.
+
+    Returns:
+        `Identity`.
+
+    Raises:
+        ValueError: If there are not as many ids as examples or names as classes, or
+            some repeat.
+
+    Example:
+    >>> from keras_ncr.audit.auditing import identity_of
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> identity_of(from_probabilities([0], [[0.9, 0.1]]), "one").class_names
+    ['0', '1']
+    """
+    num_classes = predictions.num_classes
+    if class_names is None:
+        class_names = range(num_classes)
+    class_names = [str(class_name) for class_name in class_names]
+    if len(class_names) != num_classes or len(set(class_names)) != num_classes:
+        raise ValueError(
+            f"`class_names` must be {num_classes} different strings, one for each "
+            f"class of the model. Received: {len(class_names)}, "
+            f"{len(set(class_names))} of them different."
+        )
+    ids = np.arange(len(predictions)) if ids is None else ids
+    # The record checks that they are as many as the labels, and all different.
+    record = NoisyLabels(None, predictions.labels, ids)
+    return Identity(name, record.ids, class_names)
+
+
+def _batches(x, y, prepare, batch_size):
+    """Returns batches of `(inputs, targets)` of whatever the user has."""
+    if isinstance(x, Source):
+        return pipelines.evaluation_batches(
+            x,
+            batch_size,
+            labels=y,
+            prepare=prepare,
+            carry=("index",),
+            cache=False,
+        )
+    if prepare is not None:
+        raise ValueError(
+            "`prepare` is for the images of a source. Received: "
+            f"prepare={prepare!r} and x of type {type(x).__name__}. Map the dataset."
+        )
+    if isinstance(x, tf.data.Dataset):
+        check_ends(x)
+        spec = x.element_spec
+        is_pair = isinstance(spec, tuple) and len(spec) > 1
+        if y is not None or not is_pair or label_of(spec[1]).shape.rank == 0:
+            raise ValueError(
+                "A dataset must give batches of (inputs, labels), without `y` beside "
+                f"it. Received: y of type {type(y).__name__} and the elements {spec}. "
+                "Single examples become batches by `.batch(256)`."
+            )
+        return x
+    if y is None:
+        raise ValueError("`y` must hold the labels of `x`. Received: y=None.")
+    y = check_labels(y)
+    x = _arrays(x)
+    lengths = [len(part) if part.ndim else 0 for part in tf.nest.flatten(x)]
+    if set(lengths) != {len(y)}:
+        raise ValueError(
+            "`x` and `y` must be equally many. Received: inputs of length "
+            f"{', '.join(map(str, lengths))} and {len(y)} labels."
+        )
+    batch_size = check_integer(batch_size, "batch_size", minimum=1)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
+
+
+def _length(x, y):
+    """Returns the number of examples, or None if it is not known beforehand."""
+    if isinstance(x, Source):
+        return x.num_examples
+    return None if y is None else len(y)
+
+
+def _arrays(x):
+    """Returns inputs as an array, or as a tuple or dict of several."""
+    if isinstance(x, list):
+        # As in Keras, a list of arrays is an input with several parts.
+        is_several = all(hasattr(part, "shape") for part in x)
+        x = tuple(x) if is_several else np.asarray(x)
+    return tf.nest.map_structure(np.asarray, x)
+
+
+def check_precision(expected_precision):
+    """Raises unless it is a share that can be aimed at.
+
+    Args:
+        expected_precision: As in `audit`.
+
+    Raises:
+        ValueError: If it is no number above 0 and at most 1.
+
+    Example:
+    >>> from keras_ncr.audit.auditing import check_precision
+    >>> check_precision(0.8)
+    """
+    if check_rate(expected_precision, "expected_precision") == 0:
+        raise ValueError("`expected_precision` must be above 0. Received: 0.")
+
+
+def _check_classes(out_of_sample, predictions):
+    """Raises unless probabilities are of the classes of the model."""
+    if out_of_sample.num_classes != predictions.num_classes:
+        raise ValueError(
+            f"`probabilities` must have a column for each of the "
+            f"{predictions.num_classes} classes of the model. Received: "
+            f"{out_of_sample.num_classes} columns."
+        )
+
+
+def _write_review(folder, findings, x, verbose):
+    """Writes the review page, with pictures or columns where there are any."""
+    frame, neighborhood = findings
+    source, details = _shown(x, frame)
+    write_review(
+        folder,
+        frame,
+        None if neighborhood is None else neighborhood.indices,
+        source=source,
+        details=details,
+        verbose=verbose != 0,
+    )
+
+
+def _shown(x, frame):
+    """Returns what a page can show of inputs: a source with pictures, or a table."""
+    if isinstance(x, Source):
+        return x, None
+    if isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8:
+        source = from_arrays(x, frame["given_label"], len(frame.attrs["class_names"]))
+        return source, None
+    if getattr(x, "ndim", 0) in (1, 2):
+        import pandas as pd
+
+        # What is a table already has names for its columns.
+        table = x if isinstance(x, pd.DataFrame) else pd.DataFrame(np.asarray(x))
+        return None, table.iloc[:, :_MOST_COLUMNS]
+    return None, None

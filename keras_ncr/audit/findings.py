@@ -1,0 +1,191 @@
+"""What an audit finds: a table with a row per example, and what holds for all."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_ncr.audit.judgment import called_issues, judge
+from keras_ncr.audit.near_duplicates import conflicting_duplicates
+from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
+from keras_ncr.audit.outliers import is_outlier, outlier_scores
+from keras_ncr.corrections import dataset_hash
+from keras_ncr.nearest import nearest_neighbors
+
+# A pair of classes is confused in one direction if chance alone would rarely make
+# that many of its issues go one way.
+_CHANCE = 0.01
+# Examples of which the search for neighbors takes a while.
+_LONG = 20_000
+
+
+class Identity(NamedTuple):
+    """What a data set calls itself, its classes and its examples.
+
+    Attributes:
+        name: String.
+        ids: Array of shape `(n,)`: ints or strings, all different.
+        class_names: List of strings, one for each class.
+    """
+
+    name: str
+    ids: np.ndarray
+    class_names: list
+
+
+class Findings(NamedTuple):
+    """What an audit finds.
+
+    Attributes:
+        frame: `pandas.DataFrame`, as `keras_ncr.audit` returns it.
+        neighborhood: `Neighborhood` of the examples, or `None` without features.
+    """
+
+    frame: object
+    neighborhood: Neighborhood | None
+
+
+def find(predictions, identity, expected_precision, num_neighbors, verbose=0):
+    """Returns the `Findings` that predictions give.
+
+    Args:
+        predictions: `Predictions` of n examples.
+        identity: `Identity` of the data set.
+        expected_precision: As in `keras_ncr.audit`.
+        num_neighbors: As in `keras_ncr.audit`.
+        verbose: Whether progress bars are shown. Defaults to 0.
+
+    Returns:
+        `Findings`.
+
+    Example:
+    >>> from keras_ncr.audit.findings import Identity, find
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+    >>> identity = Identity("pair", np.array(["a", "b"]), ["cat", "dog"])
+    >>> find(predictions, identity, 0.8, 10).frame["predicted_class"].tolist()
+    ['cat', 'cat']
+    """
+    # What takes less than some seconds needs no bar of its own.
+    verbose = verbose and len(predictions) > _LONG
+    neighborhood = None
+    if predictions.features is not None and len(predictions) > 1:
+        neighborhood = Neighborhood(
+            *nearest_neighbors(predictions.features, num_neighbors, verbose=verbose)
+        )
+    judgment = judge(predictions, neighborhood)
+    is_issue = called_issues(judgment, predictions.labels, expected_precision)
+    columns = _columns(predictions, identity, judgment, is_issue)
+    if neighborhood is not None:
+        columns |= _columns_of_features(predictions, identity, neighborhood)
+    if predictions.descriptors is not None:
+        columns |= _columns_of_inputs(predictions, verbose)
+    frame = _frame(columns)
+    frame.attrs = _summary(frame, predictions, identity, judgment, expected_precision)
+    return Findings(frame, neighborhood)
+
+
+def _columns(predictions, identity, judgment, is_issue):
+    """Returns what is known of every audit: labels, classes and their scores."""
+    labels, suggested = predictions.labels, judgment.suggested
+    classes = predictions.classes == suggested[:, None]
+    # Beyond the classes that are kept, next to no probability is left.
+    confidence = np.sum(predictions.probabilities * classes, axis=1)
+    return {
+        "id": identity.ids,
+        "given_label": labels,
+        "given_class": _names(identity.class_names, labels),
+        "predicted_label": suggested,
+        "predicted_class": _names(identity.class_names, suggested),
+        "label_quality": judgment.quality,
+        "is_label_issue": is_issue,
+        "issue_probability": judgment.issue_probability,
+        "given_confidence": predictions.given_probabilities,
+        "predicted_confidence": confidence.astype("float32"),
+    }
+
+
+def _columns_of_features(predictions, identity, neighborhood):
+    """Returns what the neighbors in feature space say."""
+    found = neighbor_labels(neighborhood, predictions.labels, predictions.num_classes)
+    scores = outlier_scores(neighborhood.similarities)
+    return {
+        "neighbor_label": found.labels,
+        "neighbor_class": _names(identity.class_names, found.labels),
+        "neighbor_agreement": found.agreement,
+        "outlier_score": scores,
+        "is_outlier_issue": is_outlier(scores),
+    }
+
+
+def _columns_of_inputs(predictions, verbose):
+    """Returns which examples have a copy that carries another label."""
+    copies = conflicting_duplicates(
+        predictions.descriptors, predictions.labels, verbose=verbose
+    )
+    return {"near_duplicate": copies, "is_near_duplicate_issue": copies >= 0}
+
+
+def _names(class_names, labels):
+    """Returns class names as a categorical, which holds each once; none for -1."""
+    import pandas as pd
+
+    return pd.Categorical.from_codes(labels, class_names)
+
+
+def _frame(columns):
+    """Returns the columns as a table by the index of the examples."""
+    import pandas as pd
+
+    frame = pd.DataFrame(columns)
+    return frame.rename_axis("index")
+
+
+class _Constant(list):
+    """Numbers that a deep copy leaves as they are.
+
+    pandas copies `attrs` deeply at every operation, which for the transition matrix of
+    1,000 classes takes longer than most operations.
+    """
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def _summary(frame, predictions, identity, judgment, expected_precision):
+    """Returns what holds for the whole data set, in terms of JSON."""
+    return {
+        "name": identity.name,
+        "dataset_hash": dataset_hash(predictions.labels, identity.ids),
+        "class_names": list(identity.class_names),
+        "expected_precision": expected_precision,
+        "noise_rate": float(np.mean(judgment.issue_probability, dtype="float64")),
+        "transition_matrix": _Constant(judgment.transition_matrix.tolist()),
+        "confused_classes": _confused_classes(frame, identity.class_names),
+    }
+
+
+def _confused_classes(frame, class_names):
+    """Returns the pairs of classes of which issues go in one direction, as dicts.
+
+    The most frequent come first. A pair counts if so many of its issues go one way that
+    it would happen in less than 1 % of pairs that are confused evenly.
+    """
+    from scipy.stats import binom
+
+    issues = frame[frame["is_label_issue"]]
+    pairs = issues.groupby(["given_label", "predicted_label"]).size()
+    pairs = pairs.sort_values(ascending=False, kind="stable")
+    reverse = pairs.reindex([pair[::-1] for pair in pairs.index], fill_value=0)
+    chances = binom.sf(pairs.to_numpy() - 1, pairs.to_numpy() + reverse.to_numpy(), 0.5)
+    return [
+        {
+            "given": class_names[given],
+            "suggested": class_names[suggested],
+            "count": int(count),
+            "reverse_count": int(reverse_count),
+        }
+        for (given, suggested), count, reverse_count, chance in zip(
+            pairs.index, pairs, reverse, chances, strict=True
+        )
+        if chance < _CHANCE
+    ]

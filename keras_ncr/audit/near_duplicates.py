@@ -1,0 +1,222 @@
+"""Copies of one example that carry different labels: at least one of these is wrong.
+
+Whether two examples are copies is a question to the inputs. The features of a trained
+network answer another one: those of an MLP on Fashion-MNIST put half of all brighter
+copies farther from their originals than many different pictures are from each other.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.checks import check_labels
+from keras_ncr.nearest import EXACT_LIMIT, nearest_neighbors
+
+# Pictures are compared at this height and width, or their own if that is less.
+THUMBNAIL = 8
+
+# Other inputs with more numbers are projected onto so many.
+MAX_NUMBERS = 256
+
+# A near-duplicate is among these, and their distances say what is near.
+NUM_NEIGHBORS = 10
+
+# Of examples without any copy, at most this share may be taken for copies.
+FALSE_SHARE = 1e-3
+
+# Nor is anything a copy that is farther than this part of the distance to the last of
+# the neighbors. Copies in JPEG, with noise or at another brightness are nearer; on
+# Fashion-MNIST, digits and CIFAR-10 at most 1 example in 1,000 is, CIFAR-10's own
+# duplicates included.
+LARGEST_PART = 0.2
+
+# Distances of equal inputs, in case they were computed in batches of different size.
+SAME = 1e-6
+
+# Examples whose neighbors are held at a time.
+BLOCK = 4096
+
+
+def duplicate_descriptors(inputs):
+    """Returns little numbers of a batch by which copies can be told, for memory's sake.
+
+    Of a picture that is a thumbnail, without its mean brightness and contrast; of
+    anything else its numbers, of which more than 256 are projected onto 256 at random,
+    which keeps distances (Li et al., 2006).
+
+    Args:
+        inputs: Array or tensor of shape `(batch, height, width, channels)`, pictures,
+            or `(batch, ...)`, other numbers. The scale of pictures does not matter.
+
+    Returns:
+        NumPy array: float16 of shape `(batch, 8, 8, channels)` for pictures, less high
+        or wide for those that are, else float32 of shape `(batch, m)`, m at most 256.
+        Those of all batches are to be concatenated for `conflicting_duplicates`.
+
+    Raises:
+        ValueError: If `inputs` does not hold numbers.
+
+    Reference:
+        - [Li et al., 2006](https://doi.org/10.1145/1150402.1150436)
+
+    Example:
+    >>> from keras_ncr.audit.near_duplicates import duplicate_descriptors
+    >>> duplicate_descriptors(np.zeros((32, 28, 28, 1))).shape
+    (32, 8, 8, 1)
+    >>> duplicate_descriptors(np.zeros((32, 7))).shape
+    (32, 7)
+    """
+    inputs = np.asarray(inputs)
+    if inputs.dtype.kind not in "biuf" or inputs.ndim == 0:
+        raise ValueError(
+            "`inputs` must be an array of numbers, with one row per example. Received: "
+            f"dtype {inputs.dtype}, shape {inputs.shape}."
+        )
+    if inputs.ndim == 4:
+        return _thumbnails(inputs)
+    rows = inputs.reshape(len(inputs), -1).astype("float32")
+    if rows.shape[1] <= MAX_NUMBERS:
+        return rows
+    return _projection(rows.shape[1]).transform(rows)
+
+
+def _thumbnails(pictures):
+    """Returns small pictures with mean 0 and length 1; a flat one is all zeros."""
+    height, width = (min(THUMBNAIL, side) for side in pictures.shape[1:3])
+    pictures = pictures.astype("float32")
+    small = tf.image.resize(pictures, (height, width), method="area").numpy()
+    small -= small.mean(axis=(1, 2, 3), keepdims=True)
+    contrasts = np.linalg.norm(small.reshape(len(small), -1), axis=1)
+    # What rounding leaves of the mean is no picture.
+    size = np.abs(pictures.reshape(len(pictures), -1)).max(axis=1, initial=0)
+    is_flat = contrasts <= 1e-5 * size
+    small[is_flat] = 0
+    contrasts[is_flat] = 1
+    return (small / contrasts[:, None, None, None]).astype("float16")
+
+
+@functools.lru_cache(maxsize=1)
+def _projection(num_numbers):
+    """Returns the random projection of rows of so many numbers, always the same."""
+    from sklearn.random_projection import SparseRandomProjection
+
+    projection = SparseRandomProjection(MAX_NUMBERS, dense_output=True, random_state=0)
+    return projection.fit(np.zeros((1, num_numbers), "float32"))
+
+
+def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose=0):
+    """Returns, for each example, its nearest copy that carries another label.
+
+    A copy is an input that is much nearer than is usual in the data set: nearer than
+    one in a thousand examples that have no copy would have one by chance, which depends
+    on how fast neighbors grow in number with their distance, and nearer than a fifth of
+    the typical distance to the tenth neighbor. Equal inputs are always copies. Pictures
+    that differ in size, brightness, contrast, noise or compression mostly are,
+    shifted or cropped ones are not.
+
+    Formula:
+
+        r_k = median over the examples of the distance to neighbor k
+        D = log(10 / 5) / log(r_10 / r_5)
+        threshold = r_10 min(0.2, (0.001 / 10)**(1 / D))
+
+    Args:
+        descriptors: Array: those of all examples, from `duplicate_descriptors`.
+        labels: Ints of shape `(n,)`.
+        exact_limit: As in `keras_ncr.nearest.nearest_neighbors`.
+        verbose: See there.
+
+    Returns:
+        NumPy int64 array of shape `(n,)`: the index of the copy, -1 where there is
+        none. The copy may have a nearer one itself, so that not all go in pairs.
+
+    Raises:
+        ValueError: If `descriptors` and `labels` differ in length, or a descriptor is
+            not finite.
+
+    Reference:
+        - [Levina and Bickel, 2004](https://papers.nips.cc/paper/2577-maximum-likelihood-estimation-of-intrinsic-dimension),
+          for D, the dimension of the data.
+
+    Example:
+    >>> from keras_ncr.audit.near_duplicates import conflicting_duplicates
+    >>> inputs = np.random.default_rng(0).normal(size=(40, 20))
+    >>> inputs[3] = inputs[30]
+    >>> labels = np.zeros(40, int)
+    >>> labels[3] = 1
+    >>> copies = conflicting_duplicates(inputs, labels)
+    >>> copies[3], copies[30], sum(copies >= 0)
+    (np.int64(30), np.int64(3), np.int64(2))
+    """
+    descriptors = np.asarray(descriptors)
+    labels = check_labels(labels)
+    if len(descriptors) != len(labels):
+        raise ValueError(
+            "`descriptors` and `labels` must have one row per example. Received: "
+            f"{len(descriptors)} descriptors and {len(labels)} labels."
+        )
+    if descriptors.ndim == 4:
+        vectors = _vectors_of_thumbnails(descriptors)
+    else:
+        vectors = _vectors_of_numbers(descriptors)
+    indices, _ = nearest_neighbors(vectors, NUM_NEIGHBORS, exact_limit, verbose)
+    distances = _distances(vectors, indices)
+    is_copy = distances <= max(_threshold(distances), SAME)
+    conflicts = is_copy & (labels[indices] != labels[:, None])
+    if conflicts.shape[1] == 0:
+        return np.full(len(labels), -1)
+    distances[~conflicts] = np.inf
+    nearest = np.argmin(distances, axis=1)[:, None]
+    found = np.take_along_axis(indices, nearest, axis=1)[:, 0].astype("int64")
+    return np.where(conflicts.any(axis=1), found, -1)
+
+
+def _vectors_of_thumbnails(thumbnails):
+    """Returns a row of length 1 per picture: all flat pictures are the same one."""
+    rows = thumbnails.reshape(len(thumbnails), -1)
+    is_flat = ~rows.any(axis=1, keepdims=True)
+    return np.concatenate([rows, is_flat.astype(rows.dtype)], axis=1)
+
+
+def _vectors_of_numbers(numbers):
+    """Returns rows of length 1 whose distances are those of the scaled columns.
+
+    Columns may have different units. The last column is 1, so that rows that differ in
+    length alone have different directions, which is all that cosines see.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    numbers = np.asarray(numbers, "float32").reshape(len(numbers), -1)
+    num_examples, num_columns = numbers.shape
+    rows = np.ones((num_examples, num_columns + 1), "float32")
+    if num_columns:
+        rows[:, :-1] = StandardScaler().fit_transform(numbers) / num_columns**0.5
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def _distances(vectors, indices):
+    """Returns the neighbors' distances, of which cosines near 1 know too little."""
+    distances = np.empty(indices.shape, "float32")
+    for start in range(0, len(indices), BLOCK):
+        rows = slice(start, start + BLOCK)
+        others = vectors[indices[rows]].astype("float32")
+        distances[rows] = np.linalg.norm(others - vectors[rows, None], axis=2)
+    return distances
+
+
+def _threshold(distances):
+    """Returns the distance up to which a neighbor is a copy."""
+    num_neighbors = distances.shape[1]
+    half = num_neighbors // 2
+    if half == 0:
+        return 0.0
+    radii = np.median(distances, axis=0)
+    inner, outer = radii[half - 1], radii[-1]
+    if inner <= SAME:
+        return 0.0
+    # The number of neighbors within r grows as r**dimension.
+    inverse_dimension = np.log(outer / inner) / np.log(num_neighbors / half)
+    part = (FALSE_SHARE / num_neighbors) ** inverse_dimension
+    return float(outer * min(LARGEST_PART, part))

@@ -1,0 +1,138 @@
+"""What an example's neighbors say: their mean prediction, and the labels they carry."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Examples whose probabilities are held at a time for all classes.
+_BLOCK = 4096
+
+
+class Neighborhood(NamedTuple):
+    """The nearest examples of each of n, over the whole data set.
+
+    Attributes:
+        indices: Int array of shape `(n, k)`, the nearest first.
+        similarities: Float array of shape `(n, k)`: their cosines.
+    """
+
+    indices: np.ndarray
+    similarities: np.ndarray
+
+    def weights(self):
+        """Returns a sparse `(n, n)` matrix: similarities, scaled to sum to 1 by row.
+
+        As in the consistency loss, a negative cosine weighs nothing. The row of an
+        example without any similar one is all zeros.
+        """
+        from scipy.sparse import csr_matrix
+
+        similarities = np.maximum(self.similarities, 0).astype("float32")
+        sums = similarities.sum(axis=1, keepdims=True)
+        shares = similarities / np.where(sums > 0, sums, 1)
+        count, num_neighbors = self.indices.shape
+        starts = np.arange(count + 1) * num_neighbors
+        return csr_matrix(
+            (shares.ravel(), self.indices.ravel(), starts), (count, count)
+        )
+
+
+class NeighborLabels(NamedTuple):
+    """The given labels of each example's neighbors.
+
+    Attributes:
+        labels: Int64 array of shape `(n,)`: what most of them carry, weighed by
+            similarity; -1 without any similar neighbor.
+        agreement: Float32 array of shape `(n,)`: the share of those that carry the
+            example's own label.
+    """
+
+    labels: np.ndarray
+    agreement: np.ndarray
+
+
+def neighbor_labels(neighborhood, labels, num_classes):
+    """Returns the `NeighborLabels` of all examples.
+
+    Args:
+        neighborhood: `Neighborhood` of n examples.
+        labels: Int array of shape `(n,)`: the labels as given.
+        num_classes: Int.
+
+    Returns:
+        `NeighborLabels`.
+
+    Example:
+    >>> from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
+    >>> neighborhood = Neighborhood(np.array([[1], [2], [0]]), np.ones((3, 1)))
+    >>> neighbor_labels(neighborhood, np.array([0, 0, 1]), 2).agreement
+    array([1., 0., 0.], dtype=float32)
+    """
+    from scipy.sparse import csr_matrix
+
+    count = len(labels)
+    one_hot = csr_matrix(
+        (np.ones(count, "float32"), (np.arange(count), labels)),
+        shape=(count, num_classes),
+    )
+    weights = neighborhood.weights()
+    most, agreement = np.full(count, -1), np.zeros(count, "float32")
+    for rows in _blocks(count):
+        shares = (weights[rows] @ one_hot).toarray()
+        has_any = shares.any(axis=1)
+        most[rows] = np.where(has_any, shares.argmax(axis=1), -1)
+        agreement[rows] = _of(shares, labels[rows])
+    # Shares that are added up can exceed 1 by rounding.
+    return NeighborLabels(most, np.minimum(agreement, 1))
+
+
+def neighbor_predictions(predictions, neighborhood=None, examples=None):
+    """Yields examples' own predictions and the mean of their neighbors', in blocks.
+
+    The mean is the target that the consistency loss pulls an example toward, `q_i` of
+    the paper's eq. 3, over the whole data set. An example without any similar neighbor,
+    or all without `neighborhood`, keep their own prediction.
+
+    Args:
+        predictions: `Predictions` of n examples.
+        neighborhood: Optional `Neighborhood` of n examples. Defaults to `None`.
+        examples: Optional int array: only these. Defaults to all, in their order.
+
+    Yields:
+        Tuples of an int array of examples, their own predictions, and the means: both
+        float32 of shape `(size, num_classes)`.
+
+    Example:
+    >>> from keras_ncr.audit.neighborhood import Neighborhood, neighbor_predictions
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> predictions = from_probabilities([0, 0], [[0.9, 0.1], [0.2, 0.8]])
+    >>> neighborhood = Neighborhood(np.array([[1], [0]]), np.ones((2, 1)))
+    >>> for rows, own, means in neighbor_predictions(predictions, neighborhood):
+    ...     print(rows, means)
+    [0 1] [[0.2 0.8]
+     [0.9 0.1]]
+    """
+    probabilities = predictions.as_sparse()
+    weights = None if neighborhood is None else neighborhood.weights()
+    examples = np.arange(len(predictions)) if examples is None else examples
+    for block in _blocks(len(examples)):
+        rows = examples[block]
+        own = probabilities[rows].toarray()
+        if weights is None:
+            yield rows, own, own
+            continue
+        means = (weights[rows] @ probabilities).toarray()
+        is_alone = ~means.any(axis=1)
+        means[is_alone] = own[is_alone]
+        yield rows, own, means
+
+
+def _blocks(count):
+    """Yields slices that cover all examples."""
+    for start in range(0, count, _BLOCK):
+        yield slice(start, min(start + _BLOCK, count))
+
+
+def _of(table, columns):
+    """Returns one entry of each row."""
+    return np.take_along_axis(table, columns[:, None], axis=1)[:, 0]

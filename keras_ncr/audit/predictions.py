@@ -1,0 +1,343 @@
+"""What a classifier says of labeled examples, in no more memory than an audit needs."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.audit.near_duplicates import duplicate_descriptors
+from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.features import features_and_logits_model
+from keras_ncr.methods import NetworkPair
+from keras_ncr.model_checks import label_of
+from keras_ncr.models import NCRModel
+
+# A million examples with all probabilities of 1,000 classes would take 4 GB. Beyond
+# the 20 most likely classes an example has next to nothing to give.
+NUM_KEPT = 20
+# How far from 1 a sum of probabilities may be: those of half precision are.
+_SUM_TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictions:
+    """Labels, the most likely classes and the features of n examples, by index.
+
+    Args:
+        labels: Int64 array of shape `(n,)`: the labels as given.
+        classes: Int32 array of shape `(n, m)`: the most likely classes of each example,
+            the likeliest first.
+        probabilities: Float32 array of shape `(n, m)`: their probabilities.
+        given_probabilities: Float32 array of shape `(n,)`: that of the given label.
+        num_classes: Int.
+        features: Float16 array of shape `(n, dim)` of rows of length 1, or of zeros;
+            `None` where there are none. Half precision holds cosines to three digits.
+        descriptors: Array of n rows by which copies of an input can be told, as
+            `duplicate_descriptors` returns it; `None` where there are none.
+
+    Example:
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+    >>> predictions.given_probabilities
+    array([0.9, 0.2], dtype=float32)
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
+    given_probabilities: np.ndarray
+    num_classes: int
+    features: np.ndarray | None = None
+    descriptors: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.labels)
+
+    def with_views_of(self, others):
+        """Returns these predictions with features and descriptors of others.
+
+        Args:
+            others: `Predictions` of the same examples, such as those of one model that
+                saw all of them, where these are of models that did not.
+        """
+        return dataclasses.replace(
+            self, features=others.features, descriptors=others.descriptors
+        )
+
+    def as_sparse(self):
+        """Returns the probabilities as a sparse float32 matrix `(n, num_classes)`.
+
+        Of each row it has the most likely classes and the given label.
+        """
+        from scipy.sparse import csr_matrix
+
+        shape = len(self), self.num_classes
+        starts = np.arange(len(self) + 1) * self.classes.shape[1]
+        kept = csr_matrix(
+            (self.probabilities.ravel(), self.classes.ravel(), starts), shape
+        )
+        is_missing = ~(self.classes == self.labels[:, None]).any(axis=1)
+        starts = np.append(0, np.cumsum(is_missing))
+        return kept + csr_matrix(
+            (self.given_probabilities[is_missing], self.labels[is_missing], starts),
+            shape,
+        )
+
+
+def from_probabilities(labels, probabilities, features=None):
+    """Returns the `Predictions` of arrays, after checking that they fit together.
+
+    Args:
+        labels: Ints of shape `(n,)`: the labels as given.
+        probabilities: Floats of shape `(n, num_classes)` whose rows sum to 1: of
+            logits, `tf.nn.softmax(logits)`.
+        features: Optional floats of shape `(n, dim)`. The lengths of the rows do not
+            matter. Defaults to `None`.
+
+    Returns:
+        `Predictions`.
+
+    Raises:
+        ValueError: If the lengths differ, a label is no class, a number is not finite,
+            or a row does not sum to 1 within 0.01.
+
+    Example:
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> from_probabilities([1], [[0.1, 0.2, 0.7]]).classes
+    array([[2, 1, 0]], dtype=int32)
+    """
+    probabilities = np.asarray(probabilities, "float32")
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
+        raise ValueError(
+            "`probabilities` must have shape (n, num_classes), with at least two "
+            f"classes. Received: shape {probabilities.shape}."
+        )
+    num_classes = probabilities.shape[1]
+    labels = check_labels(labels, num_classes)
+    _check_length(labels, probabilities, "probabilities")
+    _check_probabilities(probabilities)
+    if features is not None:
+        features = np.asarray(features)
+        if features.ndim != 2:
+            raise ValueError(
+                f"`features` must have shape (n, dim). Received: shape "
+                f"{features.shape}. Flatten them with `features.reshape(n, -1)`."
+            )
+        _check_length(labels, features, "features")
+        features = _unit_rows(features)
+    return Predictions(*_kept(labels, probabilities), num_classes, features)
+
+
+def predict(model, batches, num_examples=None, verbose=0):
+    """Returns the `Predictions` of one pass over batches.
+
+    Args:
+        model: What `keras_ncr.features.features_and_logits_model` takes. Models of this
+            package return logits; of others the first batch shows whether they return
+            logits or probabilities.
+        batches: `tf.data.Dataset` of `(inputs, labels)` or `(inputs, dict)` with the
+            key `"label"` and, where the order is not that of the index, `"index"`.
+            Labels are ints, or one-hot.
+        num_examples: Optional int, for the progress bar.
+        verbose: Whether a progress bar is shown. Defaults to 0.
+
+    Returns:
+        `Predictions`, in the order of the index, or of the batches without one.
+
+    Raises:
+        ValueError: If a label is no class of the model, the model does not return a
+            row of finite numbers per example, or indices are not 0 to n - 1, each once.
+
+    Example:
+    >>> from keras_ncr.audit.predictions import predict
+    >>> backbone = keras_ncr.backbones.mlp((8, 8, 1))
+    >>> model = keras_ncr.NCRModel(backbone, num_classes=10)
+    >>> train, _ = keras_ncr.datasets.digits()
+    >>> batches = keras_ncr.pipelines.evaluation_batches(train, 256)
+    >>> len(predict(model, batches))
+    1437
+    """
+    both = features_and_logits_model(model)
+    step = tf.function(lambda x: both(x, training=False), reduce_retracing=True)
+    progress = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
+    parts, orders, returns_logits = [], [], isinstance(model, NCRModel | NetworkPair)
+    for inputs, targets, *_ in batches:
+        features, outputs = (np.asarray(part, "float32") for part in step(inputs))
+        _check_outputs(outputs)
+        if not parts:  # One batch decides for all.
+            returns_logits = returns_logits or not _are_probabilities(outputs)
+        labels = _class_numbers(label_of(targets), outputs, len(parts))
+        if isinstance(targets, dict) and "index" in targets:
+            orders.append(np.asarray(targets["index"]))
+        probabilities = (
+            np.asarray(tf.nn.softmax(outputs)) if returns_logits else outputs
+        )
+        kept = _kept(labels, probabilities)
+        parts.append((*kept, _unit_rows(features), _descriptors(inputs)))
+        progress.add(len(labels))
+    if not parts:
+        raise ValueError("`x` must hold examples. Received: none.")
+    columns = [list(column) for column in zip(*parts, strict=True)]
+    del parts
+    *kept, features, descriptors = map(_concatenated, columns)
+    predictions = Predictions(*kept, outputs.shape[1], features, descriptors)
+    return _in_order(predictions, np.concatenate(orders)) if orders else predictions
+
+
+def _concatenated(column):
+    """Returns one array of many, or None, and lets go of each as soon as it is in."""
+    if column[0] is None:
+        return None
+    size = sum(map(len, column))
+    whole = np.empty((size, *column[0].shape[1:]), column[0].dtype)
+    while column:
+        part = column.pop()
+        whole[size - len(part) : size] = part
+        size -= len(part)
+    return whole
+
+
+def _descriptors(inputs):
+    """Returns what tells copies of inputs, or None of several parts and of text."""
+    if not isinstance(inputs, tf.Tensor) or inputs.dtype == tf.string:
+        return None
+    return duplicate_descriptors(inputs)
+
+
+def joined(parts, indices, num_examples):
+    """Returns the predictions of all examples from those of parts, such as folds.
+
+    Features are left out: those of different models cannot be compared.
+
+    Args:
+        parts: List of `Predictions`.
+        indices: List of int arrays: which examples each part has.
+        num_examples: Int. The parts must hold each example once.
+
+    Returns:
+        `Predictions` of `num_examples` examples, without features.
+
+    Raises:
+        ValueError: If an index comes twice, or is missing.
+
+    Example:
+    >>> from keras_ncr.audit.predictions import from_probabilities, joined
+    >>> parts = [from_probabilities([0], [[1.0, 0.0]]) for _ in range(2)]
+    >>> len(joined(parts, [[1], [0]], num_examples=2))
+    2
+    """
+    num_examples = check_integer(num_examples, "num_examples", minimum=1)
+    fields = ("labels", "classes", "probabilities", "given_probabilities")
+    whole = Predictions(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in fields),
+        parts[0].num_classes,
+    )
+    order = np.concatenate(indices)
+    if len(order) != num_examples:
+        raise ValueError(
+            f"`parts` must hold {num_examples} examples. Received: {len(order)}."
+        )
+    return _in_order(whole, order)
+
+
+def _in_order(predictions, order):
+    """Returns the predictions sorted by the index of each."""
+    places = np.argsort(order, kind="stable")
+    if not np.array_equal(order[places], np.arange(len(order))):
+        raise ValueError(
+            f"The index of the examples must run from 0 to {len(order) - 1}, each "
+            f"number once. Received: {len(np.unique(order))} different, "
+            f"{order.min()} to {order.max()}."
+        )
+    if np.array_equal(order, np.arange(len(order))):
+        return predictions  # Without a copy of it all.
+    changed = {
+        field.name: value[places]
+        for field in dataclasses.fields(predictions)
+        if isinstance(value := getattr(predictions, field.name), np.ndarray)
+    }
+    return dataclasses.replace(predictions, **changed)
+
+
+def _class_numbers(labels, outputs, batch):
+    """Returns the labels of a batch as class numbers: of one-hot rows their place."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == outputs.shape[1]:
+        labels = labels.argmax(axis=1)
+    elif labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    # From a million examples a position in the batch alone would not be found.
+    labels = check_labels(labels, outputs.shape[1], f"labels of batch {batch}")
+    _check_length(labels, outputs, "the model's output")
+    return labels
+
+
+def _check_outputs(outputs):
+    """Raises unless a model returned finite numbers, some for each example."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(
+            "`model` must return logits or probabilities of shape (batch, "
+            "num_classes), with at least two classes. Received: shape "
+            f"{outputs.shape}."
+        )
+    if not np.isfinite(outputs).all():
+        value = outputs[~np.isfinite(outputs)][0]
+        raise ValueError(
+            f"`model` must return finite logits. Received: {value}. Look for what made "
+            "it diverge."
+        )
+
+
+def _are_probabilities(outputs):
+    """Whether a model returned probabilities, and no logits."""
+    sums = outputs.sum(axis=1)
+    return outputs.min() >= 0 and np.all(np.abs(sums - 1) < _SUM_TOLERANCE)
+
+
+def _kept(labels, probabilities):
+    """Returns labels, classes, probabilities and given probabilities, as kept."""
+    num_kept = min(NUM_KEPT, probabilities.shape[1])
+    values, classes = tf.math.top_k(probabilities, num_kept)
+    given = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return labels, np.asarray(classes, "int32"), np.asarray(values), given
+
+
+def _unit_rows(features):
+    """Returns features in half precision, each row of length 1 or of zeros."""
+    features = np.asarray(features, "float32")
+    is_finite = np.isfinite(features).all(axis=1)
+    if not is_finite.all():
+        raise ValueError(
+            "`features` must be finite. Received: "
+            f"{features[~np.isfinite(features)][0]} in row "
+            f"{int(np.argmin(is_finite))}. Look for what made the model diverge."
+        )
+    # The largest number first: squares of float32 numbers can overflow or vanish.
+    largest = np.abs(features).max(axis=1, keepdims=True, initial=0)
+    features = features / np.where(largest > 0, largest, 1)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return (features / np.where(lengths > 0, lengths, 1)).astype("float16")
+
+
+def _check_length(labels, others, name):
+    """Raises unless there is a row for each label."""
+    if len(others) != len(labels):
+        raise ValueError(
+            f"`labels` and {name} must be equally many. Received: {len(labels)} labels "
+            f"and {len(others)} rows."
+        )
+
+
+def _check_probabilities(probabilities):
+    """Raises unless each row is a distribution."""
+    sums = probabilities.sum(axis=1)
+    is_wrong = ~(np.abs(sums - 1) < _SUM_TOLERANCE) | (probabilities.min(axis=1) < 0)
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        raise ValueError(
+            "`probabilities` must be at least 0 and each row must sum to 1. Received: "
+            f"row {row}, which sums to {sums[row]:.4g} and has "
+            f"{probabilities[row].min():.4g} as its smallest. Of logits take "
+            "`tf.nn.softmax(logits)`."
+        )

@@ -1,0 +1,26 @@
+"""Makes the workdir of a finished run in a second or two, for tests of what follows."""
+
+import keras
+
+from keras_ncr import assembly, workdir
+
+
+def finished_run(folder, config, epochs):
+    """Leaves the config and a model that was trained on its data, and nothing else.
+
+    The commands' own training has tests of its own; compiling it takes longest.
+    """
+    sources = assembly.load_sources(config.data)
+    labels = assembly.noisy_labels(config, sources.train)
+    keras.utils.set_random_seed(0)
+    model = assembly.compiled_model(config, sources.train)
+    batches = assembly.training_batches(
+        config, sources.train, labels.noisy_labels, seed=0, num_epochs=epochs
+    )
+    steps = assembly.steps_per_epoch(config, sources.train)
+    model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)
+    folder = workdir.claim(folder, config)
+    trial = workdir.trial_folder(folder, 0)
+    trial.mkdir()
+    model.save(trial / "model.keras")
+    return folder

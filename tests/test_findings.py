@@ -1,0 +1,172 @@
+"""Tests of audit/findings.py: the table of an audit, and what it says of all."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_ncr.audit.findings import Identity, find
+from keras_ncr.audit.predictions import from_probabilities
+from keras_ncr.noise import NoisyLabels
+
+COLUMNS = {
+    "id": "int64",
+    "given_label": "int64",
+    "given_class": "category",
+    "predicted_label": "int64",
+    "predicted_class": "category",
+    "label_quality": "float32",
+    "is_label_issue": "bool",
+    "issue_probability": "float32",
+    "given_confidence": "float32",
+    "predicted_confidence": "float32",
+    "neighbor_label": "int64",
+    "neighbor_class": "category",
+    "neighbor_agreement": "float32",
+    "outlier_score": "float32",
+    "is_outlier_issue": "bool",
+}
+NAMES = ["cat", "dog", "owl"]
+
+
+def clusters(num_wrong=6, num_examples=90):
+    """Returns predictions on three clusters, the first of dogs labeled as cats."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(num_examples) % 3
+    features = 4 * np.eye(3)[truth] + rng.normal(0, 0.3, (num_examples, 3))
+    labels = truth.copy()
+    labels[np.flatnonzero(truth == 1)[:num_wrong]] = 0
+    probabilities = 0.9 * np.eye(3)[truth] + 0.1 / 3
+    return truth, from_probabilities(labels, probabilities, features)
+
+
+def found(predictions, ids=None, class_names=NAMES, num_neighbors=5):
+    ids = np.arange(len(predictions)) if ids is None else ids
+    return find(predictions, Identity("pets", ids, class_names), 0.8, num_neighbors)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return found(clusters(num_wrong=8)[1]).frame
+
+
+def test_columns_have_the_names_and_types_that_are_documented(frame):
+    assert {name: str(kind) for name, kind in frame.dtypes.items()} == COLUMNS
+    assert frame.index.tolist() == list(range(90)) and frame.index.name == "index"
+
+
+def test_wrong_labels_are_found(frame):
+    truth, predictions = clusters(num_wrong=8)
+    is_wrong = predictions.labels != truth
+    np.testing.assert_array_equal(frame["is_label_issue"], is_wrong)
+    np.testing.assert_array_equal(frame["predicted_label"], truth)
+    assert np.mean(frame["neighbor_label"] == truth) > 0.9
+    assert (
+        frame["label_quality"][is_wrong].max() < frame["label_quality"][~is_wrong].min()
+    )
+    for kind in ("given", "predicted", "neighbor"):
+        classes = [NAMES[label] for label in frame[f"{kind}_label"]]
+        assert frame[f"{kind}_class"].tolist() == classes
+
+
+def test_confidences_are_those_of_both_labels(frame):
+    is_wrong = frame["is_label_issue"].to_numpy()
+    np.testing.assert_allclose(frame["predicted_confidence"], 0.9 + 0.1 / 3, rtol=1e-5)
+    given = np.where(is_wrong, 0.1 / 3, 0.9 + 0.1 / 3)
+    np.testing.assert_allclose(frame["given_confidence"], given, rtol=1e-5)
+
+
+def test_attributes_hold_for_the_whole_data_set(frame):
+    assert set(frame.attrs) == {
+        "name",
+        "dataset_hash",
+        "class_names",
+        "expected_precision",
+        "noise_rate",
+        "transition_matrix",
+        "confused_classes",
+    }
+    assert json.loads(json.dumps(frame.attrs)) == frame.attrs
+    record = NoisyLabels(None, clusters(num_wrong=8)[1].labels, np.arange(90))
+    assert frame.attrs["dataset_hash"] == record.hash
+    assert frame.attrs["name"] == "pets" and frame.attrs["class_names"] == NAMES
+    assert frame.attrs["expected_precision"] == 0.8
+    assert frame.attrs["noise_rate"] == pytest.approx(8 / 90, abs=0.03)
+    matrix = np.array(frame.attrs["transition_matrix"])
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(("num_wrong", "is_confused"), [(6, False), (7, True)])
+def test_confused_in_one_direction_is_what_chance_would_rarely_do(
+    num_wrong, is_confused
+):
+    # Seven heads in a row: 1 in 128. Six: 1 in 64.
+    pairs = found(clusters(num_wrong)[1]).frame.attrs["confused_classes"]
+    expected = {
+        "given": "cat",
+        "suggested": "dog",
+        "count": num_wrong,
+        "reverse_count": 0,
+    }
+    assert pairs == [expected] * is_confused
+
+
+def test_confused_in_both_directions_is_not_one():
+    truth, predictions = clusters(10)
+    predictions.labels[np.flatnonzero(truth == 0)[:8]] = 1
+    frame = found(predictions).frame
+    assert frame["is_label_issue"].sum() == 18
+    assert frame.attrs["confused_classes"] == []
+
+
+def test_without_features_there_are_no_columns_of_neighbors():
+    truth, predictions = clusters()
+    plain = from_probabilities(predictions.labels, predictions.as_sparse().toarray())
+    findings = found(plain)
+    assert findings.neighborhood is None
+    assert list(findings.frame) == list(COLUMNS)[:10]
+    is_wrong = predictions.labels != truth
+    np.testing.assert_array_equal(findings.frame["is_label_issue"], is_wrong)
+
+
+def test_example_without_similar_ones_has_no_neighbor_label():
+    features = [[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0]]
+    predictions = from_probabilities(
+        [0, 0, 1], [[0.9, 0.1]] * 2 + [[0.1, 0.9]], features
+    )
+    frame = found(predictions, class_names=["", "dog"], num_neighbors=1).frame
+    assert frame["neighbor_label"].tolist() == [0, 0, -1]
+    assert frame["neighbor_class"].isna().tolist() == [False, False, True]
+    assert frame["neighbor_agreement"][2] == 0
+
+
+@pytest.mark.parametrize("num_examples", [1, 2])
+def test_few_examples_make_a_table(num_examples):
+    predictions = from_probabilities(
+        [0] * num_examples, [[0.2, 0.8]] * num_examples, np.ones((num_examples, 3))
+    )
+    frame = found(predictions, class_names=["a", "b"]).frame
+    assert len(frame) == num_examples
+    assert frame["label_quality"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [np.arange(90) * 7, np.array([f'ä/{i}, "{i}".png' for i in range(90)])],
+    ids=["int", "text"],
+)
+def test_table_survives_its_files(tmp_path, ids):
+    frame = found(clusters()[1], ids).frame
+    frame.to_parquet(tmp_path / "labels.parquet")
+    read = pd.read_parquet(tmp_path / "labels.parquet")
+    pd.testing.assert_frame_equal(read, frame)
+    assert read.attrs == frame.attrs
+    frame.to_csv(tmp_path / "labels.csv")
+    read = pd.read_csv(tmp_path / "labels.csv", index_col="index")
+    assert read["id"].tolist() == ids.tolist()
+    for name in COLUMNS:
+        if COLUMNS[name] == "float32":
+            np.testing.assert_allclose(read[name], frame[name], rtol=1e-6)
+        else:
+            assert read[name].tolist() == frame[name].tolist()
