@@ -19,6 +19,7 @@ from keras_ncr.audit import __main__ as audit_command
 from keras_ncr.audit import of_run
 from keras_ncr.audit.of_run import audit_run
 from keras_ncr.audit.predictions import from_probabilities
+from keras_ncr.audit.report import report
 from keras_ncr.config import default_config
 from keras_ncr.corrections import dataset_hash
 
@@ -204,3 +205,19 @@ def test_function_and_package_of_one_name_live_together():
     importlib.import_module("keras_ncr.audit.findings")
     assert keras_ncr.audit is package.audit
     assert callable(keras_ncr.audit) and "audit" in keras_ncr.__all__
+
+
+@pytest.mark.parametrize(
+    ("num_called", "noise_rate", "is_advised"),
+    [(0, 0.2, True), (9, 0.2, True), (15, 0.2, False), (0, 0.001, False)],
+)
+def test_report_says_how_more_labels_are_called(num_called, noise_rate, is_advised):
+    frame = pd.DataFrame({"is_label_issue": np.arange(100) < num_called})
+    frame.attrs = {
+        "name": "pets",
+        "noise_rate": noise_rate,
+        "expected_precision": 0.8,
+        "confused_classes": [],
+    }
+    words = "About 20 are expected to be wrong in all. More are called with --folds=5"
+    assert (words in report(frame, None, "runs/pets", None)) == is_advised

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.audit.growing_array import GrowingArray
 from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.checks import check_integer, check_labels
 from keras_ncr.features import features_and_logits_model
@@ -126,7 +127,9 @@ def from_probabilities(labels, probabilities, features=None):
             )
         _check_length(labels, features, "features")
         features = _unit_rows(features)
-    return Predictions(*_kept(labels, probabilities), num_classes, features)
+    return Predictions(
+        **_kept(labels, probabilities), num_classes=num_classes, features=features
+    )
 
 
 def predict(model, batches, num_examples=None, verbose=0):
@@ -161,41 +164,42 @@ def predict(model, batches, num_examples=None, verbose=0):
     both = features_and_logits_model(model)
     step = tf.function(lambda x: both(x, training=False), reduce_retracing=True)
     progress = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
-    parts, orders, returns_logits = [], [], isinstance(model, NCRModel | NetworkPair)
-    for inputs, targets, *_ in batches:
+    columns, returns_logits = None, isinstance(model, NCRModel | NetworkPair)
+    for number, (inputs, targets, *_) in enumerate(batches):
         features, outputs = (np.asarray(part, "float32") for part in step(inputs))
         _check_outputs(outputs)
-        if not parts:  # One batch decides for all.
+        if number == 0:  # One batch decides for all.
             returns_logits = returns_logits or not _are_probabilities(outputs)
-        labels = _class_numbers(label_of(targets), outputs, len(parts))
-        if isinstance(targets, dict) and "index" in targets:
-            orders.append(np.asarray(targets["index"]))
-        probabilities = (
-            np.asarray(tf.nn.softmax(outputs)) if returns_logits else outputs
-        )
-        kept = _kept(labels, probabilities)
-        parts.append((*kept, _unit_rows(features), _descriptors(inputs)))
+        labels = _class_numbers(label_of(targets), outputs, number)
+        parts = {
+            **_kept(
+                labels,
+                np.asarray(tf.nn.softmax(outputs)) if returns_logits else outputs,
+            ),
+            "features": _unit_rows(features),
+            "descriptors": _descriptors(inputs),
+            "order": _index_of(targets),
+        }
+        if columns is None:
+            columns = {
+                name: GrowingArray() for name, part in parts.items() if part is not None
+            }
+        for name, column in columns.items():
+            column.append(parts[name])
         progress.add(len(labels))
-    if not parts:
+    if columns is None:
         raise ValueError("`x` must hold examples. Received: none.")
-    columns = [list(column) for column in zip(*parts, strict=True)]
-    del parts
-    *kept, features, descriptors = map(_concatenated, columns)
-    predictions = Predictions(*kept, outputs.shape[1], features, descriptors)
-    return _in_order(predictions, np.concatenate(orders)) if orders else predictions
+    columns = {name: column.finished() for name, column in columns.items()}
+    order = columns.pop("order", None)
+    predictions = Predictions(**columns, num_classes=outputs.shape[1])
+    return predictions if order is None else _in_order(predictions, order)
 
 
-def _concatenated(column):
-    """Returns one array of many, or None, and lets go of each as soon as it is in."""
-    if column[0] is None:
-        return None
-    size = sum(map(len, column))
-    whole = np.empty((size, *column[0].shape[1:]), column[0].dtype)
-    while column:
-        part = column.pop()
-        whole[size - len(part) : size] = part
-        size -= len(part)
-    return whole
+def _index_of(targets):
+    """Returns the indices that a batch carries, or None."""
+    if isinstance(targets, dict) and "index" in targets:
+        return np.asarray(targets["index"])
+    return None
 
 
 def _descriptors(inputs):
@@ -296,11 +300,16 @@ def _are_probabilities(outputs):
 
 
 def _kept(labels, probabilities):
-    """Returns labels, classes, probabilities and given probabilities, as kept."""
+    """Returns what is kept of labels and probabilities, by its name."""
     num_kept = min(NUM_KEPT, probabilities.shape[1])
     values, classes = tf.math.top_k(probabilities, num_kept)
     given = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return labels, np.asarray(classes, "int32"), np.asarray(values), given
+    return {
+        "labels": labels,
+        "classes": np.asarray(classes, "int32"),
+        "probabilities": np.asarray(values),
+        "given_probabilities": given,
+    }
 
 
 def _unit_rows(features):

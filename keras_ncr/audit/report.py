@@ -23,6 +23,7 @@ def report(frame, is_wrong, folder, review):
         f"{summary['name']}: {len(frame):,} labels, of which "
         f"{100 * summary['noise_rate']:.1f} % are estimated to be wrong.",
         *_called(frame, summary["expected_precision"]),
+        *_uncalled(frame, summary["noise_rate"]),
         *_known(frame, is_wrong),
         *_others(frame),
         *_confusions(summary["confused_classes"]),
@@ -40,6 +41,17 @@ def _called(frame, expected_precision):
     return [
         f"Called wrong: {count:,} labels, of which at least "
         f"{100 * expected_precision:.0f} % are expected to be."
+    ]
+
+
+def _uncalled(frame, noise_rate):
+    """Says what to do where most of the wrong labels are not called."""
+    expected = noise_rate * len(frame)
+    if frame["is_label_issue"].sum() > expected / 2 or expected < 1:
+        return []
+    return [
+        f"About {expected:,.0f} are expected to be wrong in all. More are called with "
+        "--folds=5, which takes five trainings, or a smaller --expected_precision."
     ]
 
 
