@@ -106,9 +106,6 @@ def rows_of(folder):
         "loss of cross-entropy": (loss_list, "standard"),
     }
     if NCR_FOLDS in models:
-        # The neighbors are those that one network sees; the rest is out of sample.
-        arrays = dict(models[NCR_FOLDS], features=models["ncr"]["features"])
-        models[NCR_FOLDS] = arrays
         lists["audit of NCR on 5 folds"] = (audit_list, NCR_FOLDS)
     rows = []
     for name, (list_of, model) in lists.items():
@@ -140,11 +137,11 @@ def rows_of(folder):
 
 def audit_list(arrays):
     """Returns how suspicious each label is to the audit, and which are called."""
-    predictions = from_probabilities(
-        arrays["labels"], probabilities_of(arrays), arrays["features"]
-    )
-    found = nearest_neighbors(predictions.features, 10)
-    judgment = judge(predictions, Neighborhood(*found))
+    predictions = from_probabilities(arrays["labels"], probabilities_of(arrays))
+    neighborhood = None
+    if "features" in arrays:  # Predictions of folds need no neighbors.
+        neighborhood = Neighborhood(*nearest_neighbors(arrays["features"], 10))
+    judgment = judge(predictions, neighborhood)
     is_called = called_issues(judgment, predictions.labels, 0.8)
     return -judgment.quality, is_called, judgment.issue_probability.mean()
 

@@ -170,3 +170,19 @@ def test_table_survives_its_files(tmp_path, ids):
             np.testing.assert_allclose(read[name], frame[name], rtol=1e-6)
         else:
             assert read[name].tolist() == frame[name].tolist()
+
+
+def test_predictions_out_of_sample_need_no_neighbors():
+    _, predictions = clusters(num_wrong=8)
+    alone = found(from_probabilities(predictions.labels, dense(predictions))).frame
+    views = from_probabilities(
+        predictions.labels, np.full((90, 3), 1 / 3), predictions.features
+    )
+    out_of_sample = found(predictions.with_views_of(views)).frame
+    for column in ("label_quality", "issue_probability", "predicted_label"):
+        np.testing.assert_array_equal(out_of_sample[column], alone[column])
+    assert "neighbor_agreement" in out_of_sample
+
+
+def dense(predictions):
+    return predictions.as_sparse().toarray()

@@ -72,7 +72,9 @@ def find(predictions, identity, expected_precision, num_neighbors, verbose=0):
         neighborhood = Neighborhood(
             *nearest_neighbors(predictions.features, num_neighbors, verbose=verbose)
         )
-    judgment = judge(predictions, neighborhood)
+    judgment = judge(
+        predictions, None if predictions.is_out_of_sample else neighborhood
+    )
     is_issue = called_issues(judgment, predictions.labels, expected_precision)
     columns = _columns(predictions, identity, judgment, is_issue)
     if neighborhood is not None:

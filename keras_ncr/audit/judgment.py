@@ -2,8 +2,10 @@
 
 A model's view of its own training labels is biased: it has seen them. So is, much less,
 the view of an example's neighbors, who have not seen its label; from them the noise is
-estimated. With p the example's own prediction, g the mean of its neighbors', c the
-class that g prefers and y the given label:
+estimated. What is left of the bias makes the noise seem less than it is. Predictions
+that are out of sample have none: then each example's own stands for its neighbors'.
+With p the example's own prediction, g the mean of its neighbors', c the class that g
+prefers and y the given label:
 
     T_cy = share of label y among the half of the examples of class c of which g is
            surest, with all that tie: the transition matrix. Between the wrong labels y

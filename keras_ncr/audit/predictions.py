@@ -36,6 +36,8 @@ class Predictions:
             `None` where there are none. Half precision holds cosines to three digits.
         descriptors: Array of n rows by which copies of an input can be told, as
             `duplicate_descriptors` returns it; `None` where there are none.
+        is_out_of_sample: Bool. Whether they are of models that had not seen the
+            example. Defaults to `False`.
 
     Example:
     >>> from keras_ncr.audit.predictions import from_probabilities
@@ -51,6 +53,7 @@ class Predictions:
     num_classes: int
     features: np.ndarray | None = None
     descriptors: np.ndarray | None = None
+    is_out_of_sample: bool = False
 
     def __len__(self):
         return len(self.labels)
@@ -63,7 +66,10 @@ class Predictions:
                 saw all of them, where these are of models that did not.
         """
         return dataclasses.replace(
-            self, features=others.features, descriptors=others.descriptors
+            self,
+            features=others.features,
+            descriptors=others.descriptors,
+            is_out_of_sample=True,
         )
 
     def as_sparse(self):
