@@ -183,6 +183,17 @@ def test_ids_and_names_are_the_users(model, source):
     assert frame.attrs["class_names"] == names
 
 
+@pytest.mark.parametrize("kind", ["source", "images"])
+def test_review_page_knows_examples_by_the_ids_of_the_call(
+    kind, model, source, tmp_path
+):
+    source = source.subset(np.arange(60))
+    data = (source,) if kind == "source" else (source.images, source.labels)
+    ids = [f"{i}.png" for i in range(60)]
+    keras_ncr.audit(model, *data, ids=ids, review=tmp_path / "page", verbose=0)
+    assert '.png"' in (tmp_path / "page" / "data.js").read_text()
+
+
 def tabular(num_examples=60):
     rng = np.random.default_rng(0)
     labels = np.arange(num_examples) % 2

@@ -157,6 +157,12 @@ def test_page_of_nothing_suspicious_is_written(tmp_path):
     assert thumbnails_of(page) == {}
 
 
+def test_example_without_similar_neighbors_has_no_label_of_theirs(tmp_path):
+    frame = frame_of(2, neighbor_label=[-1, 0])
+    content = content_of(write_review(tmp_path / "out", frame))
+    assert content["cards"]["neighborLabel"] == [-1]
+
+
 def test_only_example_has_no_neighbors(tmp_path):
     page = write_review(tmp_path / "out", frame_of(1), np.zeros((1, 0), int))
     assert content_of(page)["cards"]["neighbors"] == [[]]
@@ -360,6 +366,7 @@ def with_attributes(frame, **attributes):
         (frame_of(4, class_names=("a", "b", "a")), "all different"),
         (frame_of(4, class_names=("a", "b")), "`given_label` must be below 2"),
         (frame_of(2, predicted_label=[0, -1]), "`predicted_label` must be 0 or more"),
+        (frame_of(2, neighbor_label=[0, 3]), "`neighbor_label` must be below 3"),
         (frame_of(2, label_quality=[0.5, np.nan]), "`label_quality`.* nan at index 1"),
         (frame_of(2, given_confidence=[1.5, 0]), "`given_confidence`.* 1.5 at index 0"),
         (frame_of(2, near_duplicate=[-1, 2]), "`near_duplicate` must hold indices"),

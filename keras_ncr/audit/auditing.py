@@ -1,5 +1,7 @@
 """Audits: which labels of a data set are wrong, in the eyes of a trained model."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -59,9 +61,16 @@ def audit(
     - `near_duplicate`, `is_near_duplicate_issue`: the index of a copy that carries
       another label, or -1.
 
+    How far the probabilities are to be trusted depends on the model. One that has
+    seen the labels makes the noise seem less than it is, and a weak one, right about
+    less than four fifths, makes it seem more; the ranking by `label_quality` suffers
+    less from both (figures: benchmarks/README.md).
+
     The attribute `attrs` of the table has `"noise_rate"`, the estimated share of wrong
-    labels, `"transition_matrix"`, `"confused_classes"` (pairs of classes that are
-    confused in one direction), `"dataset_hash"`, and what else the review page needs.
+    labels, `"transition_matrix"`, `"suggestion_accuracy"` (the estimated share of
+    suggestions that are the true class), `"confused_classes"` (pairs of classes that
+    are confused in one direction), `"dataset_hash"`, and what else the review page
+    needs.
 
     Args:
         model: `NCRModel`, `NetworkPair`, or a built Functional or Sequential Keras
@@ -78,7 +87,8 @@ def audit(
         probabilities: Optional out-of-sample predictions, an array
             `(n, num_classes)` whose rows sum to 1: of models that have not seen the
             example, as `sklearn.model_selection.cross_val_predict` gives them. They
-            take the place of the model's own, which gives the features alone.
+            take the place of the model's own and of its neighbors', which give what is
+            said of features alone. Defaults to none.
         prepare: Optional callable `image -> image` for the images of a source, as in
             `keras_ncr.pipelines.evaluation_batches`. Defaults to none.
         expected_precision: Number above 0 and at most 1: the share of the labels that
@@ -328,11 +338,12 @@ def _write_review(folder, findings, x, verbose):
 
 def _shown(x, frame):
     """Returns what a page can show of inputs: a source with pictures, or a table."""
+    ids = frame["id"].to_numpy()  # Those of the call, if there were any.
     if isinstance(x, Source):
-        return x, None
+        return dataclasses.replace(x, ids=ids), None
     if isinstance(x, np.ndarray) and x.ndim == 4 and x.dtype == np.uint8:
-        source = from_arrays(x, frame["given_label"], len(frame.attrs["class_names"]))
-        return source, None
+        num_classes = len(frame.attrs["class_names"])
+        return from_arrays(x, frame["given_label"], num_classes, ids=ids), None
     if getattr(x, "ndim", 0) in (1, 2):
         import pandas as pd
 

@@ -1,6 +1,5 @@
 """Out-of-sample predictions: each example judged by a model that has not seen it."""
 
-import json
 import warnings
 
 import keras
@@ -78,14 +77,6 @@ def _keep_labels(labels, path):
             "Remove that folder, and they are trained again."
         )
     labels.save(path)
-
-
-def seconds_of_folds(folder, num_folds):
-    """Returns how long the training of all folds took, in seconds."""
-    paths = [workdir.trial_folder(folder, fold) for fold in range(num_folds)]
-    return sum(
-        json.loads((path / "result.json").read_text())["seconds"] for path in paths
-    )
 
 
 def _folds(labels, num_folds):

@@ -159,9 +159,11 @@ def _summary(frame, predictions, identity, judgment, expected_precision):
         "name": identity.name,
         "dataset_hash": dataset_hash(predictions.labels, identity.ids),
         "class_names": list(identity.class_names),
-        "expected_precision": expected_precision,
+        "expected_precision": float(expected_precision),
         "noise_rate": float(np.mean(judgment.issue_probability, dtype="float64")),
-        "transition_matrix": _Constant(judgment.transition_matrix.tolist()),
+        "suggestion_accuracy": float(judgment.accuracy),
+        # All digits of the matrix of 1,000 classes would be a file of 100 MB.
+        "transition_matrix": _Constant(judgment.transition_matrix.round(6).tolist()),
         "confused_classes": _confused_classes(frame, identity.class_names),
     }
 

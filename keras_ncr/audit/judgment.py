@@ -50,12 +50,15 @@ class Judgment(NamedTuple):
         issue_probability: Float32 array of shape `(n,)`: that the label is wrong.
         transition_matrix: Float64 array of shape `(num_classes, num_classes)`: `[i, j]`
             is the share of examples of true class i that carry label j, estimated.
+        accuracy: Float in [0, 1]: the share of examples of which the suggested class
+            is the true one, estimated.
     """
 
     quality: np.ndarray
     suggested: np.ndarray
     issue_probability: np.ndarray
     transition_matrix: np.ndarray
+    accuracy: float = 1.0
 
 
 def judge(predictions, neighborhood=None):
@@ -91,7 +94,7 @@ def judge(predictions, neighborhood=None):
         quality[rows] = _probability_right(
             (own + means) / 2, sharpness_of_both, labels[rows], matrix
         )
-    return Judgment(quality, preferred, 1 - right, matrix)
+    return Judgment(quality, preferred, 1 - right, matrix, accuracy)
 
 
 def called_issues(judgment, labels, expected_precision):

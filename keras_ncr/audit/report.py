@@ -2,6 +2,8 @@
 
 # Where at most this share of the labels would be right, doubt the model first.
 _FEW_RIGHT = 0.5
+# Below this accuracy a model's own errors count for too much.
+_WEAK = 0.8
 # More lines are not read.
 _MOST_PAIRS = 5
 
@@ -27,7 +29,7 @@ def report(frame, is_wrong, folder, review):
         *_known(frame, is_wrong),
         *_others(frame),
         *_confusions(summary["confused_classes"]),
-        *_doubts(summary["noise_rate"]),
+        *_doubts(summary["noise_rate"], summary["suggestion_accuracy"]),
         f"List and pictures: {folder}/audit",
     ]
     if review is None:
@@ -39,8 +41,8 @@ def _called(frame, expected_precision):
     """Says how many labels are called wrong."""
     count = int(frame["is_label_issue"].sum())
     return [
-        f"Called wrong: {count:,} labels, of which at least "
-        f"{100 * expected_precision:.0f} % are expected to be."
+        f"Called wrong: {count:,} labels, of which {100 * expected_precision:.0f} % "
+        "are expected to be."
     ]
 
 
@@ -89,11 +91,12 @@ def _confusions(pairs):
     ]
 
 
-def _doubts(noise_rate):
+def _doubts(noise_rate, accuracy):
     """Says when the estimates are not to be trusted."""
-    if noise_rate <= _FEW_RIGHT:
+    if noise_rate <= _FEW_RIGHT and accuracy >= _WEAK:
         return []
     return [
-        "Either more than half of the labels are wrong, or the model is too weak to "
-        "judge them: then more is called wrong than is. Look at its test accuracy."
+        f"By its own estimate the model knows the class of {100 * accuracy:.0f} % of "
+        "the examples. One so weak takes its own errors for wrong labels: fewer of "
+        "those called are wrong than expected. Their order is still of use."
     ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.checks import check_clean_labels, check_integer, check_labels
 
 _COLUMNS = (
     "id",
@@ -22,7 +22,7 @@ _SHARES = (
     "neighbor_agreement",
     "outlier_score",
 )
-_LABELS = ("given_label", "predicted_label", "neighbor_label")
+_LABELS = ("given_label", "predicted_label")
 _WHOLE = "Pass the frame as `keras_ncr.audit` returns it, with a row for every example."
 
 
@@ -59,8 +59,10 @@ def check_frame(frame):
     frame = frame.sort_index()
     _check_ids(frame["id"])
     names = _check_class_names(frame.attrs["class_names"])
-    for name in (name for name in _LABELS if name in frame):
+    for name in _LABELS:
         check_labels(frame[name], len(names), name)
+    if "neighbor_label" in frame:  # -1 where no neighbor is similar.
+        check_clean_labels(frame["neighbor_label"], len(names), "neighbor_label")
     for name in (name for name in _SHARES if name in frame):
         _check_share(frame[name], name)
     if "near_duplicate" in frame:

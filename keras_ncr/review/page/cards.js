@@ -112,7 +112,9 @@ function factsOf(card) {
   const facts = [["label quality", cards.quality[card].toFixed(3)]];
   if (cards.issueProbability) facts.push(["probably wrong", percent(cards.issueProbability[card])]);
   if (cards.neighborAgreement) facts.push(["neighbors that agree", percent(cards.neighborAgreement[card])]);
-  if (cards.neighborLabel) facts.push(["most neighbors say", classNames[cards.neighborLabel[card]]]);
+  if (cards.neighborLabel) { // -1 where no neighbor is similar.
+    facts.push(["most neighbors say", classNames[cards.neighborLabel[card]] ?? "–"]);
+  }
   if (cards.outlierScore) facts.push(["outlier score", cards.outlierScore[card].toFixed(3)]);
   return element("dl", { class: "details facts" }, ...facts.flatMap(([title, value]) =>
     [element("dt", {}, title), element("dd", { class: "name" }, value)]));
