@@ -5,7 +5,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.backbones import CosineClassifier
 from keras_ncr.callbacks import with_warmup
 from keras_ncr.checks import check_integer, check_layer, check_rate
@@ -167,7 +167,7 @@ class NCRModel(keras.Model):
         features, logits = self.features_and_logits(inputs, training=training)
         # Building the model builds the loss as well. Not so in one of several replicas
         # that predict: there the loss would ask the others for their part of the batch.
-        if not (self.consistency_loss.built or neighbors.has_other_replicas()):
+        if not (self.consistency_loss.built or replicas.has_other_replicas()):
             self.consistency_loss(features, logits)
         if tuple(logits.shape[1:]) != (self.num_classes,):
             raise ValueError(
@@ -253,8 +253,8 @@ class NCRModel(keras.Model):
             added = self.additional_loss(self.consistency_loss) - before
             additional += added
             supervised += tf.cast(added, supervised.dtype)
-            share = neighbors.global_mean(consistency)
-            target_share = neighbors.global_mean(target_losses)
+            share = replicas.global_mean(consistency)
+            target_share = replicas.global_mean(target_losses)
             objective = self.objective(supervised, share, additional, target_share)
             scaled_objective = self.optimizer.scale_loss(objective)
         self.track_losses(supervised, consistency, additional, target_losses)

@@ -1,12 +1,12 @@
 """Who is whose neighbor, on one device and over replicas, and what memory it takes."""
 
-import functools
 import math
 
 import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from replica_runs import on_replicas, split
 
 from keras_ncr import NeighborConsistencyLoss, neighbors
 from keras_ncr.losses import neighbor_consistency
@@ -208,37 +208,6 @@ def test_no_tensor_of_batch_by_neighbors_by_classes_is_made(num_neighbors):
 # Replicas
 
 
-def split(array, sizes):
-    return np.split(array, np.cumsum(sizes)[:-1])
-
-
-def on_replicas(strategy, function):
-    """Returns what runs `function` in two replicas, and returns both results.
-
-    It takes lists of two parts, and is not compiled anew for all of their sizes.
-    """
-
-    def distribute(parts):
-        return strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-        )
-
-    @functools.partial(tf.function, reduce_retracing=True)
-    def compiled(*values):
-        return strategy.run(function, args=values)
-
-    def run(*arguments):
-        results = compiled(*[distribute(parts) for parts in arguments])
-        return tf.nest.map_structure(
-            lambda value: [
-                part.numpy() for part in strategy.experimental_local_results(value)
-            ],
-            results,
-        )
-
-    return run
-
-
 LAYERS = [
     NeighborConsistencyLoss(2),
     NeighborConsistencyLoss(None, similarity_power=2.0, direction="neighbors_to_self"),
@@ -273,48 +242,3 @@ def test_replicas_see_the_neighbors_of_the_global_batch(
     for parts, whole in zip(received, expected, strict=True):
         assert tuple(len(part) for part in parts) == sizes
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("sizes", [(4, 4), (1, 4), (0, 3)])
-def test_shares_of_the_global_mean_add_up_and_so_do_their_gradients(
-    two_replicas, sizes
-):
-    weight = tf.Variable(2.0)
-    values = np.arange(1.0, sum(sizes) + 1, dtype="float32")
-
-    def share_and_gradient(local):
-        with tf.GradientTape() as tape:
-            share = neighbors.global_mean(weight * local)
-        return share, tape.gradient(share, weight)
-
-    parts = split(values, sizes)
-    shares, gradients = on_replicas(two_replicas, share_and_gradient)(parts)
-    np.testing.assert_allclose(sum(shares), 2 * np.mean(values), rtol=1e-6)
-    np.testing.assert_allclose(sum(gradients), np.mean(values), rtol=1e-6)
-
-
-def test_the_global_mean_of_one_device_is_the_mean():
-    np.testing.assert_allclose(neighbors.global_mean(tf.constant([1.0, 2.0, 6.0])), 3)
-
-
-def test_a_replica_knows_its_place_in_the_global_batch(two_replicas):
-    def place(local):
-        return neighbors.first_of_replica(local), neighbors.gather_replicas(local)
-
-    rows = np.arange(10.0).reshape(5, 2)
-    first, gathered = on_replicas(two_replicas, place)(split(rows, (2, 3)))
-    assert first == [0, 2]
-    for of_one in gathered:
-        np.testing.assert_array_equal(of_one, rows)
-
-
-def test_other_replicas_are_seen_only_where_there_are_some(two_replicas):
-    def has_other_replicas():
-        return tf.constant(neighbors.has_other_replicas())
-
-    assert on_replicas(two_replicas, has_other_replicas)() == [True, True]
-    assert not neighbors.has_other_replicas()
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    assert not strategy.run(has_other_replicas)
-    with two_replicas.scope():
-        assert not neighbors.has_other_replicas()

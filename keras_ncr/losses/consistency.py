@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import neighbors, replicas
 from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
@@ -168,11 +168,11 @@ def neighbor_consistency(
     features, logits = as_matrices(features, logits)
     vectors = neighbors.unit_vectors(features)
     own = tf.nn.softmax(logits / temperature) + PROBABILITY_FLOOR
-    if neighbors.has_other_replicas():
-        first = neighbors.first_of_replica(own)
-        pool = neighbors.gather_replicas(own)
+    if replicas.has_other_replicas():
+        first = replicas.first_of_replica(own)
+        pool = replicas.gather_replicas(own)
         similarities = tf.matmul(
-            vectors, neighbors.gather_replicas(vectors), transpose_b=True
+            vectors, replicas.gather_replicas(vectors), transpose_b=True
         )
     else:
         first, pool = 0, own

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_rate
 from keras_ncr.methods.network_pair import NetworkPair, mean_logits
 from keras_ncr.model_checks import label_of, weight_of
@@ -178,9 +178,9 @@ def kept_weights(losses, share):
     array([2., 0., 2., 0.], dtype=float32)
     """
     first, pool, num_replicas = 0, losses, 1
-    if neighbors.has_other_replicas():
-        first = neighbors.first_of_replica(losses)
-        pool = neighbors.gather_replicas(losses)
+    if replicas.has_other_replicas():
+        first = replicas.first_of_replica(losses)
+        pool = replicas.gather_replicas(losses)
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     num_kept = tf.round(tf.cast(share, "float32") * tf.cast(tf.size(pool), "float32"))
     num_kept = tf.maximum(num_kept, 1.0)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.checks import check_bool, check_integer, check_positive, check_rate
 from keras_ncr.methods.co_divide import (
     clean_probabilities,
@@ -281,7 +281,7 @@ class DivideMixModel(NetworkPair):
         for features, logits in self.features_and_logits(x):
             loss = self.classification_loss(y, logits, sample_weight)
             if self.penalize_confidence:
-                loss -= neighbors.global_mean(entropy(logits))
+                loss -= replicas.global_mean(entropy(logits))
             objectives.append(self.joined_loss(loss, features, logits))
             all_logits.append(tf.stop_gradient(logits))
         return objectives, (all_logits[0] + all_logits[1]) / 2
@@ -313,8 +313,8 @@ class DivideMixModel(NetworkPair):
 
     def mixed(self, x, targets):
         """Returns inputs and targets, each row mixed with one of the global batch."""
-        has_others = neighbors.has_other_replicas()
-        gather = neighbors.gather_replicas if has_others else tf.identity
+        has_others = replicas.has_other_replicas()
+        gather = replicas.gather_replicas if has_others else tf.identity
         everything = keras.tree.map_structure(
             lambda rows: gather(tf.cast(rows, "float32")), (x, targets)
         )
@@ -323,7 +323,7 @@ class DivideMixModel(NetworkPair):
         )
         if has_others:
             # All replicas draw the same numbers; each needs those of its own rows.
-            first = neighbors.first_of_replica(targets)
+            first = replicas.first_of_replica(targets)
             partners = tf.gather(partners, first + tf.range(tf.shape(targets)[0]))
 
         def mix(rows, all_rows):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.methods.early_learning import agreement_loss, clipped_softmax
 from keras_ncr.methods.example_memory import ExampleMemory
@@ -162,7 +162,7 @@ class ELRPlusModel(NetworkPair):
             supervised = self.mixed_classification_loss(mix, y, logits, sample_weight)
             objective = self.joined_loss(supervised, features, logits)
             agreement = agreement_loss(mix.rows(targets), clipped_softmax(logits))
-            term = self.elr_weight * ramp * neighbors.global_mean(agreement)
+            term = self.elr_weight * ramp * replicas.global_mean(agreement)
             objectives.append(objective + tf.cast(term, objective.dtype))
             outputs.append((features, logits))
         return objectives, mean_logits(outputs)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.methods.views import by_example
 
 # Less is no probability to take a logarithm of, or to divide by.
@@ -201,6 +201,6 @@ def sum_of_replicas(local):
     >>> sum_of_replicas(tf.constant(2.0)).numpy()
     np.float32(2.0)
     """
-    if not neighbors.has_other_replicas():
+    if not replicas.has_other_replicas():
         return local
-    return tf.reduce_sum(neighbors.gather_replicas(local[None]), axis=0)
+    return tf.reduce_sum(replicas.gather_replicas(local[None]), axis=0)

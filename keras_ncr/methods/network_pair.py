@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.callbacks import with_warmup
 from keras_ncr.checks import check_layer
 from keras_ncr.losses import NeighborConsistencyLoss
@@ -237,7 +237,7 @@ class NetworkPair(keras.Model):
             return supervised
         consistency = self.consistency_loss(features, logits)
         check_per_example(consistency)
-        share = tf.cast(neighbors.global_mean(consistency), supervised.dtype)
+        share = tf.cast(replicas.global_mean(consistency), supervised.dtype)
         alpha = tf.cast(self.current_consistency_weight, supervised.dtype)
         return (1 - alpha) * supervised + alpha * share
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_positive
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.methods.example_memory import ExampleMemory
@@ -284,9 +284,9 @@ def sum_by_example(index, gradients):
            [5.]], dtype=float32)
     """
     all_index, all_gradients = index, gradients
-    if neighbors.has_other_replicas():
-        all_index = neighbors.gather_replicas(index)
-        all_gradients = neighbors.gather_replicas(gradients)
+    if replicas.has_other_replicas():
+        all_index = replicas.gather_replicas(index)
+        all_gradients = replicas.gather_replicas(gradients)
     is_same = tf.cast(index[:, None] == all_index[None], gradients.dtype)
     return tf.matmul(is_same, all_gradients)
 
