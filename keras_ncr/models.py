@@ -19,10 +19,12 @@ from keras_ncr.model_checks import (
     weight_of,
     with_weights_by_class,
 )
+from keras_ncr.multi_worker import MultiWorkerTraining
+from keras_ncr.shares import share_of_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class NCRModel(keras.Model):
+class NCRModel(MultiWorkerTraining, keras.Model):
     """Classifier that pulls each prediction toward those of its neighbors.
 
     Training minimizes eq. 4 of the paper,
@@ -168,7 +170,7 @@ class NCRModel(keras.Model):
         # Building the model builds the loss as well. Not so in one of several replicas
         # that predict: there the loss would ask the others for their part of the batch.
         if not (self.consistency_loss.built or replicas.has_other_replicas()):
-            self.consistency_loss(features, logits)
+            self.consistency_loss(features, logits, training=False)
         if tuple(logits.shape[1:]) != (self.num_classes,):
             raise ValueError(
                 f"`classifier` must return (batch, num_classes={self.num_classes}). "
@@ -245,19 +247,24 @@ class NCRModel(keras.Model):
             # waits for the others, which are going to write theirs.
             additional = self.additional_loss()
             supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
+            size = replicas.global_size(logits)
+            supervised = share_of_mean(
+                supervised, self.loss, y, sample_weight, size, additional
+            )
             target_losses = self.target_losses(y, logits)
             # The consistency loss may add some of its own, beside what it returns.
             before = self.additional_loss(self.consistency_loss)
-            consistency = self.consistency_loss(features, logits)
+            consistency = self.consistency_loss(features, logits, training=True)
             check_per_example(consistency)
             added = self.additional_loss(self.consistency_loss) - before
             additional += added
             supervised += tf.cast(added, supervised.dtype)
-            share = replicas.global_mean(consistency)
-            target_share = replicas.global_mean(target_losses)
+            share = replicas.global_mean(consistency, size)
+            target_share = replicas.global_mean(target_losses, size)
             objective = self.objective(supervised, share, additional, target_share)
             scaled_objective = self.optimizer.scale_loss(objective)
-        self.track_losses(supervised, consistency, additional, target_losses)
+        classification = supervised - tf.cast(additional, supervised.dtype)
+        self.track_losses(objective, classification, consistency, size)
         gradients = tape.gradient(scaled_objective, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
         return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
@@ -301,22 +308,17 @@ class NCRModel(keras.Model):
             / self.distribute_strategy.num_replicas_in_sync
         )
 
-    def track_losses(self, supervised, consistency, additional, target_losses):
+    def track_losses(self, objective, classification, consistency, size):
         """Counts a batch in the three losses that `fit` reports: means per example."""
         num_replicas = self.distribute_strategy.num_replicas_in_sync
-        supervised, additional = supervised * num_replicas, additional * num_replicas
-        classification = supervised - tf.cast(additional, supervised.dtype)
-        num_examples = tf.cast(tf.size(consistency), consistency.dtype)
-        # A replica may have no example of a small last batch.
-        means = [
-            tf.math.divide_no_nan(tf.reduce_sum(values), num_examples)
-            for values in (consistency, tf.cast(target_losses, consistency.dtype))
-        ]
-        objective = self.objective(supervised, means[0], additional, means[1])
+        # Shares of a mean over the global batch: each stands for as many examples.
+        num_examples = size / num_replicas
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(objective, num_examples)
-        self.classification_tracker.update_state(classification, num_examples)
+                metric.update_state(objective * num_replicas, num_examples)
+        self.classification_tracker.update_state(
+            classification * num_replicas, num_examples
+        )
         self.consistency_tracker.update_state(consistency)
 
     def test_step(self, data):

@@ -62,19 +62,53 @@ def neighbor_weights(similarities, num_neighbors, similarity_power, first=0):
     Returns:
         Tensor of shape `(batch, pool)`, not normalized, with a positive sum per row.
     """
+    similarities = without_self(similarities, first)
+    extremes = row_extremes(similarities, num_neighbors)
+    return weights_between(similarities, *extremes, similarity_power, first)
+
+
+def without_self(similarities, first):
+    """Returns the similarities with 0 where an example meets itself."""
     nothing = tf.zeros(tf.shape(similarities)[:1], similarities.dtype)
-    similarities = with_self_similarity(similarities, nothing, first)
-    largest, kth_largest = row_extremes(similarities, num_neighbors)
-    is_neighbor = similarities >= tf.maximum(kth_largest - ROUNDING, ROUNDING)
-    weights = tf.where(is_neighbor, similarities, 0.0)
+    return with_self_similarity(similarities, nothing, first)
+
+
+def weights_between(similarities, largest, kth_largest, similarity_power, first):
+    """Returns the weights of those who are at least as near as the k-th nearest.
+
+    The arguments are as in `neighbor_weights`, without similarities to oneself, and
+    what `row_extremes` returns.
+    """
+    threshold = tf.maximum(kth_largest - ROUNDING, ROUNDING)
+    is_alone = tf.cast(largest[:, 0] < ROUNDING, largest.dtype)
+    values = similarities
     if similarity_power != 1.0:
         # Only the ratios in a row matter: with the largest at 1 no power underflows.
-        ratios = similarities / tf.stop_gradient(tf.maximum(largest, ROUNDING))
-        # The inner `where` keeps the power's infinite slope at 0 out of the gradient.
-        powers = tf.where(is_neighbor, ratios, 1.0) ** similarity_power
-        weights = tf.where(is_neighbor, powers, 0.0)
-    is_alone = tf.cast(largest[:, 0] < ROUNDING, weights.dtype)
-    return with_self_similarity(weights, is_alone, first)
+        # At 0 the slope is infinite: values that do not count are kept away from it.
+        scale = tf.stop_gradient(tf.maximum(largest, ROUNDING))
+        values = (tf.maximum(similarities, ROUNDING) / scale) ** similarity_power
+    return where_above(values, similarities - threshold, is_alone, first)
+
+
+def where_above(values, excess, alone, first):
+    """Returns `values` where `excess` is above 0, else 0, with `alone` on the diagonal.
+
+    Both are one matrix after the other, and passes over them are what takes time: the
+    gradient of ReLU does in one what a comparison and `tf.where` do in two.
+    """
+
+    @tf.custom_gradient
+    def chosen(values):
+        weights = tf.raw_ops.ReluGrad(gradients=values, features=excess)
+        weights = with_diagonal(weights, alone, first)
+
+        def gradient(upstream):
+            upstream = with_diagonal(upstream, tf.zeros_like(alone), first)
+            return tf.raw_ops.ReluGrad(gradients=upstream, features=weights)
+
+        return weights, gradient
+
+    return chosen(values)
 
 
 def row_extremes(similarities, num_neighbors):
@@ -149,7 +183,8 @@ def with_diagonal(matrix, values, first):
     """Returns `matrix` with the vector `values` on the diagonal from column `first`."""
     if isinstance(first, int):
         return tf.linalg.set_diag(matrix, values, k=first)
-    # XLA must know a diagonal when it compiles, and a replica's is known at run time.
-    row = tf.range(tf.shape(matrix)[0])[:, None]
-    is_self = tf.range(tf.shape(matrix)[1])[None] == first + row
-    return tf.where(is_self, values[:, None], matrix)
+    # XLA must know a diagonal when it compiles, and this one is known at run time. Rows
+    # that only fill up a block may lie beyond the last column: they count for nothing.
+    rows = tf.range(tf.shape(matrix)[0])
+    columns = tf.minimum(first + rows, tf.shape(matrix)[1] - 1)
+    return tf.tensor_scatter_nd_update(matrix, tf.stack([rows, columns], 1), values)

@@ -17,9 +17,34 @@ def has_other_replicas():
     return context is not None and context.num_replicas_in_sync > 1
 
 
+def has_other_workers():
+    """Whether several processes, as on several machines, train one model together."""
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    if strategy.cluster_resolver is None:
+        return False
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    return len(jobs.get("chief", [])) + len(jobs.get("worker", [])) > 1
+
+
+def is_chief():
+    """Whether this process is the one of a strategy's that writes files.
+
+    It is, unless several machines train one model and this is not the first.
+    """
+    if not has_other_workers():
+        return True
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0
+
+
 def gather_replicas(local):
     """Returns `local` of all replicas, one below the other. Gradients flow back."""
-    return tf.distribute.get_replica_context().all_gather(local, axis=0)
+    # Several machines gather from the device of a tensor, which inputs do not have yet.
+    return tf.distribute.get_replica_context().all_gather(tf.identity(local), axis=0)
 
 
 def first_of_replica(local):
@@ -29,14 +54,23 @@ def first_of_replica(local):
     return tf.cumsum(sizes, exclusive=True)[replica]
 
 
-def global_mean(local):
+def global_sum(local):
+    """Returns the sum of a tensor over all replicas."""
+    if not has_other_replicas():
+        return local
+    return tf.distribute.get_replica_context().all_reduce("SUM", local)
+
+
+def global_size(local):
+    """Returns how many rows `local` has in all replicas together, as a float."""
+    return global_sum(tf.cast(tf.shape(local)[0], "float32"))
+
+
+def global_mean(local, size=None):
     """Returns this replica's share of the mean over the global batch.
 
     The shares add up to the mean, as the gradients of replicas do, also where replicas
-    hold unequal parts of the batch.
+    hold unequal parts of the batch. `size` is its `global_size`, where that is known.
     """
-    total = tf.reduce_sum(local)
-    if not has_other_replicas():
-        return total / tf.cast(tf.size(local), local.dtype)
-    size = tf.reduce_sum(gather_replicas(tf.shape(local)[:1]))
-    return total / tf.cast(size, local.dtype)
+    size = global_size(local) if size is None else size
+    return tf.reduce_sum(local) / tf.cast(size, local.dtype)

@@ -6,13 +6,14 @@ import pytest
 import tensorflow as tf
 
 from keras_ncr import NCRModel
-from keras_ncr.callbacks import ConsistencyWarmup, MemorizationMonitor
+from keras_ncr.batch_statistics import moving_statistics
+from keras_ncr.callbacks import MemorizationMonitor
 
 X = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 70)
-# What is left of the examples behind two batches of 32: more for one replica than for
-# the other, all for one of them.
-UNEQUAL = [67, 65]
+# What is left of the examples behind batches of 32: more for one replica than for the
+# other, all for one of them.
+UNEQUAL = [67, 65, 35, 33]
 LOSSES = ["loss", "classification_loss", "neighbor_consistency_loss", "accuracy"]
 
 
@@ -71,13 +72,6 @@ def train_pair(two_replicas):
     return restartable(make(**arguments)), distributed
 
 
-class WithoutSupervision(ConsistencyWarmup):
-    """Trains with alpha = 1, without a model of its own that would be compiled anew."""
-
-    def weight_at(self, epoch):
-        return 1.0
-
-
 def assert_close(ours, theirs, tolerance=1e-5):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
@@ -99,18 +93,18 @@ def test_equal_shares_train_as_one_device(train_pair):
 
 
 @pytest.mark.parametrize("size", UNEQUAL)
-def test_consistency_is_that_of_one_device_whatever_the_shares(train_pair, size):
-    # With alpha = 1 nothing is left of the supervised part, of which Keras weighs
-    # unequal shares alike.
-    one, two = [train(size, callbacks=[WithoutSupervision()]) for train in train_pair]
+def test_unequal_shares_train_as_one_device(train_pair, size):
+    settings = {"initial_epoch": 1, "epochs": 2}
+    one, two = [train(size, **settings) for train in train_pair]
     assert_same_run(two, one)
     assert one[0]["neighbor_consistency_loss"][0] > 0
     assert one[0]["loss"][0] < one[0]["classification_loss"][0]
 
 
-@pytest.mark.parametrize("size", UNEQUAL)
-def test_reported_losses_weigh_examples_alike(train_pair, size):
-    settings = {"learning_rate": 0.0, "initial_epoch": 1, "epochs": 2}
+@pytest.mark.parametrize("size", [67, 33])
+def test_weighted_examples_of_unequal_shares_train_as_on_one_device(train_pair, size):
+    weights = np.random.default_rng(2).uniform(0, 3, size)
+    settings = {"initial_epoch": 1, "epochs": 2, "sample_weight": weights}
     one, two = [train(size, **settings) for train in train_pair]
     assert_same_run(two, one)
 
@@ -121,8 +115,9 @@ def test_alpha_zero_is_the_inherited_step(two_replicas):
     with two_replicas.scope():
         ours = restartable(make(**settings))
         theirs = restartable(make(Inherited, **settings))
-    # Two steps, of which the second has shares of two examples and one.
-    (history, weights), (expected, expected_weights) = ours(35), theirs(35)
+    # Two steps, of which the second has shares of two examples. Where shares differ,
+    # the inherited step weighs examples unlike.
+    (history, weights), (expected, expected_weights) = ours(36), theirs(36)
     assert history["loss"] == expected["loss"]
     assert history["accuracy"] == expected["accuracy"]
     for one, two in zip(weights, expected_weights, strict=True):
@@ -189,3 +184,36 @@ def test_the_monitor_counts_no_example_twice(two_replicas):
         model = make(FirstFeature, run_eagerly=True)
         history = model.fit(X[:8], Y[:8], callbacks=[monitor], verbose=0)
     assert history.history["memorization_rate"] == pytest.approx([2 / 5])
+
+
+def with_normalization(run_eagerly=True):
+    keras.utils.set_random_seed(1)
+    backbone = keras.Sequential(
+        [
+            keras.layers.Dense(4),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.Activation("relu"),
+        ]
+    )
+    model = NCRModel(backbone, 3, consistency_weight=0.5)
+    model.build((None, 5))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # At rest: parts are normalized by other variances, and would train otherwise.
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=run_eagerly)
+    return model
+
+
+def test_moving_statistics_are_those_of_the_global_batch(two_replicas):
+    one = with_normalization()
+    with two_replicas.scope():
+        two = with_normalization(run_eagerly=False)
+    assert moving_statistics(two) == two.backbone.layers[1].non_trainable_variables
+    for model in (one, two):
+        # Batches in parts of 3 and 2 examples, and of one and none.
+        model.fit(X[:6], Y[:6], batch_size=5, shuffle=False, verbose=0)
+    mean, variance = moving_statistics(two)
+    for statistic in (mean, variance):
+        first, second = two_replicas.experimental_local_results(statistic.value)
+        np.testing.assert_array_equal(first, second)
+        assert np.all(np.isfinite(first))
+    assert_close(mean.numpy(), moving_statistics(one)[0].numpy())

@@ -3,8 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors, replicas
+from keras_ncr import neighbors
 from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
+from keras_ncr.losses.candidates import everyone, neighbor_mixture
+from keras_ncr.losses.divergences import DIVERGENCES
+from keras_ncr.losses.recent_examples import RecentExamples
+from keras_ncr.losses.row_blocks import neighbor_mixture_in_blocks
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
 
@@ -35,6 +39,13 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     The computation is in float32 whatever the dtype policy. Memory grows as
     `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`.
 
+    Accuracy falls where a batch has fewer examples than there are classes (Table 6 of
+    the paper): neighbors are then of other classes. With `queue_size` the most recent
+    training examples are candidates too, as in cross-batch memory. They are as the
+    weights were that saw them, get no gradient, and are used only once there are
+    `queue_size` of them. Where one epoch follows the other, an example may meet what it
+    was itself a few steps ago.
+
     Args:
         num_neighbors: Int, at least 1 (the paper's k): neighbors per example, itself
             not counted; more than the batch has are all of them. `None` means all.
@@ -48,11 +59,22 @@ class NeighborConsistencyLoss(keras.layers.Layer):
             code. Defaults to the paper's.
         temperature_squared: Bool. Whether to multiply by the square of `temperature`,
             as the released code does. Defaults to `False`, as in the paper.
+        cross_replica: Bool. Whether neighbors are sought in the global batch, and not
+            in this replica's part of it alone. Without, nothing is gathered, and there
+            are fewer to choose from. Defaults to `True`.
+        queue_size: Int: how many past training examples are candidates beside the
+            batch. Defaults to 0, as in the paper.
+        rows_per_block: Int, or `None`: how many rows are compared at once. Then memory
+            grows as `rows_per_block * batch` instead of `batch**2`, at the cost of two
+            more products of the features. 1,024 suits a batch of 16,384. Defaults to
+            `None`, all rows at once, the fastest for usual batches.
         **kwargs: As in `keras.layers.Layer`.
 
     Call arguments:
         features: Tensor of shape `(batch, dim)`; the lengths of its rows do not matter.
         logits: Tensor of shape `(batch, num_classes)`, before softmax.
+        training: Bool. Whether the queue is used, and then filled with this batch.
+            Defaults to that of the model that calls the layer, else to `False`.
 
     Returns:
         Float32 tensor of shape `(batch,)`: one value per example, in nats, at least 0.
@@ -63,6 +85,7 @@ class NeighborConsistencyLoss(keras.layers.Layer):
 
     Reference:
         - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Section 4.1.
+        - [Wang et al., 2020](https://arxiv.org/abs/1912.06798), cross-batch memory.
 
     Example:
     Two pairs of twins that agree cost nothing; break one pair and both members pay.
@@ -99,26 +122,55 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         similarity_power=1.0,
         direction="self_to_neighbors",
         temperature_squared=False,
+        cross_replica=True,
+        queue_size=0,
+        rows_per_block=None,
         **kwargs,
     ):
         # Half precision would lose the ties and the small probabilities: the inputs are
         # taken as they come, and cast in `call`.
         super().__init__(autocast=False, **kwargs)
-        self.num_neighbors = check_num_neighbors(num_neighbors)
+        self.num_neighbors = check_optional(num_neighbors, "num_neighbors", "others")
         self.temperature = check_positive(temperature, "temperature")
         self.similarity_power = check_positive(similarity_power, "similarity_power")
         self.direction = check_known(direction, DIVERGENCES, "direction")
         self.temperature_squared = check_bool(
             temperature_squared, "temperature_squared"
         )
+        self.cross_replica = check_bool(cross_replica, "cross_replica")
+        self.queue_size = check_integer(queue_size, "queue_size", minimum=0)
+        self.rows_per_block = check_optional(rows_per_block, "rows_per_block", "rows")
+        if self.queue_size and not self.cross_replica:
+            raise ValueError(
+                "`queue_size` must be 0 with cross_replica=False: a queue holds the "
+                f"examples of all replicas. Received: queue_size={queue_size}. Leave "
+                "one of them out."
+            )
+        self.queue = RecentExamples(self.queue_size) if self.queue_size else None
 
-    def call(self, features, logits):
-        return neighbor_consistency(
-            tf.cast(features, "float32"), tf.cast(logits, "float32"), **self.arguments()
-        )
+    def build(self, features_shape, logits_shape):
+        if self.queue is not None:
+            self.queue.build(features_shape, logits_shape)
+
+    def call(self, features, logits, training=None):
+        features, logits = tf.cast(features, "float32"), tf.cast(logits, "float32")
+        if self.queue is None or not training:
+            return neighbor_consistency(features, logits, **self.arguments())
+        vectors, own = vectors_and_predictions(features, logits, self.temperature)
+        batch = everyone(vectors, own)
+        arguments = self.arguments()
+        arguments.pop("cross_replica")  # A queue is of the global batch.
+        candidates = batch.with_past(*self.queue.content())
+        loss = divergence_from_neighbors(vectors, own, candidates, **arguments)
+        self.queue.add(batch.vectors, batch.predictions)
+        return loss
 
     def get_config(self):
-        return {**super().get_config(), **self.arguments()}
+        return {
+            **super().get_config(),
+            **self.arguments(),
+            "queue_size": self.queue_size,
+        }
 
     def arguments(self):
         """Returns those arguments that `neighbor_consistency` takes as well."""
@@ -128,6 +180,8 @@ class NeighborConsistencyLoss(keras.layers.Layer):
             "similarity_power": self.similarity_power,
             "direction": self.direction,
             "temperature_squared": self.temperature_squared,
+            "cross_replica": self.cross_replica,
+            "rows_per_block": self.rows_per_block,
         }
 
 
@@ -139,6 +193,8 @@ def neighbor_consistency(
     similarity_power=1.0,
     direction="self_to_neighbors",
     temperature_squared=False,
+    cross_replica=True,
+    rows_per_block=None,
 ):
     """Returns `NeighborConsistencyLoss` of a batch, as a function.
 
@@ -151,6 +207,8 @@ def neighbor_consistency(
         similarity_power: See there.
         direction: See there.
         temperature_squared: See there.
+        cross_replica: See there.
+        rows_per_block: See there.
 
     Returns:
         Tensor of shape `(batch,)` and the same dtype: nats, at least 0.
@@ -165,89 +223,47 @@ def neighbor_consistency(
     >>> loss.numpy().round(3)
     array([0.122, 0.575, 0.419, 0.396], dtype=float32)
     """
-    features, logits = as_matrices(features, logits)
-    vectors = neighbors.unit_vectors(features)
-    own = tf.nn.softmax(logits / temperature) + PROBABILITY_FLOOR
-    if replicas.has_other_replicas():
-        first = replicas.first_of_replica(own)
-        pool = replicas.gather_replicas(own)
-        similarities = tf.matmul(
-            vectors, replicas.gather_replicas(vectors), transpose_b=True
-        )
-    else:
-        first, pool = 0, own
-        similarities = neighbors.self_similarities(vectors)
-    weights = neighbors.neighbor_weights(
-        similarities, num_neighbors, similarity_power, first
+    vectors, own = vectors_and_predictions(features, logits, temperature)
+    return divergence_from_neighbors(
+        vectors,
+        own,
+        everyone(vectors, own, cross_replica),
+        num_neighbors=num_neighbors,
+        temperature=temperature,
+        similarity_power=similarity_power,
+        direction=direction,
+        temperature_squared=temperature_squared,
+        rows_per_block=rows_per_block,
     )
-    loss = DIVERGENCES[direction](weights, own, pool)
+
+
+def vectors_and_predictions(features, logits, temperature):
+    """Returns features of length 1, and what is predicted at a temperature."""
+    features, logits = as_matrices(features, logits)
+    softened = tf.nn.softmax(logits / temperature) + PROBABILITY_FLOOR
+    return neighbors.unit_vectors(features), softened
+
+
+def divergence_from_neighbors(
+    vectors,
+    own,
+    candidates,
+    *,
+    num_neighbors,
+    temperature,
+    similarity_power,
+    direction,
+    temperature_squared,
+    rows_per_block,
+):
+    """Returns the loss of examples whose neighbors are sought among `Candidates`."""
+    arguments = vectors, candidates, num_neighbors, similarity_power
+    if rows_per_block is None:
+        mixture = neighbor_mixture(*arguments)
+    else:
+        mixture = neighbor_mixture_in_blocks(*arguments, rows_per_block)
+    loss = DIVERGENCES[direction](mixture, own)
     return loss * temperature**2 if temperature_squared else loss
-
-
-@tf.custom_gradient
-def self_to_neighbors(weights, own, pool):
-    """Returns KL(own || q), with q the weighted mean of the pool: eq. 3 as printed.
-
-    The gradient is written out since it is far shorter than its parts. Normalizing the
-    weights takes the mean out of their gradient; a softmax takes out of its gradient
-    what all classes have in common. What is left of the gradient of the mixture
-    `weights @ pool` is `(1 - own / q) / sum(weights)`.
-    """
-    targets, total = neighbor_targets(weights, pool)
-    ratio = own / targets
-    log_ratio = tf.math.log(ratio)
-    loss = tf.nn.relu(tf.reduce_sum(own * log_ratio, axis=1))
-
-    def gradient(upstream):
-        upstream = upstream[:, None]
-        scale = upstream / total
-        to_mixture = scale - scale * ratio
-        to_weights, to_pool = product_gradient(to_mixture, weights, pool)
-        return to_weights, upstream * log_ratio, to_pool
-
-    return loss, gradient
-
-
-@tf.custom_gradient
-def neighbors_to_self(weights, own, pool):
-    """Returns KL(q || own), the direction of the authors' released code.
-
-    As in `self_to_neighbors`; what is left for the mixture is
-    `(log(q / own) - loss) / sum(weights)`.
-    """
-    targets, total = neighbor_targets(weights, pool)
-    ratio = targets / own
-    log_ratio = tf.math.log(ratio)
-    loss = tf.nn.relu(tf.reduce_sum(targets * log_ratio, axis=1))
-
-    def gradient(upstream):
-        upstream = upstream[:, None]
-        to_mixture = (log_ratio - loss[:, None]) * (upstream / total)
-        to_weights, to_pool = product_gradient(to_mixture, weights, pool)
-        return to_weights, -upstream * ratio, to_pool
-
-    return loss, gradient
-
-
-DIVERGENCES = {
-    "self_to_neighbors": self_to_neighbors,
-    "neighbors_to_self": neighbors_to_self,
-}
-
-
-def neighbor_targets(weights, pool):
-    """Returns the weighted means of the pool, and the sums of weights, `(batch, 1)`."""
-    mixture = tf.matmul(weights, pool)
-    # The rows of the pool sum to 1, so this is the sum of a row of weights as well.
-    total = tf.reduce_sum(mixture, axis=1, keepdims=True)
-    return mixture / total, total
-
-
-def product_gradient(upstream, left, right):
-    """Returns the gradients of `left @ right` with respect to both."""
-    to_left = tf.matmul(upstream, right, transpose_b=True)
-    to_right = tf.matmul(left, upstream, transpose_a=True)
-    return to_left, to_right
 
 
 def as_matrices(features, logits):
@@ -263,11 +279,11 @@ def as_matrices(features, logits):
     return features, logits
 
 
-def check_num_neighbors(num_neighbors):
-    """Returns `num_neighbors` as an int or `None`, or raises."""
-    if num_neighbors is None:
+def check_optional(number, name, of_what):
+    """Returns a number as an int of at least 1 or `None`, or raises."""
+    if number is None:
         return None
     try:
-        return check_integer(num_neighbors, "num_neighbors", minimum=1)
+        return check_integer(number, name, minimum=1)
     except ValueError as error:
-        raise ValueError(f"{error} Pass `None` for all others.") from None
+        raise ValueError(f"{error} Pass `None` for all {of_what}.") from None

@@ -177,16 +177,15 @@ def kept_weights(losses, share):
     >>> kept_weights(tf.constant([0.1, 3.0, 0.2, 0.3]), 0.5).numpy()
     array([2., 0., 2., 0.], dtype=float32)
     """
-    first, pool, num_replicas = 0, losses, 1
+    first, pool = 0, losses
     if replicas.has_other_replicas():
         first = replicas.first_of_replica(losses)
         pool = replicas.gather_replicas(losses)
-        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     num_kept = tf.round(tf.cast(share, "float32") * tf.cast(tf.size(pool), "float32"))
     num_kept = tf.maximum(num_kept, 1.0)
     # The place of each example in the order of losses.
     ranks = tf.math.invert_permutation(tf.argsort(pool, stable=True))
     own_ranks = ranks[first : first + tf.size(losses)]
-    # Keras is going to divide by the size of this replica's part, and by the replicas.
-    scale = tf.cast(tf.size(losses) * num_replicas, "float32") / num_kept
+    # `classification_loss` is going to divide by the size of the global batch.
+    scale = tf.cast(tf.size(pool), "float32") / num_kept
     return tf.where(tf.cast(own_ranks, "float32") < num_kept, scale, 0.0)

@@ -16,10 +16,12 @@ from keras_ncr.model_checks import (
     with_weights_by_class,
 )
 from keras_ncr.models import NCRModel
+from keras_ncr.multi_worker import MultiWorkerTraining
+from keras_ncr.shares import share_of_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class NetworkPair(keras.Model):
+class NetworkPair(MultiWorkerTraining, keras.Model):
     """Two classifiers of one task, trained in one step; predictions are their mean.
 
     Used as it is, each network minimizes eq. 4 of the paper by its own features and
@@ -34,7 +36,8 @@ class NetworkPair(keras.Model):
         backbones: Two Keras models or layers, as `backbone` in `NCRModel`. They should
             start from different weights.
         num_classes: As in `NCRModel`.
-        consistency_loss: As in `NCRModel`; both networks use it.
+        consistency_loss: As in `NCRModel`; both networks use it, so that it must not
+            have a queue.
         consistency_weight: As in `NCRModel`. Defaults to 0.0, without consistency.
         warmup_epochs: As in `NCRModel`.
         classifier: `"linear"` or `"cosine"`, as in `NCRModel`, or two such names or
@@ -82,6 +85,7 @@ class NetworkPair(keras.Model):
         super().__init__(**kwargs)
         if consistency_loss is None:
             consistency_loss = NeighborConsistencyLoss()
+        check_keeps_no_queue(consistency_loss)
         backbones = two_of(backbones, "backbones")
         if isinstance(classifier, str):
             classifier = [classifier, classifier]
@@ -229,13 +233,15 @@ class NetworkPair(keras.Model):
     def classification_loss(self, y, logits, sample_weight=None):
         """Returns this replica's share of the compiled loss, without `self.losses`."""
         loss = self.compute_loss(None, y, logits, sample_weight, training=True)
-        return loss - tf.cast(self.additional_loss(), loss.dtype)
+        loss -= tf.cast(self.additional_loss(), loss.dtype)
+        size = replicas.global_size(logits)
+        return share_of_mean(loss, self.loss, y, sample_weight, size)
 
     def joined_loss(self, supervised, features, logits):
         """Returns eq. 4: the supervised loss of one network, and its consistency."""
         if self.consistency_weight == 0:
             return supervised
-        consistency = self.consistency_loss(features, logits)
+        consistency = self.consistency_loss(features, logits, training=True)
         check_per_example(consistency)
         share = tf.cast(replicas.global_mean(consistency), supervised.dtype)
         alpha = tf.cast(self.current_consistency_weight, supervised.dtype)
@@ -253,9 +259,11 @@ class NetworkPair(keras.Model):
     def track_loss(self, objective, logits):
         """Counts a batch in the loss that `fit` reports: the mean per network."""
         num_replicas = self.distribute_strategy.num_replicas_in_sync
+        # A share of a mean over the global batch: it stands for as many examples.
+        num_examples = replicas.global_size(logits) / num_replicas
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(objective * num_replicas / 2, tf.shape(logits)[0])
+                metric.update_state(objective * num_replicas / 2, num_examples)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -301,6 +309,17 @@ def two_of(parts, name):
             f"Received: {name}={parts!r}. Construct it twice."
         )
     return list(parts)
+
+
+def check_keeps_no_queue(consistency_loss):
+    """Raises if the loss remembers examples: it would mix those of two networks."""
+    queue_size = getattr(consistency_loss, "queue_size", 0)
+    if queue_size:
+        raise ValueError(
+            "`consistency_loss` must have queue_size=0 where two networks use it: "
+            "features of one are no neighbors of the other's. Received: "
+            f"queue_size={queue_size}. Leave it out, and make batches larger."
+        )
 
 
 def mean_logits(outputs):

@@ -14,6 +14,7 @@ from keras_ncr.methods.sop_terms import sop_loss, view_divergence
 from keras_ncr.methods.views import by_example, checked_views
 from keras_ncr.model_checks import label_of, weight_of
 from keras_ncr.models import NCRModel
+from keras_ncr.shares import share_of_mean
 
 # Where noise starts, as in the released config: at exactly 0 it has no gradient.
 INITIAL_SCALE = 1e-8
@@ -210,7 +211,9 @@ class SOPModel(NCRModel):
         with tf.GradientTape() as tape:
             tape.watch([u, v])
             loss = self.noisy_label_loss(labels, logits, u, v, sample_weight)
-        to_u, to_v = tape.gradient(loss, [u, v])
+            size = replicas.global_size(index)
+            share = share_of_mean(loss, None, index, None, size)
+        to_u, to_v = tape.gradient(share, [u, v])
         # The rows of an example that is there twice get the same, both gradients.
         self.u.write(index, u - self.u_learning_rate * sum_by_example(index, to_u))
         self.v.write(index, v - self.v_learning_rate * sum_by_example(index, to_v))

@@ -1,0 +1,70 @@
+"""What batch normalization remembers, the same in all replicas.
+
+Keras lets each replica keep the moving statistics of its own part of the batches. Each
+would then evaluate another model than the others, and a checkpoint, which has those of
+one replica, would not be the model that was trained.
+"""
+
+import keras
+import tensorflow as tf
+
+from keras_ncr import replicas
+
+
+def share_statistics(model, data):
+    """Gives all replicas the mean of their moving statistics; called after a step.
+
+    Replicas count by their examples, so that means are those of the global batch, and
+    a replica without any does not count. Variances are the mean of those within the
+    parts, on which the replicas trained.
+
+    Args:
+        model: `keras.Model`.
+        data: The batch of this replica, tensors nested in any way.
+
+    Example:
+    >>> from keras_ncr.batch_statistics import share_statistics
+    >>> model = keras.Sequential([keras.layers.BatchNormalization()])
+    >>> share_statistics(model, tf.zeros([2, 5]))
+    """
+    statistics = moving_statistics(model)
+    if not statistics or not replicas.has_other_replicas():
+        return
+    first, *_ = [part for part in keras.tree.flatten(data) if part is not None]
+    size = tf.cast(tf.shape(first)[0], "float32")
+    share = size / replicas.global_sum(size)
+    # Of no examples the mean is no number.
+    parts = [
+        tf.where(share > 0, tf.cast(share, one.dtype) * one, tf.zeros_like(one))
+        for one in map(tf.convert_to_tensor, statistics)
+    ]
+    for variable, mean in zip(statistics, replicas.global_sum(parts), strict=True):
+        variable.assign(mean)
+
+
+def moving_statistics(model):
+    """Returns the variables in which a model's batch normalization remembers.
+
+    Args:
+        model: `keras.Model`.
+
+    Returns:
+        List of Keras variables, without those of layers that are frozen, or whose
+        replicas compute one mean and variance anyhow.
+
+    Example:
+    >>> from keras_ncr.batch_statistics import moving_statistics
+    >>> model = keras.Sequential([keras.layers.BatchNormalization()])
+    >>> model.build((None, 5))
+    >>> [variable.name for variable in moving_statistics(model)]
+    ['moving_mean', 'moving_variance']
+    """
+    return [
+        variable
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.built
+        and layer.trainable
+        and not layer.synchronized
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]

@@ -1,0 +1,231 @@
+"""Rows compared in blocks: the same as all at once, in less memory."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from replica_runs import on_replicas, split
+
+from keras_ncr import NeighborConsistencyLoss
+from keras_ncr.losses import neighbor_consistency
+
+DIRECTIONS = ["self_to_neighbors", "neighbors_to_self"]
+
+
+def batch_of(n, dim=4, num_classes=3, seed=0, dtype="float32"):
+    """Random examples; of ten or more, one is alone and some are duplicates."""
+    rng = np.random.default_rng(seed)
+    features, logits = rng.normal(size=(n, dim)), 2 * rng.normal(size=(n, num_classes))
+    if n >= 10:
+        features[1] = 0
+        features[[4, 7, -1]] = features[2]
+    return features.astype(dtype), logits.astype(dtype)
+
+
+def value_and_gradients(loss, features, logits):
+    """The loss, and the gradients of its sum with unequal weights."""
+    features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)
+    upstream = 0.5 + tf.range(tf.shape(logits)[0]) / 10
+    with tf.GradientTape() as tape:
+        tape.watch([features, logits])
+        values = loss(features, logits)
+        total = tf.reduce_sum(values * tf.cast(upstream, values.dtype))
+    return [values, *tape.gradient(total, [features, logits])]
+
+
+def in_blocks(rows_per_block, **arguments):
+    return lambda *batch: neighbor_consistency(
+        *batch, **arguments, rows_per_block=rows_per_block
+    )
+
+
+def assert_all_close(received, expected, atol=2e-6):
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+
+
+# Value and gradients
+
+
+@pytest.mark.parametrize("num_neighbors", [1, 3, 18, None])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_blocks_equal_all_rows_at_once(num_neighbors, direction):
+    for power, (n, rows) in itertools.product(
+        [1.0, 2.5], [(19, 1), (19, 4), (20, 5), (19, 19), (19, 100)]
+    ):
+        batch = batch_of(n, seed=n)
+        arguments = {
+            "num_neighbors": num_neighbors,
+            "similarity_power": power,
+            "direction": direction,
+            "temperature_squared": True,
+        }
+        expected = value_and_gradients(in_blocks(None, **arguments), *batch)
+        received = value_and_gradients(in_blocks(rows, **arguments), *batch)
+        assert_all_close(received, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_neighbors", [2, None])
+def test_blocks_equal_the_oracle(num_neighbors):
+    features, logits = batch_of(17)
+    loss = neighbor_consistency(features, logits, num_neighbors, rows_per_block=5)
+    expected = oracles.neighbor_consistency(features, logits, num_neighbors)
+    np.testing.assert_allclose(loss, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_tiny_batches_are_no_exception(n):
+    batch = batch_of(n)
+    received = value_and_gradients(in_blocks(4), *batch)
+    assert_all_close(received, value_and_gradients(in_blocks(None), *batch))
+
+
+def test_float64_stays_float64():
+    batch = batch_of(13, dtype="float64")
+    expected = value_and_gradients(in_blocks(None, num_neighbors=3), *batch)
+    received = value_and_gradients(in_blocks(5, num_neighbors=3), *batch)
+    assert {part.dtype.name for part in received} == {"float64"}
+    assert_all_close(received, expected, atol=1e-12)
+
+
+def test_many_columns_are_searched_as_without_blocks():
+    # From 64 examples for each neighbor on, rows are searched a part at a time.
+    batch = batch_of(200, dim=16)
+    expected = value_and_gradients(in_blocks(None, num_neighbors=2), *batch)
+    received = value_and_gradients(in_blocks(64, num_neighbors=2), *batch)
+    assert_all_close(received, expected, atol=1e-5)
+
+
+def test_second_derivatives_pass_through_blocks():
+    features, logits = batch_of(6, dtype="float64")
+
+    def curvature(loss):
+        inputs = tf.constant(logits)
+        with tf.GradientTape() as outer:
+            outer.watch(inputs)
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                total = tf.reduce_sum(loss(tf.constant(features), inputs))
+            slope = tf.reduce_sum(inner.gradient(total, inputs)[:, 0])
+        return outer.gradient(slope, inputs)
+
+    expected = curvature(in_blocks(None, num_neighbors=2))
+    assert np.max(np.abs(expected)) > 1e-2
+    received = curvature(in_blocks(4, num_neighbors=2))
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)
+
+
+# Graphs
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "batch, num_neighbors, sizes", [(19, 3, [19]), (None, 3, [19, 3]), (19, None, [19])]
+)
+def test_compiled_equals_eager(jit_compile, batch, num_neighbors, sizes):
+    loss = in_blocks(6, num_neighbors=num_neighbors, similarity_power=0.5)
+    compiled = tf.function(
+        lambda features, logits: value_and_gradients(loss, features, logits),
+        input_signature=[tf.TensorSpec([batch, 4]), tf.TensorSpec([batch, 3])],
+        jit_compile=jit_compile,
+    )
+    for n in sizes:
+        inputs = batch_of(n, seed=n)
+        assert_all_close(compiled(*inputs), value_and_gradients(loss, *inputs), 1e-5)
+
+
+def test_no_tensor_of_batch_by_batch_is_made():
+    batch, rows = 60, 10
+    loss = in_blocks(rows, num_neighbors=7, similarity_power=2.0)
+    function = tf.function(
+        lambda features, logits: value_and_gradients(loss, features, logits)
+    ).get_concrete_function(tf.TensorSpec([batch, 4]), tf.TensorSpec([batch, 3]))
+    definition = function.graph.as_graph_def(add_shapes=True)
+    nodes = list(definition.node)
+    for part in definition.library.function:
+        nodes.extend(part.node_def)
+    shapes = {
+        tuple(dimension.size for dimension in shape.dim)
+        for node in nodes
+        for shape in node.attr["_output_shapes"].list.shape
+    }
+    assert (batch, 4) in shapes and (batch, 3) in shapes
+    assert (batch, batch) not in shapes
+
+
+# Replicas
+
+
+LAYERS = [
+    NeighborConsistencyLoss(2, rows_per_block=3),
+    NeighborConsistencyLoss(None, similarity_power=2.0, rows_per_block=3),
+]
+
+
+def of_both_layers(features, logits, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch([features, logits])
+        losses = [layer(features, logits) for layer in LAYERS]
+        total = tf.reduce_sum(tf.add_n(losses) * upstream)
+    return [*losses, *tape.gradient(total, [features, logits])]
+
+
+def test_blocks_of_replicas_see_the_global_batch(two_replicas):
+    distributed = on_replicas(two_replicas, of_both_layers)
+    for sizes in [(4, 4), (7, 1)]:
+        n = sum(sizes)
+        features, logits = batch_of(n)
+        features[-1] = features[0]
+        batch = [features, logits, np.linspace(0.5, 2, n, dtype="float32")]
+        expected = of_both_layers(*map(tf.constant, batch))
+        received = distributed(*[split(x, sizes) for x in batch])
+        for parts, whole in zip(received, expected, strict=True):
+            assert_all_close([np.concatenate(parts)], [whole], 5e-6)
+
+
+# Memory
+
+PEAK = """
+import resource, sys
+import numpy as np
+import tensorflow as tf
+from keras_ncr.losses import neighbor_consistency
+
+rng = np.random.default_rng(0)
+batch, dim, num_classes = 16_384, 512, 1_000
+features = tf.constant(np.maximum(rng.standard_normal((batch, dim), "float32"), 0))
+logits = tf.constant(rng.standard_normal((batch, num_classes), "float32"))
+
+@tf.function
+def step(features, logits):
+    with tf.GradientTape() as tape:
+        tape.watch([features, logits])
+        losses = neighbor_consistency(features, logits, rows_per_block=1024)
+        loss = tf.reduce_mean(losses)
+    return [loss, *tape.gradient(loss, [features, logits])]
+
+assert all(np.all(np.isfinite(part)) for part in step(features, logits))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_of_16384_takes_less_than_4_gigabytes():
+    # All rows at once would take 1 GB for each of some five matrices.
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK], capture_output=True, text=True, check=True
+    )
+    assert 0.5e9 < int(run.stdout) < 4e9
+
+
+# Errors
+
+
+@pytest.mark.parametrize("rows_per_block", [0, -1, 2.5, True, "8"])
+def test_rows_per_block_out_of_range_are_refused(rows_per_block):
+    with pytest.raises(ValueError, match="`rows_per_block` .* Pass `None` for all row"):
+        NeighborConsistencyLoss(rows_per_block=rows_per_block)
