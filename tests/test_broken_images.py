@@ -14,6 +14,7 @@ from keras_ncr.datasets import (
     from_arrays,
     from_dataset,
     from_folder,
+    skip_broken_images,
 )
 
 
@@ -106,15 +107,34 @@ def test_check_names_the_first_and_says_what_to_do(folder, capsys):
     assert "broken/empty.jpg: The file is empty." in message
     assert "broken/heic.jpg" in message
     assert "broken/jpeg.jpg" not in message
-    assert "source.subset(" in message
+    assert "--config.data.on_error=skip" in message
     assert capsys.readouterr().out == ""
 
 
 def test_remedy_of_the_message_works(folder, broken_images):
     source = from_folder(folder)
-    rest = source.subset(np.setdiff1d(np.arange(13), list(broken_images)))
+    rest = skip_broken_images(source)
     assert rest.ids.tolist() == [f"sound/{number}.jpg" for number in range(4)]
-    assert check_images(rest) is rest
+    assert rest.labels.tolist() == [1] * 4
+    assert [skipped.id for skipped in rest.skipped] == [f"broken/{f}" for f in BROKEN]
+    assert [skipped.reason for skipped in rest.skipped] == [*broken_images.values()]
+    assert skip_broken_images(rest) is rest
+
+
+def test_nothing_but_broken_images_is_refused(folder):
+    source = from_folder(folder)
+    with pytest.raises(ValueError, match=r"must be readable. Received: 9 .*empty.jpg"):
+        skip_broken_images(source.subset(np.arange(9)))
+
+
+def test_files_in_memory_are_those_that_are_checked(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(PNG)
+    source = from_folder(tmp_path)
+    assert len(source.image_tensor) == 2
+    (tmp_path / "cat" / "1.png").unlink()
+    assert find_broken_images(source) == {}
 
 
 def test_data_set_that_cannot_be_read_is_no_matter_of_images():

@@ -8,7 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_ncr import datasets
+from keras_ncr.checks import check_known
 from keras_ncr.config import default_config
+from keras_ncr.datasets.skipped import ON_ERROR, first_ones
+from keras_ncr.replicas import is_chief
 
 
 class Sources(NamedTuple):
@@ -20,26 +23,88 @@ class Sources(NamedTuple):
     # Of which both are parts, if none but the training pictures were given.
     whole: datasets.Source | None = None
 
+    @property
+    def splits(self):
+        """The `Source` of each split by its name, as they are given."""
+        final = {f"final {name}": source for name, source in self.final.items()}
+        if self.whole is not None:
+            return {"train": self.whole, **final}
+        return {"train": self.train, "test": self.test, **final}
+
+    @property
+    def skipped(self):
+        """Lists of what was left out, since it could not be read, by the split."""
+        # Nobody knows which part would have had what is missing in the whole.
+        splits = {split: source.skipped for split, source in self.splits.items()}
+        return {"test": (), **splits}
+
 
 def load_sources(data, verbose=False, is_checked=True):
-    """Returns the `Sources` of a data set; the user's own images are decoded once."""
+    """Returns the `Sources` of a data set; the user's own images are decoded once.
+
+    What cannot be read is refused, or left out if the config says so: then, too,
+    without `is_checked`, and it is said on standard output.
+    """
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
+    _check_on_error(data)
     _check_unused(data, used_keys)
-    train, test, final, whole = load(data)
+    train, test, final, whole = load(data, verbose)
     for source in (test, *final.values()):
         if source.class_names != train.class_names:
             raise ValueError(
                 f"{source.name!r} must have the classes of {train.name!r}. Received: "
                 f"{source.num_classes} and {train.num_classes} classes, or other names."
             )
-    if is_checked and "check_images" in used_keys and data.check_images:
+    if data.on_error == "skip":
+        _check_classes_left(train, data)
+    elif is_checked and "check_images" in used_keys and data.check_images:
         check_images((train, test), verbose)
-    return Sources(
+    sources = Sources(
         train,
         _with_true_labels(test),
         {split: _with_true_labels(source) for split, source in final.items()},
         whole,
     )
+    if is_chief():
+        _report_skipped(sources)
+    return sources
+
+
+def _check_on_error(data):
+    """Raises if what is to be done about faulty examples is unknown or cannot be."""
+    check_known(data.on_error, ON_ERROR, "config.data.on_error")
+    if data.on_error == "skip" and not data.check_images:
+        raise ValueError(
+            "`config.data.check_images` must be True with config.data.on_error='skip': "
+            "what is skipped must be known before training. Received: False."
+        )
+
+
+def _check_classes_left(train, data):
+    """Raises if all examples of a class were skipped."""
+    empty = np.flatnonzero(np.bincount(train.labels, minlength=train.num_classes) == 0)
+    # A small part of the data may be without some classes anyway.
+    if train.skipped and len(empty) and not data.limit:
+        names = [train.class_names[label] for label in empty[:3]]
+        raise ValueError(
+            f"Each class of {train.name!r} must have an example left to train on. "
+            f"Received: none of {', '.join(map(repr, names))}"
+            f"{' and others' if len(empty) > 3 else ''}, after "
+            f"{len(train.skipped):,} examples were skipped: "
+            f"{first_ones(train.skipped)}. Replace them, or remove the class."
+        )
+
+
+def _report_skipped(sources):
+    """Says on standard output what was left out of each split, if anything was."""
+    for split, source in sources.splits.items():
+        if source.skipped:
+            total = source.num_examples + len(source.skipped)
+            print(
+                f"Skipped {len(source.skipped):,} of {total:,} examples ({split}, "
+                f"{source.name!r}): {first_ones(source.skipped)}. "
+                "All of them are in skipped.csv in the workdir of the training."
+            )
 
 
 def check_images(sources, verbose=False):
@@ -67,12 +132,12 @@ def _with_true_labels(source):
     return source.relabeled(source.clean_labels, clean_labels=source.clean_labels)
 
 
-def _digits_sources(data):
+def _digits_sources(data, verbose):
     """Returns scikit-learn's digits."""
     return Sources(*datasets.digits())
 
 
-def _tfds_sources(data):
+def _tfds_sources(data, verbose):
     """Returns splits of TensorFlow Datasets: all of the training data has its keys."""
     keys = {
         key: data[key] or None
@@ -82,18 +147,25 @@ def _tfds_sources(data):
 
     def test_split(split):
         true_key = data.clean_label_key or data.label_key or None
-        return datasets.from_tfds(data.name, split, folder, label_key=true_key)
+        return datasets.from_tfds(
+            data.name, split, folder, label_key=true_key, on_error=data.on_error
+        )
 
     return Sources(
         datasets.from_tfds(
-            data.name, data.train_split, folder, data.limit or None, **keys
+            data.name,
+            data.train_split,
+            folder,
+            data.limit or None,
+            on_error=data.on_error,
+            **keys,
         ),
         test_split(data.test_split),
         {split: test_split(split) for split in split_names(data.final_splits)},
     )
 
 
-def _cifar_n_sources(data):
+def _cifar_n_sources(data, verbose):
     """Returns CIFAR with the labels that people gave, and its own for testing."""
     return Sources(
         datasets.cifar_n(
@@ -101,12 +173,15 @@ def _cifar_n_sources(data):
             data.train_split,
             data.dir or None,
             limit=data.limit or None,
+            on_error=data.on_error,
         ),
-        datasets.cifar_n(data.label_key, data.test_split, data.dir or None),
+        datasets.cifar_n(
+            data.label_key, data.test_split, data.dir or None, on_error=data.on_error
+        ),
     )
 
 
-def _folder_sources(data):
+def _folder_sources(data, verbose):
     """Returns the pictures of folders; for testing from another, or held out.
 
     A folder that holds `train` and `test` (or what the splits are called) is taken as
@@ -117,24 +192,31 @@ def _folder_sources(data):
     if beside:
         folder, test_folder = beside
     with naming("path"):
-        train = datasets.from_folder(folder)
+        train = _decodable(
+            datasets.from_folder(folder, on_error=data.on_error), data, verbose
+        )
     if not test_folder:
         return _with_part_held_out(train, data)
     _check_apart(folder, pathlib.Path(test_folder))
     with naming("test_path"):
-        test = datasets.from_folder(test_folder, class_names=train.class_names)
+        test = datasets.from_folder(
+            test_folder, class_names=train.class_names, on_error=data.on_error
+        )
+        test = _decodable(test, data, verbose)
     return Sources(train, test)
 
 
-def _table_sources(data):
+def _table_sources(data, verbose):
     """Returns the pictures of a table; for testing from another, or held out."""
     columns = {
         "image": data.image_key or "path",
         "label": data.label_key or "label",
         "clean_label": data.clean_label_key or None,
+        "on_error": data.on_error,
     }
     with naming("path"):
         train = datasets.from_table(_own_path(data), **columns)
+        train = _decodable(train, data, verbose)
     if not data.test_path:
         return _with_part_held_out(train, data)
     # A test label is the truth.
@@ -143,6 +225,7 @@ def _table_sources(data):
         test = datasets.from_table(
             data.test_path, class_names=train.class_names, **columns
         )
+        test = _decodable(test, data, verbose)
     shared = _paths(data.path, train) & _paths(data.test_path, test)
     if shared:
         raise ValueError(
@@ -150,6 +233,16 @@ def _table_sources(data):
             f"Received: {len(shared)} images in both, {min(shared)!r} for one."
         )
     return Sources(train, test)
+
+
+def _decodable(source, data, verbose):
+    """Returns a source of the user's own, without broken images if these are skipped.
+
+    Before anything is held out, so that both parts are of what there is.
+    """
+    if data.on_error == "raise":
+        return source
+    return datasets.skip_broken_images(source, verbose=verbose)
 
 
 def picture_folder(data):
@@ -219,9 +312,11 @@ _COMMON_KEYS = {
     *("name", "image_size", "short_side", "cache", "shuffle_buffer", "balanced"),
     *("validation_share", "corrections"),
 }
-_CIFAR_N_KEYS = ("dir", "train_split", "test_split", "limit", "label_key")
+_CIFAR_N_KEYS = (
+    *("dir", "train_split", "test_split", "limit", "label_key", "on_error"),
+)
 _TFDS_KEYS = (*_CIFAR_N_KEYS, "final_splits", "clean_label_key", "is_clean_key")
-_OWN_KEYS = ("path", "test_path", "hold_out", "check_images")
+_OWN_KEYS = ("path", "test_path", "hold_out", "check_images", "on_error")
 
 # How a kind of data is loaded, and which keys of the config it goes by. What is not
 # here is a name of TensorFlow Datasets.

@@ -9,6 +9,7 @@ from keras_ncr.audit.findings import find
 from keras_ncr.audit.predictions import predict
 from keras_ncr.audit.report import report
 from keras_ncr.checks import check_integer
+from keras_ncr.datasets import faults_named
 from keras_ncr.review import check_folder, write_review
 
 
@@ -58,7 +59,8 @@ def audit_run(
     batches = assembly.evaluation_batches(
         config, source, labels=labels.noisy_labels, carry=("index",), cache=False
     )
-    predictions = predict(model, batches, source.num_examples, verbose)
+    with faults_named(source):
+        predictions = predict(model, batches, source.num_examples, verbose)
     out = workdir.audit_folder(folder)
     out.mkdir(exist_ok=True)
     if num_folds:

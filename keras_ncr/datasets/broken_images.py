@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool
+from keras_ncr.datasets.skipped import without
 from keras_ncr.datasets.source import host_tensor
 from keras_ncr.images import decode
 
@@ -17,8 +18,9 @@ def find_broken_images(source, verbose=False):
     """Returns the index of each image that cannot be read, with the reason.
 
     Every image file is read and decoded once, on all cores: empty and truncated files,
-    web pages saved as images, and files that are gone are found. Images that the source
-    has as pixels have been decoded, so nothing is read.
+    web pages saved as images, and files that are gone are found. Of files that the
+    source holds in memory, since training does, it is these that are decoded. Images
+    that the source has as pixels have been decoded, so nothing is read.
 
     Args:
         source: `keras_ncr.datasets.Source`.
@@ -79,20 +81,47 @@ def check_images(source, verbose=False):
         raise ValueError(
             f"{len(reasons)} of the {source.num_examples} images of {source.name!r} "
             f"cannot be read:{examples}{more}\nReplace or remove these files, or go on "
-            "without them: `broken = find_broken_images(source)`, then "
-            "`source.subset(np.setdiff1d(np.arange(source.num_examples), "
-            "list(broken)))`."
+            "without them: `--config.data.on_error=skip`, in Python "
+            "`keras_ncr.datasets.skip_broken_images(source)`."
         )
     return source
 
 
+def skip_broken_images(source, verbose=False):
+    """Returns a source without the images that cannot be read.
+
+    What is left has an index of its own. What was left out is in `skipped`.
+
+    Args:
+        source: `keras_ncr.datasets.Source`.
+        verbose: Boolean. Whether to show a progress bar. Defaults to `False`.
+
+    Returns:
+        `Source`, the same one if all images can be read.
+
+    Raises:
+        ValueError: If none can.
+
+    Example:
+    >>> image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
+    >>> for name, data in (("a/1.png", image), ("a/2.png", b""), ("b/1.png", image)):
+    ...     tf.io.write_file(f"pets/{name}", data)
+    >>> source = keras_ncr.datasets.from_folder("pets")
+    >>> rest = keras_ncr.datasets.skip_broken_images(source)
+    >>> rest.ids.tolist(), rest.skipped
+    (['a/1.png', 'b/1.png'], (Skipped(id='a/2.png', reason='The file is empty.'),))
+    """
+    return without(source, find_broken_images(source, verbose))
+
+
 def _decodable(source, verbose):
     """Which images can be read and decoded, an array of bools by index."""
+    read_image = _image_reader(source)
 
     def decode_one(example):
         image = example.get("image")
         if image is None:
-            image = source.read_image(example["index"])
+            image = read_image(example["index"])
         # The size is asked for so that decoding is not optimized away.
         return example["index"], tf.size(decode(image))
 
@@ -105,7 +134,7 @@ def _decodable(source, verbose):
             .ignore_errors()
         )
 
-    if source.read_image is None:
+    if read_image is None:
         examples = source.dataset
     else:
         examples = tf.data.Dataset.range(source.num_examples)
@@ -122,11 +151,19 @@ def _decodable(source, verbose):
     return is_sound
 
 
+def _image_reader(source):
+    """What reads any image by its index, from memory if it can; None of a stream."""
+    if "image_tensor" in vars(source):
+        return lambda index: tf.gather(source.image_tensor, index)
+    return source.read_image
+
+
 def _readers(source, is_sound):
     """Pairs of an index and a function that reads it, for images that are not sound."""
-    if source.read_image is not None:
+    read_image = _image_reader(source)
+    if read_image is not None:
         for index in np.flatnonzero(~is_sound):
-            yield int(index), lambda index=index: source.read_image(tf.constant(index))
+            yield int(index), lambda index=index: read_image(tf.constant(index))
         return
     is_broken = host_tensor(~is_sound)
     broken = source.dataset.filter(
@@ -144,16 +181,28 @@ def _reason(read):
         decode(image)
     except tf.errors.OpError as error:
         if image is None:
-            return _plain(error.message)
+            return plain_message(error)
         data = image.numpy()
         if not data:
             return "The file is empty."
-        return f"{_plain(error.message)} It begins with {data[:12]!r}."
+        return f"{plain_message(error)} It begins with {data[:12]!r}."
     return None
 
 
-def _plain(message):
-    """The sentence of TensorFlow's message, without the names of its operations."""
-    message = re.sub(r"\{\{.*?\}\} ?", "", message)
-    message = re.split(r"\s\[Op:|\sCondition x == y", message)[0]
+def plain_message(error):
+    """Returns the sentence of TensorFlow's error, without names of its operations.
+
+    Args:
+        error: `tf.errors.OpError`.
+
+    Returns:
+        String.
+
+    Example:
+    >>> from keras_ncr.datasets.broken_images import plain_message
+    >>> plain_message(tf.errors.DataLossError(None, None, "{{node X}} torn [Op:X]"))
+    'torn.'
+    """
+    message = re.sub(r"\{\{.*?\}\} ?", "", error.message)
+    message = re.split(r"\s\[Op:|\s\[\[|\sCondition x == y", message)[0]
     return " ".join(message.split()).rstrip(".") + "."

@@ -29,7 +29,14 @@ _ANNOTATIONS = {
 }
 
 
-def cifar_n(annotation, split="train", data_dir=None, limit=None, download=True):
+def cifar_n(
+    annotation,
+    split="train",
+    data_dir=None,
+    limit=None,
+    download=True,
+    on_error="raise",
+):
     """Returns CIFAR-10 or CIFAR-100 with the labels of people, as a `Source`.
 
     `labels` are what people said, `clean_labels` the labels of CIFAR. The test split is
@@ -48,6 +55,7 @@ def cifar_n(annotation, split="train", data_dir=None, limit=None, download=True)
         limit: As in `from_tfds`.
         download: As in `from_tfds`. The authors' files are fetched by hand; the message
             of the error says which.
+        on_error: As in `from_tfds`.
 
     Returns:
         `Source`.
@@ -79,6 +87,7 @@ def cifar_n(annotation, split="train", data_dir=None, limit=None, download=True)
         download,
         label_key="label" if is_test else key,
         clean_label_key="label",
+        on_error=on_error,
     )
     if not is_test:
         remedy = (
@@ -137,7 +146,7 @@ def human_labels(path, annotation, source, image_order=None):
     """
     check_known(annotation, _ANNOTATIONS, "annotation")
     clean_labels, labels = _read_columns(
-        path, ("clean_label", _ANNOTATIONS[annotation].key)
+        path, ("clean_label", _ANNOTATIONS[annotation].key), source.num_classes
     )
     if len(labels) != source.num_examples:
         raise ValueError(
@@ -154,7 +163,7 @@ def human_labels(path, annotation, source, image_order=None):
     return source
 
 
-def _read_columns(path, names):
+def _read_columns(path, names, num_classes):
     """Integer columns of a CSV file by the names in its first line."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -175,7 +184,13 @@ def _read_columns(path, names):
                 f"`path` must have a column {name!r}. "
                 f"Received: {os.fspath(path)} with the columns {header}."
             )
-    return [check_labels(table[:, header.index(name)], name=name) for name in names]
+    try:
+        return [
+            check_labels(table[:, header.index(name)], num_classes, name)
+            for name in names
+        ]
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
 def _inverse_permutation(image_order, num_examples):

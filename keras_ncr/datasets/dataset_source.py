@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_known, check_labels
+from keras_ncr.datasets.broken_images import plain_message
 from keras_ncr.datasets.class_names import check_class_names
 from keras_ncr.datasets.source import Source, host_tensor
 
@@ -31,7 +32,7 @@ def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
 
     Raises:
         ValueError: If the data set is batched, endless or empty, its images or labels
-            are of another kind, or labels are out of range.
+            are of another kind, labels are out of range, or an example cannot be read.
 
     Example:
     >>> images, labels = np.zeros((6, 4, 4, 3), "uint8"), [0, 1, 2, 0, 1, 2]
@@ -45,7 +46,7 @@ def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
     _check_not_batched(image_spec)
     _check_image(image_spec)
     _check_label(label_spec)
-    labels = _collect_labels(examples)
+    labels = _collect_labels(examples, name)
     if class_names is not None:
         class_names = check_class_names(class_names)
         num_classes = len(class_names) if num_classes is None else num_classes
@@ -62,6 +63,7 @@ def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
         num_classes=num_classes,
         class_names=class_names,
         image_shape=(None, None, 3) if is_encoded else tuple(image_spec.shape),
+        find_faults=lambda: _first_fault(examples),
     )
 
 
@@ -143,11 +145,34 @@ def _check_label(spec):
     )
 
 
-def _collect_labels(examples):
+def _collect_labels(examples, name):
     """The labels in the order of the data set."""
     batches = examples.map(lambda image, label: label).batch(1024)
-    labels = list(batches.as_numpy_iterator())
+    try:
+        labels = list(batches.as_numpy_iterator())
+    except tf.errors.OpError as error:
+        faults = _first_fault(examples)
+        if not faults:
+            raise
+        ((position, reason),) = faults.items()
+        raise ValueError(
+            f"All examples of {name!r} must be readable. Received: {reason} at "
+            f"position {position}, where the data set ends for that reason. Correct "
+            "what it reads, or leave such examples out by "
+            "`dataset.ignore_errors()`."
+        ) from error
     return check_labels(np.concatenate(labels) if labels else [])
+
+
+def _first_fault(examples):
+    """The reason by the position of the first example that cannot be read, a dict."""
+    position = 0
+    try:
+        for _ in examples:
+            position += 1
+    except tf.errors.OpError as error:
+        return {position: plain_message(error)}
+    return {}
 
 
 def _indexed(examples, labels, name):

@@ -13,19 +13,24 @@ from keras_ncr.datasets.image_files import (
     find_images,
     first_few,
     is_hidden,
+    is_unreadable,
+    printable,
     source_of_files,
 )
+from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
 
 _LAYOUT = """Expected is a folder for each class, with its images:
     photos/cat/1.jpg
     photos/cat/2.jpg
     photos/dog/1.jpg"""
 
+_UNREADABLE = "TensorFlow does not read files of this kind."
+
 # Folders of these names hold data sets, not classes.
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
-def from_folder(folder, class_names=None, name=None):
+def from_folder(folder, class_names=None, name=None, on_error="raise"):
     """Returns the images of a folder with one folder for each class as a `Source`.
 
     The name of a class folder is the class. Folders within it are searched as well.
@@ -44,6 +49,9 @@ def from_folder(folder, class_names=None, name=None):
             each. Defaults to the names of the class folders, sorted.
         name: Optional string. What messages call the data set. Defaults to the name of
             the folder.
+        on_error: `"raise"` or `"skip"`, which leaves out images of a kind that
+            TensorFlow does not read, and lists them in `skipped` of the source. Those
+            that are broken are left out by `skip_broken_images`. Defaults to `"raise"`.
 
     Returns:
         `Source` of encoded images.
@@ -74,6 +82,7 @@ def from_folder(folder, class_names=None, name=None):
     >>> images.shape, labels.numpy().tolist()
     (TensorShape([3, 8, 8, 3]), [0, 0, 1])
     """
+    skips = check_on_error(on_error)
     folder = _check_folder(folder)
     class_folders = _list_class_folders(folder)
     if class_names is None:
@@ -85,10 +94,15 @@ def from_folder(folder, class_names=None, name=None):
         for class_folder in class_folders:
             check_known(class_folder, class_names, "class folder")
         files = _find_images_of(folder, class_folders, may_be_empty=True)
-    ids, labels = [], []
+    ids, labels, skipped = [], [], []
     for label, class_name in enumerate(class_names):
-        ids += files.get(class_name, [])
-        labels += [label] * (len(ids) - len(labels))
+        for path in files.get(class_name, []):
+            if skips and is_unreadable(path):
+                skipped.append(Skipped(printable(path), _UNREADABLE))
+                continue
+            ids.append(path)
+            labels.append(label)
+    check_left(len(ids) or not skipped, skipped, folder)
     if not ids:
         raise ValueError(
             f"`folder` must hold images of {list(class_names)}. Received: "
@@ -101,6 +115,7 @@ def from_folder(folder, class_names=None, name=None):
         labels=np.array(labels),
         ids=ids,
         class_names=class_names,
+        skipped=skipped,
     )
 
 

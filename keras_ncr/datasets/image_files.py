@@ -97,13 +97,30 @@ def check_readable(paths):
     >>> from keras_ncr.datasets.image_files import check_readable
     >>> check_readable(["cat.jpg", "dog.PNG"])
     """
-    unreadable = [path for path in paths if path.lower().endswith(UNREADABLE)]
+    unreadable = [path for path in paths if is_unreadable(path)]
     if unreadable:
         raise ValueError(
             "Images must be JPEG, PNG, GIF, BMP or WebP files, which TensorFlow reads. "
             f"Received: {first_few(unreadable)}. Convert them, to JPEG for example, "
             "or remove them."
         )
+
+
+def is_unreadable(path):
+    """Returns whether the end of a name is that of images TensorFlow does not read.
+
+    Args:
+        path: String.
+
+    Returns:
+        Bool.
+
+    Example:
+    >>> from keras_ncr.datasets.image_files import is_unreadable
+    >>> is_unreadable("cat.HEIC"), is_unreadable("cat.jpg")
+    (True, False)
+    """
+    return path.lower().endswith(UNREADABLE)
 
 
 def first_few(paths):
@@ -124,7 +141,9 @@ def first_few(paths):
     return text if len(paths) <= 3 else f"{text} and {len(paths) - 3} more"
 
 
-def source_of_files(name, paths, labels, ids, class_names, clean_labels=None):
+def source_of_files(
+    name, paths, labels, ids, class_names, clean_labels=None, skipped=()
+):
     """Returns the `Source` of image files, which are read when they are needed.
 
     Args:
@@ -134,6 +153,7 @@ def source_of_files(name, paths, labels, ids, class_names, clean_labels=None):
         ids: Strings, what the examples are known by.
         class_names: Tuple of strings.
         clean_labels: As in `Source`. Defaults to `None`.
+        skipped: As in `Source`. Defaults to none.
 
     Returns:
         `Source` of encoded images, in the order of the paths.
@@ -169,6 +189,7 @@ def source_of_files(name, paths, labels, ids, class_names, clean_labels=None):
         image_shape=(None, None, 3),
         clean_labels=clean_labels,
         read_image=read_image,
+        skipped=tuple(skipped),
     )
 
 

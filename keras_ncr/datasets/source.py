@@ -41,6 +41,9 @@ class Source:
             data of which any example can be read by itself, such as files. They can
             be shuffled as a whole without being held in memory. Defaults to `None`:
             `dataset` is read from its beginning to its end.
+        skipped: Tuple of `Skipped`: what was left out, since it could not be read.
+        find_faults: Optional callable that returns a dict from what is faulty in the
+            data set, files or ids, to the reasons. Asked when reading fails.
 
     Raises:
         ValueError: If there are no examples, a label is out of range, or the numbers of
@@ -63,6 +66,8 @@ class Source:
     image_shape: tuple
     clean_labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     read_image: Callable | None = dataclasses.field(default=None, repr=False)
+    skipped: tuple = dataclasses.field(default=(), repr=False)
+    find_faults: Callable | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):
         """Checks that the parts fit together."""

@@ -1,16 +1,26 @@
 """A table of paths and labels: CSV, Parquet or a pandas DataFrame."""
 
 import collections
-import numbers
 import os
-import re
 import warnings
 
 import numpy as np
 
 from keras_ncr.checks import check_known
 from keras_ncr.datasets.class_names import check_class_names
-from keras_ncr.datasets.image_files import check_readable, first_few, source_of_files
+from keras_ncr.datasets.image_files import (
+    check_readable,
+    first_few,
+    printable,
+    source_of_files,
+)
+from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
+from keras_ncr.datasets.table_faults import (
+    are_whole_numbers,
+    faulty_rows,
+    is_empty,
+    is_whole,
+)
 
 
 def from_table(
@@ -21,6 +31,7 @@ def from_table(
     clean_label=None,
     class_names=None,
     name=None,
+    on_error="raise",
 ):
     """Returns the images that a table lists, one a row, as a `Source`.
 
@@ -51,6 +62,10 @@ def from_table(
             or to the numbers, from 0 to the largest, each of which must then occur.
         name: Optional string. What messages call the data set. Defaults to the name of
             the file, or `"table"`.
+        on_error: `"raise"` or `"skip"`, which leaves out rows without path, image or
+            label, and of labels that are none of the classes, and lists them in
+            `skipped` of the source. Images that are broken are left out by
+            `skip_broken_images`. Defaults to `"raise"`.
 
     Returns:
         `Source` of encoded images.
@@ -74,9 +89,17 @@ def from_table(
     >>> source.class_names, source.labels.tolist(), source.ids.tolist()
     (('cat', 'dog'), [1, 0, 1], ['c.png', 'a.png', 'b.png'])
     """
+    skips = check_on_error(on_error)
     frame, is_text, default_folder, default_name = _read_table(table)
+    folder = os.path.expanduser(os.fspath(default_folder if folder is None else folder))
+    name = default_name if name is None else name
     if class_names is not None:
         class_names = check_class_names(class_names)
+    skipped = []
+    if skips:
+        columns = (image, label, clean_label)
+        frame, skipped = _sound_rows(frame, columns, class_names, is_text, folder)
+        check_left(len(frame), skipped, name)
     paths = _column(frame, image, "image")
     is_path = paths.map(lambda path: isinstance(path, str | os.PathLike))
     _refuse(paths, ~is_path, "hold paths")
@@ -92,17 +115,17 @@ def from_table(
         if not (is_text and are_names):
             clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
         clean_labels = _clean_class_numbers(clean_labels, class_names)
-    folder = os.path.expanduser(os.fspath(default_folder if folder is None else folder))
     paths = ids.map(lambda path: os.path.join(folder, path))
     _check_listed_once(paths, ids, labels)
     _check_files(paths.tolist(), folder)
     return source_of_files(
-        name=default_name if name is None else name,
+        name=name,
         paths=paths.tolist(),
         labels=_class_numbers(labels, class_names),
         ids=ids.tolist(),
         class_names=class_names,
         clean_labels=clean_labels,
+        skipped=skipped,
     )
 
 
@@ -173,8 +196,25 @@ def _read_text(path, separator):
     return frame[(frame != "").any(axis="columns")]
 
 
-def _column(frame, name, argument):
-    """A column without empty cells, as Python objects."""
+def _sound_rows(frame, columns, class_names, is_text, folder):
+    """The rows of a table that can be used, and a list of the others."""
+    arguments = ("image", "label", "clean_label")
+    paths, labels, clean_labels = (
+        None if column is None else _cells(frame, column, argument)
+        for column, argument in zip(columns, arguments, strict=True)
+    )
+    reasons = faulty_rows(paths, labels, clean_labels, class_names, is_text, folder)
+    skipped = [
+        Skipped(
+            f"row {row}" if is_empty(paths[row]) else printable(str(paths[row])), reason
+        )
+        for row, reason in reasons.items()
+    ]
+    return frame.drop(index=list(reasons)), skipped
+
+
+def _cells(frame, name, argument):
+    """A column as Python objects."""
     check_known(name, frame.columns, argument, ", the columns of the table")
     column = frame[name]
     if column.ndim != 1:
@@ -184,28 +224,33 @@ def _column(frame, name, argument):
         column = column.map(
             lambda cell: cell.strip() if isinstance(cell, str) else cell
         )
+    return column
+
+
+def _column(frame, name, argument):
+    """A column without empty cells, as Python objects."""
+    column = _cells(frame, name, argument)
     remedy = ""
     if argument == "clean_label":
         remedy = (
             " Where a label is known to be wrong and no more, write -1 or 'unknown'. "
             "Where nothing is known, move the row to a table of its own."
         )
-    _refuse(column, column.isna() | (column == ""), "have no empty cells", remedy)
+    _refuse(column, column.map(is_empty), "have no empty cells", remedy)
     return column
 
 
 def _numbers_or_names(labels, class_names, is_text):
     """Labels that are all integers or all strings."""
     if is_text:
-        are_numbers = all(re.fullmatch("-?(0|[1-9][0-9]*)", text) for text in labels)
-        are_names = set(labels) <= set(class_names or ())
-        return labels.map(int) if are_numbers and not are_names else labels
+        return labels.map(int) if are_whole_numbers(labels, class_names) else labels
     if all(isinstance(label, str) for label in labels):
         return labels
-    is_whole = labels.map(
-        lambda label: isinstance(label, numbers.Real) and float(label).is_integer()
+    _refuse(
+        labels,
+        ~labels.map(is_whole).astype(bool),
+        "hold whole class numbers only, or strings only",
     )
-    _refuse(labels, ~is_whole, "hold whole class numbers only, or strings only")
     return labels.map(int)
 
 

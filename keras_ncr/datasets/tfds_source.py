@@ -1,13 +1,21 @@
 """Any image classification data set that TensorFlow Datasets can build."""
 
 import difflib
-import typing
 
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_known, check_labels
+from keras_ncr.checks import check_bool, check_integer, check_labels
+from keras_ncr.datasets.broken_images import find_broken_images
+from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
 from keras_ncr.datasets.source import Source, host_tensor
+from keras_ncr.datasets.tfds_keys import keys_of, num_classes_of
+from keras_ncr.datasets.tfds_shards import (
+    damaged_shards,
+    described,
+    lost_records,
+    readable_part,
+)
 
 
 def from_tfds(
@@ -21,6 +29,7 @@ def from_tfds(
     clean_label_key=None,
     is_clean_key=None,
     encoded=None,
+    on_error="raise",
 ):
     """Returns one split of a data set of TensorFlow Datasets as a `Source`.
 
@@ -58,14 +67,19 @@ def from_tfds(
             web wrong, even where people found its label right.
         encoded: Optional boolean. Whether images stay the bytes that are stored, to be
             decoded when they are needed. Defaults to `True` where they differ in size.
+        on_error: `"raise"` or `"skip"`, which leaves out, and lists in `skipped` of the
+            source, what cannot be read: records from the first one in a file that is
+            damaged, labels out of range, and broken images, for which all images are
+            decoded once. Defaults to `"raise"`, which finds the first two, and the
+            images when they are read.
 
     Returns:
         `Source`, with the ids of TensorFlow Datasets as strings.
 
     Raises:
         ValueError: If there is no data set, split or key of that name, it has no single
-            image and class label, a label is missing (-1), or `limit` is not from 1 to
-            the number of examples.
+            image and class label, a label is missing (-1), a file is damaged, or
+            `limit` is not from 1 to the number of examples.
         FileNotFoundError: If the data set is not prepared in `data_dir`, and was not
             to be or could not be downloaded now.
 
@@ -82,37 +96,48 @@ def from_tfds(
     """
     builder = _prepared_builder(name, data_dir, download)
     full_name = f"{name}/{split}"
-    keys = _keys(builder, label_key, clean_label_key, is_clean_key)
+    keys = keys_of(builder, label_key, clean_label_key, is_clean_key)
     features = builder.info.features
-    num_classes = _num_classes(features, keys)
+    num_classes = num_classes_of(features, keys)
     image_feature = features[keys.image]
     if encoded is None:
         encoded = None in image_feature.shape
     decode = None if check_bool(encoded, "encoded") else image_feature.decode_example
-    ids, columns = _ids_and_columns(builder, split, keys)
+    skips = check_on_error(on_error)
+    damaged, read, ids, columns = _readable(builder, split, keys, skips)
+    skipped = lost_records(builder, split, damaged)
     kept = _kept_positions(len(ids), limit, full_name)
     ids, columns = ids[kept], {key: column[kept] for key, column in columns.items()}
+    reasons = _wrong_labels(columns, keys, num_classes)
+    if reasons and not skips:
+        raise ValueError(_about_labels(reasons, ids))
+    if skips:
+        reasons = {**_broken_images(read, keys.image, ids), **reasons}
+        skipped += _skipped(reasons, ids)
+        kept = np.setdiff1d(np.arange(len(ids)), list(reasons))
+        check_left(len(kept), skipped, full_name)
+        ids, columns = ids[kept], {key: column[kept] for key, column in columns.items()}
     labels = check_labels(columns[keys.label], num_classes, keys.label)
+
+    def find_faults():
+        now_damaged = set(damaged_shards(builder, split)) - set(damaged)
+        if now_damaged:
+            return {shard.path: shard.reason for shard in sorted(now_damaged)}
+        return dict(_skipped(_broken_images(read, keys.image, ids), ids))
+
     return Source(
         name=full_name,
-        dataset=_indexed_examples(builder, split, keys.image, decode, ids, labels),
+        dataset=_indexed_examples(read, keys.image, decode, ids, labels),
         labels=labels,
         ids=ids.astype(str),
         num_classes=num_classes,
         # CIFAR-N's builders name the classes in the true label alone.
         class_names=tuple(features[keys.clean_label or keys.label].names),
         image_shape=tuple(image_feature.shape),
-        clean_labels=_clean_labels(columns, keys, num_classes),
+        clean_labels=_clean_labels(columns, keys),
+        skipped=tuple(skipped),
+        find_faults=find_faults,
     )
-
-
-class _Keys(typing.NamedTuple):
-    """Names of the features that a source is made of."""
-
-    image: str
-    label: str
-    clean_label: str | None
-    is_clean: str | None
 
 
 def _prepared_builder(name, data_dir, download):
@@ -162,91 +187,60 @@ def _how_to_prepare(builder, name):
     )
 
 
-def _keys(builder, label_key, clean_label_key, is_clean_key):
-    """The keys that are asked for, or the data set's own; raises for unknown ones."""
-    features = builder.info.features
-    images, class_labels, booleans = _keys_by_kind(features)
-    if label_key is clean_label_key is is_clean_key is None and "is_clean" in booleans:
-        is_clean_key = "is_clean"
-    for key, known, name in (
-        (label_key, class_labels, "label_key"),
-        (clean_label_key, class_labels, "clean_label_key"),
-        (is_clean_key, booleans, "is_clean_key"),
-    ):
-        if key is not None:
-            check_known(key, known, name)
-    if clean_label_key is not None and is_clean_key is not None:
-        raise ValueError(
-            "Either `clean_label_key` or `is_clean_key` says which labels are right. "
-            f"Received: {clean_label_key!r} and {is_clean_key!r}. Leave one out."
+def _readable(builder, split, keys, skips):
+    """The damaged files of a split, what reads the rest, its ids and columns."""
+    read = _reader(builder, split)
+    try:
+        return [], read, *_ids_and_columns(read, builder, split, keys)
+    except tf.errors.OpError as error:
+        damaged = damaged_shards(builder, split)
+        # More records than expected are none that could be left out.
+        is_of_other_data = any(
+            shard.num_records > shard.num_expected for shard in damaged
         )
-    keys = builder.info.supervised_keys or ("image", "label")
-    image_key, own_label_key = keys if len(keys) == 2 else (None, None)
-    label_key = own_label_key if label_key is None else label_key
-    if image_key not in images or label_key not in class_labels:
-        raise ValueError(
-            "The data set must be for image classification, with one image and one "
-            f"class label. Received: {builder.info.full_name} with features "
-            f"{list(features)}. If one of the class labels {class_labels} is wanted, "
-            "pass it as `label_key`."
-        )
-    return _Keys(image_key, label_key, clean_label_key, is_clean_key)
-
-
-def _keys_by_kind(features):
-    """Keys of the images, of the class labels and of the single booleans, sorted."""
-    import tensorflow_datasets as tfds
-
-    images, class_labels, tensors = (
-        [key for key, feature in sorted(features.items()) if isinstance(feature, kind)]
-        for kind in (
-            tfds.features.Image,
-            tfds.features.ClassLabel,
-            tfds.features.Tensor,
-        )
-    )
-    booleans = [
-        key
-        for key in tensors
-        if features[key].shape == () and features[key].np_dtype == np.bool_
-    ]
-    return images, class_labels, booleans
-
-
-def _num_classes(features, keys):
-    """The number of classes, the same for the labels and for the true ones."""
-    num_classes = features[keys.label].num_classes
-    if keys.clean_label is not None:
-        num_clean_classes = features[keys.clean_label].num_classes
-        if num_clean_classes != num_classes:
+        if not damaged:
+            raise
+        if not skips or is_of_other_data:
             raise ValueError(
-                f"`clean_label_key` must have the {num_classes} classes of "
-                f"{keys.label!r}. Received: {keys.clean_label!r} with "
-                f"{num_clean_classes} classes."
-            )
-    return num_classes
+                f"All files of {builder.info.full_name} in {builder.data_dir} must be "
+                f"whole. Received: {len(damaged)} damaged ones of split={split!r}: "
+                f"{described(damaged)}. Remove the folder and prepare or copy the data "
+                'set again; what can be read is read with `on_error="skip"` '
+                "(`--config.data.on_error=skip`)."
+            ) from error
+    lost = lost_records(builder, split, damaged)
+    num_examples = builder.info.splits[split].num_examples
+    check_left(num_examples - len(lost), lost, builder.info.full_name)
+    read = _reader(builder, split, readable_part(damaged))
+    return damaged, read, *_ids_and_columns(read, builder, split, keys)
 
 
-def _read(builder, split, decoders):
-    """Examples in the order of the files, each with its id."""
+def _reader(builder, split, select=None):
+    """A function from decoders to the examples, each with its id, file by file."""
     import tensorflow_datasets as tfds
 
-    return builder.as_dataset(
-        split=split,
-        decoders=decoders,
+    read_config = tfds.ReadConfig(
+        add_tfds_id=True,
         # Whether images stay in memory is the pipeline's decision.
-        read_config=tfds.ReadConfig(add_tfds_id=True, try_autocache=False),
-        shuffle_files=False,
+        try_autocache=False,
+        experimental_interleave_sort_fn=select,
     )
 
+    def read(decoders):
+        return builder.as_dataset(
+            split=split, decoders=decoders, read_config=read_config, shuffle_files=False
+        )
 
-def _ids_and_columns(builder, split, keys):
+    return read
+
+
+def _ids_and_columns(read, builder, split, keys):
     """Ids (bytes) and all but the images, sorted by file and by position in it."""
     import tensorflow_datasets as tfds
 
     wanted = {key: True for key in keys[1:] if key is not None}
     try:
-        examples = _read(builder, split, tfds.decode.PartialDecoding(wanted))
+        examples = read(tfds.decode.PartialDecoding(wanted))
     except ValueError as error:  # an unknown split, or a part with nothing in it
         raise ValueError(
             "`split` must be a split of the data set or a part of one, with at least "
@@ -268,11 +262,47 @@ def _ids_and_columns(builder, split, keys):
     return ids[order], {key: column[order] for key, column in columns.items()}
 
 
-def _clean_labels(columns, keys, num_classes):
+def _wrong_labels(columns, keys, num_classes):
+    """Reasons by the position of labels that are no class numbers."""
+    reasons = {}
+    # -1 in a class label means "not given", which is not "wrong".
+    for key in filter(None, (keys.label, keys.clean_label)):
+        labels = columns[key]
+        for position in np.flatnonzero((labels < 0) | (labels >= num_classes)):
+            bound = "0 or more" if labels[position] < 0 else f"below {num_classes}"
+            reason = f"`{key}` must be {bound}. Received: {labels[position]}."
+            reasons.setdefault(int(position), reason)
+    return reasons
+
+
+def _about_labels(reasons, ids):
+    """What the error says of wrong labels."""
+    position, reason = min(reasons.items())
+    return (
+        f"{reason[:-1]} for example {ids[position].decode()!r}; {len(reasons):,} such "
+        "examples in all. Name the right key, correct the data set, or go on without "
+        'them by `on_error="skip"` (`--config.data.on_error=skip`).'
+    )
+
+
+def _broken_images(read, image_key, ids):
+    """Reasons by the position of images that cannot be decoded, from their bytes."""
+    labels = np.zeros(len(ids), np.int64)  # Of no matter here.
+    images = _indexed_examples(read, image_key, None, ids, labels)
+    return find_broken_images(
+        Source("images", images, labels, ids, 2, ("0", "1"), (None, None, 3))
+    )
+
+
+def _skipped(reasons, ids):
+    """What is faulty, a list of `Skipped` from reasons by position."""
+    return [Skipped(ids[i].decode(), text) for i, text in sorted(reasons.items())]
+
+
+def _clean_labels(columns, keys):
     """The true labels, as far as the data set knows them; None if it does not."""
     if keys.clean_label is not None:
-        # -1 in a class label means "not given", which is not "wrong".
-        return check_labels(columns[keys.clean_label], num_classes, keys.clean_label)
+        return columns[keys.clean_label]
     if keys.is_clean is not None:
         return np.where(columns[keys.is_clean], columns[keys.label], -1)
     return None
@@ -291,7 +321,7 @@ def _kept_positions(num_examples, limit, full_name):
     return np.sort(np.random.RandomState(0).permutation(num_examples)[:limit])
 
 
-def _indexed_examples(builder, split, image_key, decode, ids, labels):
+def _indexed_examples(read, image_key, decode, ids, labels):
     """The wanted examples, with the index that their id stands for."""
     import tensorflow_datasets as tfds
 
@@ -318,7 +348,7 @@ def _indexed_examples(builder, split, image_key, decode, ids, labels):
     # Decoding comes last, so that images beyond the limit are never decoded.
     undecoded = {image_key: tfds.decode.SkipDecoding()}
     return (
-        _read(builder, split, undecoded)
+        read(undecoded)
         .map(add_index)
         .filter(lambda example: example["index"] >= 0)
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
