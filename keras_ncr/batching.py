@@ -98,13 +98,14 @@ def streamed(source, order, shuffle_buffer, shuffle_seed):
     )
 
 
-def augmented(batches, batch_augment, seed):
+def augmented(batches, batch_augment, seed, first_step=0):
     """Returns the batches of an epoch after a function of the user's.
 
     Args:
         batches: `tf.data.Dataset` of `(images, targets)`.
         batch_augment: Callable `(images, targets, seed) -> (images, targets)`.
         seed: Two integers, from which each step gets a seed of its own.
+        first_step: Int: the step of the first of the batches. Defaults to 0.
 
     Returns:
         `tf.data.Dataset` of what the function returns.
@@ -120,7 +121,7 @@ def augmented(batches, batch_augment, seed):
     def augment_step(step, batch):
         return batch_augment(*batch, tf.random.fold_in(seed, step))
 
-    return parallel_map(batches.enumerate(), augment_step)
+    return parallel_map(batches.enumerate(first_step), augment_step)
 
 
 def parallel_map(dataset, function):

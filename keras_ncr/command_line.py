@@ -1,6 +1,7 @@
 """What the commands share: their flags, and errors in one line."""
 
 import contextlib
+import sys
 
 from absl import flags, logging
 
@@ -22,13 +23,30 @@ def parse_flags(argv):
 
 
 @contextlib.contextmanager
-def refusal_in_one_line():
-    """Ends the command with one line if settings, data or the folder are bad."""
+def refusal_in_one_line(*others):
+    """Ends the command with one line if settings, data or the folder are bad.
+
+    `others` are further kinds of exceptions that users can do something about.
+    """
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, *others) as error:
         logging.debug("The run was refused.", exc_info=True)
         raise SystemExit(f"Error: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def interruption_in_one_line():
+    """Ends the command with a line and the usual exit code if a signal ends it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        done = str(error) or "Interrupted."
+        line = f"\n{done} The same command goes on from what was saved."
+        print(line, file=sys.stderr)
+        end = SystemExit(line)
+        end.code = getattr(error, "exit_code", 130)  # As shells have it for Ctrl-C.
+        raise end from None
 
 
 def _reason(error):

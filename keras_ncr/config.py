@@ -35,6 +35,9 @@ def default_config():
     config.seed = 0  # Weights, order and augmentation of trial t: seed + t.
     config.trials = 1  # Runs that differ by the seed alone; the paper reports 5.
     config.top_5 = False  # Whether top-5 accuracy is measured beside accuracy.
+    config.strategy = "one"  # One of STRATEGIES in assembly/strategy.py.
+    # Seconds of training between two checkpoints within an epoch. 0: after every step.
+    config.checkpoint_seconds = 60.0
 
     config.data = sections.data_settings()
 
@@ -60,6 +63,9 @@ def default_config():
     config.ncr.similarity_power = 3.0  # The paper has none, which is 1.
     config.ncr.direction = "self_to_neighbors"
     config.ncr.temperature_squared = False
+    config.ncr.cross_replica = True  # Whether neighbors are those of all replicas.
+    config.ncr.queue_size = 0  # Examples of past batches that are neighbors as well.
+    config.ncr.rows_per_block = 0  # Rows that are compared at once. 0: all.
     config.update(sections.peer_settings())
 
     config.optimizer = ml_collections.ConfigDict()  # SGD, as in all of the paper.

@@ -81,6 +81,9 @@ def data_settings():
     data.test_path = ""  # Empty: part of the training data is held out.
     data.hold_out = 0.2  # The share of it.
     data.check_images = True  # Whether every image is decoded once at the start.
+    # What is done about examples that cannot be read or have no label: "raise" or
+    # "skip", which counts and reports them.
+    data.on_error = "raise"
     # How images are read.
     data.image_size = 0  # Side of the squares that training sees. 0: as stored.
     data.short_side = 0  # What the shorter side is brought to, before a crop.

@@ -4,7 +4,7 @@ source -> examples of the epoch -> image, label by index -> augment -> batch -> 
 
 Every random decision of training is a function of numbers alone: the order of an epoch
 of (seed, epoch), an image's augmentation of (seed, epoch, index), a batch's of (seed,
-epoch, step). A run that resumes at an epoch therefore sees exactly what the
+epoch, step). A run that resumes at any step therefore sees exactly what the
 uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part.
 """
 
@@ -36,6 +36,7 @@ def training_batches(
     batch_augment=None,
     seed=0,
     first_epoch=0,
+    first_step=0,
     num_epochs=None,
     carry=(),
     one_hot=False,
@@ -79,6 +80,9 @@ def training_batches(
         seed: Int, at least 0. Defaults to 0.
         first_epoch: Int, at least 0: the epoch to start with, for a run that resumes.
             Defaults to 0.
+        first_step: Int from 0 to the number of steps in an epoch: how many batches of
+            the first epoch are left out, for a run that resumes within it. None of
+            their images is decoded. Defaults to 0.
         num_epochs: Optional int: the epoch to stop before, counted from 0 and not from
             `first_epoch`, as `epochs` in `fit`. Defaults to no end.
         carry: Names out of `"clean_label"` (the true label, where the source knows it,
@@ -124,6 +128,12 @@ def training_batches(
     num_steps = steps_per_epoch(epoch_size, batch_size, drop_remainder)
     seed = check_integer(seed, "seed", minimum=0)
     _check_epochs(first_epoch, num_epochs)
+    check_integer(first_step, "first_step", minimum=0)
+    if first_step > num_steps:
+        raise ValueError(
+            f"`first_step` must be at most {num_steps}, the number of steps in an "
+            f"epoch. Received: first_step={first_step}."
+        )
     _check_shuffle_buffer(shuffle_buffer, cache, source)
     labels = _training_labels(source, labels)
     draw = epoch_sampler(labels, source.num_classes, examples_per_epoch, balanced)
@@ -134,6 +144,9 @@ def training_batches(
     def one_epoch(epoch):
         shuffle_seed = _seed_for(seed, _SHUFFLE, epoch)
         order = draw(shuffle_seed)
+        num_skipped = tf.where(
+            epoch == first_epoch, tf.constant(first_step, tf.int64), 0
+        )
         augment_seed = _seed_for(seed, _AUGMENT, epoch)
 
         def finish(image, index):
@@ -145,25 +158,27 @@ def training_batches(
             # Without augmentation whole batches are gathered at once, which is many
             # times faster than image by image.
             whole = cache and change is None
+            order = order[num_skipped * batch_size :]
             batches = batching.gathered(
                 read_image, order, batch_size, drop_remainder, finish, whole
             )
         else:
             examples = batching.streamed(source, order, shuffle_buffer, shuffle_seed)
+            examples = examples.skip(num_skipped * batch_size)
             batches = batching.parallel_map(examples, finish).batch(
                 batch_size, drop_remainder
             )
         if batch_augment is None:
             return batches
         batch_seed = _seed_for(seed, _AUGMENT_BATCH, epoch)
-        return batching.augmented(batches, batch_augment, batch_seed)
+        return batching.augmented(batches, batch_augment, batch_seed, num_skipped)
 
     if num_epochs is None:
         epochs = tf.data.Dataset.counter(first_epoch)
         num_batches = tf.data.INFINITE_CARDINALITY
     else:
         epochs = tf.data.Dataset.range(first_epoch, num_epochs)
-        num_batches = (num_epochs - first_epoch) * num_steps
+        num_batches = (num_epochs - first_epoch) * num_steps - first_step
     return batching.finished(epochs.flat_map(one_epoch), num_batches)
 
 

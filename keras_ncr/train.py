@@ -7,12 +7,25 @@ of its values can be set on the command line (`--config.epochs=20`). The same co
 again goes on with a run that was interrupted. `--verbosity=1` shows where an error is.
 """
 
+import tensorflow as tf
 from absl import app, flags
 
-from keras_ncr.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.command_line import (
+    WORKDIR,
+    interruption_in_one_line,
+    parse_flags,
+    refusal_in_one_line,
+)
 from keras_ncr.config_flag import required_config
+from keras_ncr.multi_worker import WorkerLost
 from keras_ncr.training import MEASURES, spread, train
 
+DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic",
+    None,
+    "Whether TensorFlow takes no operation that may end in other bits the next time. "
+    "Default: with a GPU, where it costs time. On a CPU runs are the same anyway.",
+)
 # So that --help shows them.
 flags.declare_key_flag("config")
 flags.declare_key_flag("workdir")
@@ -25,13 +38,10 @@ def main(argv):
     config = required_config()
     if WORKDIR.value is None:
         raise SystemExit("Error: flag --workdir must have a value other than None.")
-    with refusal_in_one_line():
-        try:
-            results = train(config, WORKDIR.value)
-        except KeyboardInterrupt:
-            raise SystemExit(
-                "\nInterrupted. The same command goes on after the last whole epoch."
-            ) from None
+    with refusal_in_one_line(WorkerLost), interruption_in_one_line():
+        results = train(config, WORKDIR.value)
+    if results is None:  # Another worker has them.
+        return
     print(f"\n{results['data']}, {results['method']}, trials: {len(results['trials'])}")
     for measure, words in MEASURES.items():
         if measure in results:
@@ -47,5 +57,13 @@ def main(argv):
         raise SystemExit(f"Error: {len(failed)} failed. {' '.join(reasons)}")
 
 
+def _command(argv):
+    """Runs `main` in a process of its own, for all of which the setting then holds."""
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if has_gpu if DETERMINISTIC.value is None else DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
+    main(argv)
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    app.run(_command, flags_parser=parse_flags)

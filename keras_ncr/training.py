@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import assembly, plots, workdir
+from keras_ncr import assembly, datasets, plots, replicas, workdir
+from keras_ncr.multi_worker import lost_workers_named
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.trial import Trial
 
@@ -30,14 +31,17 @@ MEASURES = {
 def train(config, folder, callbacks=(), verbose="auto"):
     """Trains the classifiers that a config describes, and returns their results.
 
-    Trials that are finished are not run again. One that was interrupted goes on after
-    its last finished epoch, to the same result as without the interruption: on a CPU
-    bit for bit, on other devices if `tf.config.experimental.enable_op_determinism()`
-    was called.
+    Trials that are finished are not run again. One that was interrupted goes on from
+    its last checkpoint, `config.checkpoint_seconds` before at most, to the same result
+    as without the interruption: on a CPU bit for bit, on other devices if
+    `tf.config.experimental.enable_op_determinism()` was called. What callbacks of the
+    caller's keep in mind is not saved, and steps that are done are counted again for
+    them. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved first.
 
     Left in the folder are `config.json`, `noise.npz` (clean and noisy labels with a
     hash), `results.json`, `history.csv` (a row for each epoch of each trial),
-    `figures`, and a copy of the corrections, if there are any. Each trial has, in
+    `figures`, a copy of the corrections, if there are any, and `skipped.csv`, if the
+    config says to skip what cannot be read. Each trial has, in
     `trial-0` and so on, its own `history.csv`, `result.json`, `model.keras`,
     `confidence.npy` (what the model gives to each training example's annotated label)
     and the logs of TensorBoard.
@@ -55,11 +59,18 @@ def train(config, folder, callbacks=(), verbose="auto"):
             to `"auto"`: progress bars in a terminal, else a line per epoch.
 
     Returns:
-        Dict, the content of `results.json`.
+        Dict, the content of `results.json`. Where several machines train one model
+        (`config.strategy = "multi_worker"`), they call this alike with one folder that
+        all can read; the first writes to it, and the others get `None`.
 
     Raises:
         ValueError: If the config names something unknown or is out of its range, or the
-            folder belongs to another config. Nothing is written then.
+            folder belongs to another config or is in use. Nothing is written then. Also
+            if images or files become unreadable in the middle: it names them.
+        keras_ncr.workdir.NotWritten: If a file cannot be written. What was there stays.
+        keras_ncr.interruption.Interrupted: At a signal, a `KeyboardInterrupt`.
+        keras_ncr.multi_worker.WorkerLost: If another machine of the run is gone. The
+            same call on all of them goes on.
 
     Example:
     >>> import tempfile
@@ -71,32 +82,61 @@ def train(config, folder, callbacks=(), verbose="auto"):
     >>> len(results["trials"]), results["noise"]["nominal_rate"]
     (1, 0.4)
     """
-    assembly.check_config(config)
+    # Before anything else: several machines can be set up in a fresh process only.
+    strategy = assembly.strategy_of(config)
+    with strategy.scope(), lost_workers_named():
+        assembly.check_config(config)
+        assembly.check_replicas(config, strategy)
+        return _run(config, folder, callbacks, verbose)
+
+
+def _run(config, folder, callbacks, verbose):
+    """Returns the results of all trials, or `None` in a process that writes nothing."""
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    verbose = verbose if replicas.is_chief() else 0
     sources = assembly.load_sources(config.data, verbose=verbose != 0)
+    # Should reading fail in the middle, the error says which image or file it was.
+    with datasets.faults_named(*sources.splits.values()):
+        return _run_on(sources, config, folder, callbacks, verbose)
+
+
+def _run_on(sources, config, folder, callbacks, verbose):
+    """Returns the results of all trials on the data that were loaded, as `_run`."""
+    is_chief, skipped = replicas.is_chief(), sources.skipped
     labels = assembly.noisy_labels(config, sources.train)
     sources, labels, corrections = assembly.corrected(config, sources, labels)
     sources, labels = assembly.as_trained_on(config, sources, labels)
     # Whatever these refuse, they refuse before anything is written.
+    assembly.check_parts(config, sources.train)
     assembly.compiled_model(config, sources.train)
     assembly.training_batches(config, sources.train, labels.noisy_labels, config.seed)
-    folder = workdir.claim(folder, config)
-    _keep_labels(labels, folder / "noise.npz")
-    _keep_corrections(config.data.corrections, folder / "corrections.csv")
-    if verbose == "auto":
-        verbose = 1 if sys.stdout.isatty() else 2
-    results = {**_description(config, labels, corrections), "trials": []}
-    for trial in range(config.trials):
-        if verbose:
-            print(f"Trial {trial + 1} of {config.trials}")
-        run = Trial(config, trial, sources, labels, folder)
-        results["trials"].append(run.result(callbacks, verbose))
-        finished = [trial for trial in results["trials"] if "failed" not in trial]
-        results["num_failed"] = len(results["trials"]) - len(finished)
-        results.update(_statistics_of(finished))
-        workdir.write_json(folder / "results.json", results)
-        workdir.join_histories(folder, [trial["trial"] for trial in finished])
-    _draw(config, labels, folder, [trial["trial"] for trial in finished])
-    return results
+    if not is_chief:
+        # All take part in what is computed, and one of them keeps it.
+        for trial in range(config.trials):
+            run = Trial(config, trial, sources, labels, pathlib.Path(folder))
+            run.result(callbacks, verbose)
+        return None
+    with workdir.occupied(folder, config) as folder:
+        _keep_labels(labels, folder / "noise.npz")
+        _keep_corrections(config.data.corrections, folder / "corrections.csv")
+        counts = {}
+        if config.data.on_error == "skip":
+            assembly.keep_skipped(skipped, folder / "skipped.csv")
+            counts["skipped"] = {split: len(found) for split, found in skipped.items()}
+        results = {**_description(config, labels, corrections), **counts, "trials": []}
+        for trial in range(config.trials):
+            if verbose:
+                print(f"Trial {trial + 1} of {config.trials}")
+            run = Trial(config, trial, sources, labels, folder)
+            results["trials"].append(run.result(callbacks, verbose))
+            finished = [trial for trial in results["trials"] if "failed" not in trial]
+            results["num_failed"] = len(results["trials"]) - len(finished)
+            results.update(_statistics_of(finished))
+            workdir.write_json(folder / "results.json", results)
+            workdir.join_histories(folder, [trial["trial"] for trial in finished])
+        _draw(config, labels, folder, [trial["trial"] for trial in finished])
+        return results
 
 
 def spread(measure):
@@ -115,7 +155,8 @@ def _keep_labels(labels, path):
             f"{path} holds other labels than this config gives now: the data set, its "
             "corrections or the package have changed since. Pass another `workdir`."
         )
-    labels.save(path)
+    with workdir.replacing(path) as temporary:
+        labels.save(temporary)
 
 
 def _keep_corrections(corrections, path):

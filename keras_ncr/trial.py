@@ -1,5 +1,6 @@
 """One training run of a config: from a seed to a model, its measures and its files."""
 
+import contextlib
 import json
 import time
 
@@ -7,37 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr import assembly, workdir
+from keras_ncr import assembly, interruption, replicas, workdir
 from keras_ncr.callbacks import MemorizationMonitor
+from keras_ncr.checkpoint import Checkpoint
+from keras_ncr.checkpoint_files import Position
 from keras_ncr.features import features_of
 from keras_ncr.label_propagation import propagate_labels
 from keras_ncr.methods import CoDivide
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss of a trial became infinite or NaN."""
-
-
-class _FailAtNonFiniteLoss(keras.callbacks.Callback):
-    """Ends a trial at the first loss that is not finite."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.check("loss", logs, f", step {batch + 1}")
-
-    def on_epoch_end(self, epoch, logs=None):
-        # The last step may have ruined the weights, of which no training loss tells.
-        self.check("val_loss", logs, ", on the test images")
-
-    def check(self, name, logs, where):
-        """Raises if a loss in the logs is infinite or NaN."""
-        loss = (logs or {}).get(name, 0.0)
-        if not np.isfinite(loss):
-            raise NonFiniteLoss(
-                f"The loss became {loss} in epoch {self.epoch + 1}{where}."
-            )
+from keras_ncr.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
+from keras_ncr.trial_logs import TensorBoard, history_logger
 
 
 class Trial:
@@ -52,90 +31,158 @@ class Trial:
         self.folder = workdir.trial_folder(folder, trial)
 
     def result(self, callbacks, verbose):
-        """Returns the measures of the trial, which is run if it is not finished."""
+        """Returns the measures of the trial, which is run if it is not finished.
+
+        Where several workers train it, all of them compute. The first one writes and
+        has the measures; the others return `None`.
+        """
         path = self.folder / "result.json"
         if path.exists():
-            return json.loads(path.read_text())
+            return json.loads(path.read_text()) if replicas.is_chief() else None
         start = time.time()
-        self.folder.mkdir(exist_ok=True)
         keras.utils.set_random_seed(self.seed)
         model = assembly.compiled_model(self.config, self.sources.train, self.seed)
-        checkpoint = workdir.Checkpoint(self.folder / "checkpoint")
-        first_epoch = checkpoint.restore(model)
+        checkpoint = Checkpoint(
+            self.folder / "checkpoint",
+            self.steps_per_epoch,
+            self.config.checkpoint_seconds,
+        )
+        position = checkpoint.restore(model, self.test_batches())
         try:
-            if first_epoch < self.config.epochs:
-                self.fit(model, checkpoint, first_epoch, callbacks, verbose)
+            if position.epoch < self.config.epochs:
+                self.fit(model, checkpoint, callbacks, verbose)
+            result = self.measured(model)
         except NonFiniteLoss as error:
-            result = {"trial": self.trial, "seed": self.seed, "failed": str(error)}
-            workdir.write_json(path, result)
-            checkpoint.clear()
-            return result
-        with workdir.replacing(self.folder / "model.keras") as temporary:
-            model.save(temporary)
-        with workdir.replacing(self.folder / "confidence.npy") as temporary:
-            np.save(temporary, self.confidence(model))
-        result = {
-            "trial": self.trial,
-            "seed": self.seed,
-            **self.measures(),
-            **self.propagated(model),
-            "final_tests": self.final_tests(model),
+            result = {"failed": str(error), "failed_at": error.place}
+        if not replicas.is_chief():
+            return None
+        result = {"trial": self.trial, "seed": self.seed, **result}
+        if "failed" not in result:
             # Of the part that came after the last interruption.
-            "seconds": round(time.time() - start, 1),
-            "resumed_at_epoch": first_epoch,
-        }
+            result["seconds"] = round(time.time() - start, 1)
+            result["resumed_at_epoch"] = position.epoch
+            result["resumed_at_step"] = position.step
         workdir.write_json(path, result)
-        checkpoint.clear()
+        checkpoint.files.clear()
         return result
 
-    def fit(self, model, checkpoint, first_epoch, callbacks, verbose):
-        """Trains the model from an epoch on, and logs every epoch."""
-        config, (train_source, test_source, *_) = self.config, self.sources
-        method = assembly.method_of(config)
-        batches = assembly.training_batches(
-            config,
-            train_source,
-            self.labels.noisy_labels,
-            self.seed,
-            first_epoch=first_epoch,
-        )
-        test_batches = assembly.evaluation_batches(
-            config, test_source, one_hot=method.is_one_hot
-        )
+    def fit(self, model, checkpoint, callbacks, verbose):
+        """Trains the model from where the checkpoint is, and logs every epoch."""
+        position = checkpoint.start
         # Who knows no wrong labels cannot say which are memorized.
         monitors = (
             []
             if self.labels.is_noisy is None
             else [MemorizationMonitor(self.annotated_batches())]
         )
-        history = self.folder / "history.csv"
-        with workdir.history_logger(history, first_epoch) as logger:
+        with (
+            interruption.noted() as checkpoint.request,
+            self.loggers(position.epoch) as loggers,
+        ):
             model.fit(
-                batches,
-                validation_data=test_batches,
-                initial_epoch=first_epoch,
-                epochs=config.epochs,
-                steps_per_epoch=assembly.steps_per_epoch(config, train_source),
+                self.training_batches(position),
+                validation_data=self.test_batches(),
+                initial_epoch=position.epoch,
+                epochs=self.config.epochs,
+                steps_per_epoch=self.steps_per_epoch,
                 shuffle=False,  # The pipeline does, and Keras warns that it does not.
-                verbose=verbose,
+                verbose=verbose if replicas.is_chief() else 0,
                 callbacks=[
-                    _FailAtNonFiniteLoss(),
-                    *self.callbacks_of_method(method),
+                    self.fail_at_non_finite_loss(),
+                    *self.callbacks_of_method(),
                     # Adds to the logs that those below take up.
                     *monitors,
                     *callbacks,
-                    keras.callbacks.TensorBoard(
-                        self.folder / "tensorboard", write_graph=False
-                    ),
-                    logger,
+                    *loggers,
                     # Last: an epoch that it knows of has been logged.
                     checkpoint,
                 ],
             )
 
-    def callbacks_of_method(self, method):
+    def measured(self, model):
+        """Returns the measures of the trained model, which is kept with its logits."""
+        confidence = self.confidence(model)
+        measures = {
+            **self.propagated(model),
+            "final_tests": self.final_tests(model),
+        }
+        if not replicas.is_chief():
+            model.save(self.folder / "model.keras")  # Which the chief alone keeps.
+            return measures
+        with workdir.replacing(self.folder / "model.keras") as temporary:
+            model.save(temporary)
+        with workdir.replacing(self.folder / "confidence.npy") as temporary:
+            np.save(temporary, confidence)
+        return {**self.measures(), **measures}
+
+    @property
+    def steps_per_epoch(self):
+        """The number of batches in an epoch."""
+        return assembly.steps_per_epoch(self.config, self.sources.train)
+
+    def training_batches(self, position, **options):
+        """Returns the batches from a position on, as `fit` wants them."""
+        batches = assembly.training_batches(
+            self.config,
+            self.sources.train,
+            self.labels.noisy_labels,
+            self.seed,
+            first_epoch=position.epoch,
+            first_step=position.step,
+            **options,
+        )
+        if position.step:
+            # Keras counts the steps that are skipped as well, and would stop as many
+            # before the end. So filtered, batches are of no known number.
+            batches = batches.filter(lambda *batch: True)
+        return batches
+
+    def test_batches(self):
+        """Returns the batches that every epoch is evaluated on."""
+        return assembly.evaluation_batches(
+            self.config,
+            self.sources.test,
+            one_hot=assembly.method_of(self.config).is_one_hot,
+        )
+
+    @contextlib.contextmanager
+    def loggers(self, first_epoch):
+        """Yields the callbacks that write logs: none on workers but the first."""
+        if not replicas.is_chief():
+            yield []
+            return
+        self.folder.mkdir(exist_ok=True)
+        with history_logger(self.folder / "history.csv", first_epoch) as logger:
+            yield [TensorBoard(self.folder / "tensorboard"), logger]
+
+    def fail_at_non_finite_loss(self):
+        """Returns what ends the trial at a loss that is not finite, and says where."""
+        return FailAtNonFiniteLoss(
+            self.steps_per_epoch,
+            assembly.learning_rate_schedule(self.config, self.steps_per_epoch),
+            self.examples_at,
+        )
+
+    def examples_at(self, epoch, step):
+        """Returns the indices of the examples of one batch, and their ids if words.
+
+        The batch is a function of the seed and the step, and is made once more.
+        """
+        batches = self.training_batches(
+            Position(epoch, step), batch_augment=None, carry=("index",)
+        )
+        _, targets = next(iter(batches))
+        indices = np.asarray(targets["index"])
+        ids = np.asarray(self.sources.train.ids)
+        has_words = ids.dtype.kind not in "iu"
+        return {
+            "indices": indices.tolist(),
+            **({"ids": ids[indices].tolist()} if has_words else {}),
+        }
+
+    def callbacks_of_method(self):
         """Returns what a model needs between epochs beside what `fit` adds itself."""
-        if method.model != "divide_mix":
+        if assembly.method_of(self.config).model != "divide_mix":
             return []
         return [CoDivide(self.annotated_batches())]
 

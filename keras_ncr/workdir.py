@@ -9,16 +9,38 @@ import csv
 import json
 import os
 import pathlib
-import shutil
 
-import keras
 import numpy as np
 
+from keras_ncr import run_lock
 from keras_ncr.config import default_config
 
 # Settings in which a run may differ from the one that the folder holds: more trials can
-# be added, and the data may have moved.
-CHANGEABLE = ("trials", "data.dir", "data.path", "data.test_path")
+# be added, the data may have moved, and it may go on with other devices.
+CHANGEABLE = (
+    *("trials", "strategy", "checkpoint_seconds"),
+    *("data.dir", "data.path", "data.test_path"),
+)
+
+
+class NotWritten(OSError):
+    """A file of a run could not be written.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        error: The `OSError` that says why.
+    """
+
+    def __init__(self, path, error):
+        super().__init__(error.errno, error.strerror or str(error))
+        self.path = path
+
+    def __str__(self):
+        return (
+            f"{self.path} could not be written: {self.strerror}. What was saved before "
+            "is whole. Make room or see to it that the folder can be written to; the "
+            "same command then goes on."
+        )
 
 
 def claim(path, config):
@@ -36,24 +58,68 @@ def claim(path, config):
         ValueError: If the folder holds a run with another config, or other files, or
             cannot be written to.
     """
+    path = _checked(path, config)
+    with _naming_the_workdir(path):
+        _begin(path, config)
+    return path
+
+
+@contextlib.contextmanager
+def occupied(path, config):
+    """Claims the folder of a run, and keeps it from other runs until the block ends.
+
+    Arguments, what is yielded and errors are those of `claim`.
+
+    Raises:
+        ValueError: Also if another process has the folder. Nothing is written then.
+    """
+    path = _checked(path, config)
+    with contextlib.ExitStack() as stack:
+        with _naming_the_workdir(path):
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(run_lock.held(path))
+            _begin(path, config)
+        yield path
+
+
+def _checked(path, config):
+    """Returns the path of a folder, or raises unless it is free for a config's run."""
     path = pathlib.Path(path)
     if (path / "config.json").exists():
         _check_same(path, config)
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and not (path.is_dir() and _is_empty(path)):
         raise ValueError(
             f"`workdir` must be a new or empty folder, or that of a run. Received: "
             f"{path}, which is {'not empty' if path.is_dir() else 'a file'} and has no "
             "config.json."
         )
+    return path
+
+
+def _begin(path, config):
+    """Makes the folder, if it is not there, and leaves the config in it."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "config.json", config.to_dict())
+
+
+@contextlib.contextmanager
+def _naming_the_workdir(path):
+    """Says in an error which setting is the reason."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", config.to_dict())
+        yield
     except OSError as error:
         raise ValueError(
             "`workdir` must be a folder that can be made and written to. Received: "
             f"{path} ({error.strerror}). Pass another one."
         ) from error
-    return path
+
+
+def _is_empty(folder):
+    """Whether a folder has nothing but what a run leaves that ends as it begins."""
+    return all(
+        file.name == run_lock.NAME or file.name.startswith(_WRITING)
+        for file in folder.iterdir()
+    )
 
 
 def read_config(path):
@@ -116,14 +182,43 @@ def _flat(settings, prefix=""):
     return items
 
 
+# How the name of a file begins that is not whole yet.
+_WRITING = "writing-"
+
+
 @contextlib.contextmanager
 def replacing(path):
-    """Yields a path to write to; what was written then takes the place of `path`."""
+    """Yields a path to write to; what was written then takes the place of `path`.
+
+    If anything goes wrong, nothing of it stays, and `path` is as it was.
+
+    Raises:
+        NotWritten: If it cannot be written.
+    """
     path = pathlib.Path(path)
     # Some writers insist on the file's own suffixes.
-    temporary = path.with_name("writing-" + path.name)
-    yield temporary
-    os.replace(temporary, path)
+    temporary = path.with_name(_WRITING + path.name)
+    try:
+        yield temporary
+        # After a power failure, too, the file is the old or the new one.
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise NotWritten(path, error) from error
+        raise
+
+
+def _sync(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path, content):
@@ -172,83 +267,15 @@ def read_trials(folder, trials):
 
 def join_histories(folder, trials):
     """Writes `history.csv`: the rows of all trials, each with its trial's number."""
+    rows = []
+    for trial in trials:
+        path = trial_folder(folder, trial) / "history.csv"
+        with open(path, newline="") as file:
+            header, *own_rows = csv.reader(file)
+        rows += [["trial", *header]] if not rows else []
+        rows += [[trial, *row] for row in own_rows]
     with (
         replacing(folder / "history.csv") as temporary,
         open(temporary, "w", newline="") as file,
     ):
-        writer = csv.writer(file)
-        for position, trial in enumerate(trials):
-            path = trial_folder(folder, trial) / "history.csv"
-            with open(path, newline="") as part:
-                header, *rows = csv.reader(part)
-            if position == 0:
-                writer.writerow(["trial", *header])
-            writer.writerows([trial, *row] for row in rows)
-
-
-@contextlib.contextmanager
-def history_logger(path, first_epoch):
-    """Yields the logger of a trial's epochs, which goes on after those that are done.
-
-    A run that was killed may have logged an epoch, or half of one, that no checkpoint
-    has: it will come again, and its row is dropped.
-    """
-    if first_epoch:
-        lines = path.read_bytes().splitlines(keepends=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(b"".join(lines[: first_epoch + 1]))  # And the header.
-    logger = keras.callbacks.CSVLogger(path, append=first_epoch > 0)
-    try:
-        yield logger
-    finally:  # Keras closes the file at the end of training alone.
-        if logger.csv_file is not None:
-            logger.csv_file.close()
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state of a trial as of the last epoch that was finished.
-
-    The number of epochs is part of the file's name, so that weights and epoch can never
-    disagree. `keras.callbacks.BackupAndRestore` keeps them in two files, and a run that
-    is killed between them goes on with the wrong one.
-
-    Args:
-        folder: `pathlib.Path` of the folder of checkpoints.
-    """
-
-    def __init__(self, folder):
-        super().__init__()
-        self.folder = folder
-
-    def latest(self):
-        """Returns the path of the newest checkpoint, or `None`."""
-        return max(self.folder.glob("epoch-*.npz"), default=None)
-
-    def restore(self, model):
-        """Loads the newest checkpoint, if any, and returns how many epochs are done."""
-        latest = self.latest()
-        if latest is None:
-            return 0
-        model.optimizer.build(model.trainable_variables)
-        with np.load(latest) as file:
-            for variable, value in zip(_state(model), file.values(), strict=True):
-                variable.assign(value)
-        return int(latest.stem.removeprefix("epoch-"))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        previous = self.latest()
-        with replacing(self.folder / f"epoch-{epoch + 1:06d}.npz") as temporary:
-            # In a tenth of `save_weights`' time, which counts where epochs are short.
-            np.savez(temporary, *[variable.numpy() for variable in _state(self.model)])
-        if previous is not None:
-            previous.unlink()
-
-    def clear(self):
-        """Removes the checkpoints of a trial that is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _state(model):
-    """Returns all that training changes: weights, statistics, momenta, step number."""
-    return [*model.variables, *model.optimizer.variables]
+        csv.writer(file).writerows(rows)

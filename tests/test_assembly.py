@@ -36,6 +36,7 @@ def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
         ("optimizer.learning_rate", 0.0, "learning_rate` must be above 0"),
         ("optimizer.learning_rate", float("nan"), "learning_rate` must be above 0"),
         ("optimizer.momentum", 1.0, "momentum` must be at least 0 and below 1"),
+        ("checkpoint_seconds", -1.0, "checkpoint_seconds` must be at least 0, which"),
         ("optimizer.weight_decay", -1e-4, "weight_decay` must be at least 0"),
         ("optimizer.warmup_epochs", -1.0, "warmup_epochs` must be at least 0"),
         ("steps_per_epoch", -1, "`config.steps_per_epoch` must be an integer"),

@@ -76,22 +76,49 @@ def test_order_does_not_depend_on_the_global_seed(cache, global_seed):
     assert np.array_equal(tf.random.uniform([4]), before)  # nor is it changed
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_resumed_run_sees_the_tail_of_the_uninterrupted_one(cache):
-    options = dict(
-        augment=crop_and_flip(2),
-        batch_augment=add_noise,
-        carry=["index"],
-        cache=cache,
-        num_epochs=5,
-    )
+@pytest.mark.parametrize(
+    "start",
+    [{"first_epoch": 3}, {"first_epoch": 3, "first_step": 2}, {"first_step": 7}],
+)
+@pytest.mark.parametrize(
+    "read", [{"cache": True}, {"cache": False, "shuffle_buffer": 20}, {"augment": None}]
+)
+def test_resumed_run_sees_the_tail_of_the_uninterrupted_one(read, start):
+    options = {
+        "augment": crop_and_flip(2),
+        "batch_augment": add_noise,
+        "carry": ["index"],
+        "num_epochs": 5,
+        **read,
+    }
     whole = list(training_batches(small_source(), 8, **options).as_numpy_iterator())
-    resumed = training_batches(small_source(), 8, first_epoch=3, **options)
+    resumed = training_batches(small_source(), 8, **start, **options)
+    num_done = 7 * start.get("first_epoch", 0) + start.get("first_step", 0)
+    assert len(resumed) == len(whole) - num_done
     for (images, targets), (expected_images, expected_targets) in zip(
-        resumed.as_numpy_iterator(), whole[3 * 7 :], strict=True
+        resumed.as_numpy_iterator(), whole[num_done:], strict=True
     ):
         assert np.array_equal(images, expected_images)
         assert np.array_equal(targets["index"], expected_targets["index"])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_steps_that_are_left_out_change_no_image(cache):
+    calls = []
+
+    def count(image, seed):
+        calls.append(1)
+        return image
+
+    def augment(image, seed):
+        changed = tf.numpy_function(count, [image, seed], tf.uint8)
+        return tf.ensure_shape(changed, image.shape)
+
+    batches = training_batches(
+        small_source(), 8, augment=augment, cache=cache, first_step=5, num_epochs=1
+    )
+    assert [len(labels) for _, labels in batches] == [8, 2]
+    assert len(calls) == 10
 
 
 def test_images_change_from_epoch_to_epoch_and_not_from_run_to_run():
@@ -489,6 +516,8 @@ def test_steps_of_an_epoch(num_examples, batch_size, drop_remainder, expected):
         ),
         (dict(seed=-1), "`seed` must be an integer of at least 0.*seed=-1"),
         (dict(first_epoch=-1), "`first_epoch` must be .* Received: first_epoch=-1"),
+        (dict(first_step=-1), "`first_step` must be .* Received: first_step=-1"),
+        (dict(first_step=8), "`first_step` must be at most 7.*Received: first_step=8"),
         (dict(num_epochs=-2), "`num_epochs` must be .* Received: num_epochs=-2"),
         (dict(num_epochs=3, first_epoch=3), "`num_epochs` must be above `first_epoch`"),
         (dict(carry=["label_clean"]), r"`carry` must be .*'clean_label', 'index'"),

@@ -17,6 +17,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from keras_ncr import assembly, metrics, pipelines, train, training, workdir
+from keras_ncr.checkpoint import Checkpoint
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits
 from keras_ncr.noise import NoisyLabels
@@ -270,19 +271,23 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
     _, error = process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL, error
     checkpoints = folder / "trial-0" / "checkpoint"
-    assert [path.name for path in checkpoints.iterdir()] == ["epoch-000001.npz"]
+    assert [path.name for path in checkpoints.iterdir()] == [
+        "epoch-000001-step-000000.npz"
+    ]
+    # What died cannot hold the folder.
+    assert (folder / "running.lock").exists()
 
     # Then where epoch 3 is in the history, and half of it in a checkpoint.
-    keep = workdir.Checkpoint.on_epoch_end
+    keep = Checkpoint.on_epoch_end
 
     def interrupt_in_epoch_3(checkpoint, epoch, logs=None):
         if epoch == 3:
-            (checkpoint.folder / "writing-epoch-000004.npz").write_bytes(b"PK half")
+            (checkpoints / "writing-epoch-000004-step-000000.npz").write_bytes(b"PK")
             interrupt()
         keep(checkpoint, epoch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(workdir.Checkpoint, "on_epoch_end", interrupt_in_epoch_3)
+        patch.setattr(Checkpoint, "on_epoch_end", interrupt_in_epoch_3)
         with pytest.raises(KeyboardInterrupt):
             training.train(config_of(), folder, verbose=0)
     assert len(workdir.read_history(folder / "trial-0" / "history.csv")) == 4
@@ -292,13 +297,15 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
     with pytest.raises(KeyboardInterrupt):
         training.train(config_of(), folder, [last], verbose=0)
     assert sorted(path.name for path in checkpoints.glob("epoch*")) == [
-        "epoch-000005.npz"
+        "epoch-000004-step-000000.npz",
+        "epoch-000005-step-000000.npz",
     ]
 
     results = training.train(config_of(), folder, verbose=0)
     assert results["trials"][0]["resumed_at_epoch"] == 5
     assert outcome(folder) == outcome(finished)
     assert not checkpoints.exists()
+    assert not (folder / "running.lock").exists()
 
 
 def test_run_goes_on_with_its_own_labels_only(tmp_path):
@@ -351,24 +358,81 @@ def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
         training.train(config, tmp_path / "run", verbose=0)
 
 
+DIVERGING = {"optimizer.learning_rate": 1e30, "optimizer.warmup_epochs": 0.0}
+
+
 @pytest.mark.usefixtures("eager_functions")
-@pytest.mark.parametrize(
-    ("settings", "where"),
-    [
-        ({}, r"step \d"),
-        # One step an epoch, whose own loss is finite.
-        ({"batch_size": 2048}, "on the test images"),
-    ],
-)
-def test_trial_with_a_loss_that_is_not_finite_is_reported(settings, where, tmp_path):
-    diverging = {"optimizer.learning_rate": 1e30, "optimizer.warmup_epochs": 0.0}
-    config = config_of(**QUICK, method="standard", **diverging, **settings)
-    results = training.train(config, tmp_path, verbose=0)
+@pytest.mark.parametrize("method", ["standard", "mixup"])
+def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
+    config = config_of(**QUICK, method=method, **DIVERGING)
+    seen = []
+
+    class See(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    results = training.train(config, tmp_path, [See()], verbose=0)
     assert results["num_failed"] == 1
-    failure = results["trials"][0]["failed"]
-    assert re.fullmatch(rf"The loss became \w+ in epoch 1, {where}\.", failure)
+    failed = results["trials"][0]
+    place = failed["failed_at"]
+    # The callback that fails comes first: it is the step after those that were seen.
+    assert (place["epoch"], place["step"]) == (1, len(seen) + 1)
+    assert place["step_of_run"] == place["step"]
+    schedule = assembly.learning_rate_schedule(config, 6)
+    assert place["learning_rate"] == pytest.approx(float(schedule(len(seen))))
+
+    # The examples are those of this step in a pipeline of the same seed.
+    batches = assembly.training_batches(
+        config,
+        digits()[0],
+        assembly.noisy_labels(config, digits()[0]).noisy_labels,
+        config.seed,
+        carry=("index",),
+        batch_augment=None,
+    )
+    _, targets = list(batches.take(place["step"]).as_numpy_iterator())[-1]
+    assert place["indices"] == targets["index"].tolist()
+    first = ", ".join(map(str, place["indices"][:5]))
+    step = place["step"]
+    assert re.fullmatch(
+        rf"The loss became \w+ in epoch 1, step {step} \({step} of the run\), at a "
+        rf"learning rate of \S+\. The batch held the examples {first} and 251 others, "
+        r"all in result\.json\. Look at these, or lower the learning rate\.",
+        failed["failed"],
+    )
     assert "last_test_accuracy" not in results
     assert json.loads((tmp_path / "results.json").read_text()) == results
+    result = json.loads((tmp_path / "trial-0" / "result.json").read_text())
+    assert result == failed
+
+
+@pytest.mark.usefixtures("eager_functions")
+def test_test_loss_that_is_not_finite_fails_the_trial_too(tmp_path):
+    # One step an epoch, whose own loss is finite.
+    config = config_of(**QUICK, method="standard", batch_size=2048, **DIVERGING)
+    failed = training.train(config, tmp_path, verbose=0)["trials"][0]
+    assert re.fullmatch(
+        r"The loss became \w+ in epoch 1, on the test images after step 1 \(1 of the "
+        r"run\), at a learning rate of 1e\+30\. Lower the learning rate\.",
+        failed["failed"],
+    )
+    assert "indices" not in failed["failed_at"]
+
+
+@pytest.mark.usefixtures("eager_functions")
+def test_worker_that_is_not_the_first_computes_and_writes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("keras_ncr.replicas.is_chief", lambda: False)
+    seen = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(sorted(logs))
+    )
+    config = config_of(**QUICK, epochs=2)
+    assert training.train(config, tmp_path / "run", [callback], verbose=2) is None
+    assert len(seen) == 2 and "memorization_rate" in seen[0]
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("eager_functions")

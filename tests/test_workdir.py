@@ -1,7 +1,10 @@
-"""Tests of workdir.py: whose folder it is, whole files, checkpoints."""
+"""Tests of workdir.py, run_lock.py and trial_logs.py: whose folder, whole files."""
 
 import csv
+import errno
 import json
+import os
+import resource
 
 import keras
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from keras_ncr import workdir
 from keras_ncr.config import default_config
+from keras_ncr.trial_logs import TensorBoard, history_logger
 
 
 def contents(folder):
@@ -41,10 +45,11 @@ def test_run_of_the_same_config_is_taken_up(tmp_path):
     assert (tmp_path / "trial-0").exists()
 
 
-def test_trials_and_data_folder_may_change(tmp_path):
+def test_trials_devices_and_data_folder_may_change(tmp_path):
     workdir.claim(tmp_path, default_config())
     config = default_config()
     config.trials, config.data.dir = 5, "elsewhere"
+    config.strategy, config.checkpoint_seconds = "mirrored", 0.0
     workdir.claim(tmp_path, config)
     assert json.loads((tmp_path / "config.json").read_text())["trials"] == 5
 
@@ -110,11 +115,48 @@ def test_interrupted_writing_leaves_the_old_file(tmp_path):
         temporary.write_text("{ half")
         raise KeyboardInterrupt
     assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path):
+    path = tmp_path / "results.json"
+    workdir.write_json(path, {"a": 1})
+    with pytest.raises(workdir.NotWritten) as error:
+        with workdir.replacing(path) as temporary:
+            temporary.write_text("{ half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(error.value) == (
+        f"{path} could not be written: No space left on device. What was saved before "
+        "is whole. Make room or see to it that the folder can be written to; the same "
+        "command then goes on."
+    )
+    assert error.value.errno == errno.ENOSPC
+    assert contents(tmp_path) == {"results.json": b'{\n  "a": 1\n}\n'}
+
+
+def test_file_is_on_the_disk_before_it_takes_the_place_of_another(
+    tmp_path, monkeypatch
+):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def noted_replace(source, target):
+        done.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    workdir.write_json(tmp_path / "results.json", {})
+    assert done == ["writing-results.json", "replace", tmp_path.name]
 
 
 def log_epochs(path, first_epoch, epochs):
     """Logs epochs as `fit` does, each with values of its own."""
-    with workdir.history_logger(path, first_epoch) as logger:
+    with history_logger(path, first_epoch) as logger:
         logger.set_model(keras.Sequential())
         logger.on_train_begin()
         for epoch in epochs:
@@ -142,10 +184,57 @@ def test_history_starts_anew_without_a_checkpoint(tmp_path):
 
 def test_history_is_closed_after_an_interruption(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        with workdir.history_logger(tmp_path / "history.csv", 0) as logger:
+        with history_logger(tmp_path / "history.csv", 0) as logger:
             logger.on_train_begin()
             raise KeyboardInterrupt
     assert logger.csv_file.closed
+
+
+@pytest.fixture
+def full_disk():
+    """Lets no file grow over two thousand bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_history_that_cannot_be_written_is_named_and_goes_on_later(tmp_path, full_disk):
+    path = tmp_path / "history.csv"
+    with pytest.raises(workdir.NotWritten, match=f"^{path} could not be .*too large"):
+        log_epochs(path, 0, range(1000))
+    assert path.stat().st_size == 2000
+    log_epochs(path, 3, range(3, 6))  # The last row was half there.
+    log_epochs(tmp_path / "whole.csv", 0, range(6))
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_logs_of_tensorboard_that_cannot_be_written_are_named(tmp_path, full_disk):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    board = TensorBoard(tmp_path)
+    board.set_model(model)
+    board.on_train_begin()
+    with pytest.raises(workdir.NotWritten, match=f"^{tmp_path} .*ten: File too large"):
+        for epoch in range(100):
+            board.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.5})
+
+
+def test_model_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(300)])
+    with workdir.replacing(path) as temporary:
+        model.save(temporary)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(workdir.NotWritten, match="model.keras could not be"):
+            with workdir.replacing(path) as temporary:
+                model.save(temporary)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == {"model.keras": before}
 
 
 def test_histories_of_all_trials_are_joined(tmp_path):
@@ -177,107 +266,7 @@ def test_trials_are_read_for_a_figure(tmp_path):
     assert [list(confidence) for confidence in confidences] == [[0.25, 0.5]]
 
 
-# Checkpoints
-
-
-def small_model(seed):
-    """Returns a compiled model that has statistics and momenta."""
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)]
-    )
-    model.compile(
-        keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(0.1, 12), momentum=0.9
-        ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        run_eagerly=True,
-    )
-    return model
-
-
-def fit(model, checkpoint, first_epoch, epochs):
-    """Trains on the same eight examples in the same order."""
-    x = np.random.default_rng(0).normal(size=(8, 3))
-    model.fit(
-        x,
-        np.arange(8) % 2,
-        batch_size=4,
-        initial_epoch=first_epoch,
-        epochs=epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=[checkpoint],
-    )
-
-
-def state(model):
-    """Returns all that a checkpoint must bring back."""
-    return [
-        variable.numpy().tobytes()
-        for variable in [*model.variables, *model.optimizer.variables]
-    ]
-
-
-def test_restored_model_is_the_one_that_was_kept_and_trains_on_like_it(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path / "checkpoint")
-    uninterrupted = small_model(0)
-    fit(uninterrupted, checkpoint, 0, 3)
-    kept = state(uninterrupted)
-
-    resumed = small_model(1)
-    assert checkpoint.restore(resumed) == 3
-    assert state(resumed) == kept
-    assert int(resumed.optimizer.iterations) == 6
-    fit(uninterrupted, keras.callbacks.Callback(), 3, 6)
-    fit(resumed, keras.callbacks.Callback(), 3, 6)
-    assert state(resumed) == state(uninterrupted)
-
-
-def test_one_checkpoint_is_kept(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path / "checkpoint")
-    fit(small_model(0), checkpoint, 0, 3)
-    assert list(contents(tmp_path)) == ["checkpoint/epoch-000003.npz"]
-
-
-def test_newest_checkpoint_counts_where_the_old_one_was_not_removed(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path)
-    for epoch in (9, 10):
-        (tmp_path / f"epoch-{epoch:06d}.npz").touch()
-    assert checkpoint.latest().name == "epoch-000010.npz"
-
-
-def test_half_written_checkpoint_is_ignored(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path)
-    fit(small_model(0), checkpoint, 0, 2)
-    whole = (tmp_path / "epoch-000002.npz").read_bytes()
-    (tmp_path / "writing-epoch-000003.npz").write_bytes(whole[: len(whole) // 2])
-    assert checkpoint.restore(small_model(0)) == 2
-
-
-def test_checkpoint_of_another_model_is_refused(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path)
-    fit(small_model(0), checkpoint, 0, 1)
-    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    other.compile("sgd", "mse")
-    with pytest.raises(ValueError):
-        checkpoint.restore(other)
-
-
-def test_without_a_checkpoint_no_epoch_is_done(tmp_path):
-    model = small_model(0)
-    weights = [variable.numpy().tobytes() for variable in model.variables]
-    assert workdir.Checkpoint(tmp_path / "none").restore(model) == 0
-    assert [variable.numpy().tobytes() for variable in model.variables] == weights
-
-
-def test_cleared_checkpoints_leave_nothing(tmp_path):
-    checkpoint = workdir.Checkpoint(tmp_path / "checkpoint")
-    checkpoint.clear()  # There is none yet.
-    fit(small_model(0), checkpoint, 0, 1)
-    (tmp_path / "checkpoint" / "writing-epoch-000002.npz").touch()
-    checkpoint.clear()
-    assert list(tmp_path.iterdir()) == []
+# Configs
 
 
 def test_config_of_a_run_is_read_back(tmp_path):

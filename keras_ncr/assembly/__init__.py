@@ -24,9 +24,17 @@ from keras_ncr.assembly.labels import (
 from keras_ncr.assembly.method import Method, method_of
 from keras_ncr.assembly.model import BACKBONES, backbone, compiled_model
 from keras_ncr.assembly.schedule import learning_rate_schedule, optimizer
+from keras_ncr.assembly.skipped import keep_skipped
+from keras_ncr.assembly.strategy import (
+    STRATEGIES,
+    check_parts,
+    check_replicas,
+    strategy_of,
+)
 
 __all__ = [
     "BACKBONES",
+    "STRATEGIES",
     "Method",
     "Sources",
     "all_corrected",
@@ -36,10 +44,13 @@ __all__ = [
     "backbone",
     "check_config",
     "check_images",
+    "check_parts",
+    "check_replicas",
     "compiled_model",
     "corrected",
     "evaluation_batches",
     "input_shape",
+    "keep_skipped",
     "learning_rate_schedule",
     "load_sources",
     "method_of",
@@ -48,6 +59,7 @@ __all__ = [
     "picture_folder",
     "preparation",
     "steps_per_epoch",
+    "strategy_of",
     "training_batches",
     "without_wrong_labels",
 ]

@@ -5,6 +5,7 @@ from keras_ncr.assembly.data import naming
 from keras_ncr.assembly.labels import NOISES
 from keras_ncr.assembly.method import method_of
 from keras_ncr.assembly.model import BACKBONES
+from keras_ncr.assembly.strategy import STRATEGIES
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.config import choose
@@ -30,10 +31,16 @@ def check_config(config):
         [*BACKBONES, *application_names()],
         "config.model.backbone",
     )
+    check_known(config.strategy, STRATEGIES, "config.strategy")
     choose(config.noise.kind, NOISES, "config.noise.kind")
     choose(config.augment.crop, CROPS, "config.augment.crop")
     for key, minimum in _SMALLEST.items():
         check_integer(config[key], f"config.{key}", minimum)
+    if not config.checkpoint_seconds >= 0:
+        raise ValueError(
+            "`config.checkpoint_seconds` must be at least 0, which is a checkpoint "
+            f"after every step. Received: {config.checkpoint_seconds}."
+        )
     for key in ("image_size", "short_side", "shuffle_buffer", "limit"):
         check_integer(config.data[key], f"config.data.{key}", minimum=0)
     if not 0 < config.data.hold_out < 1:

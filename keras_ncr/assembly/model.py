@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import keras
 import ml_collections
+import tensorflow as tf
 
 from keras_ncr import backbones, datasets, losses, methods
 from keras_ncr.assembly.batches import input_shape, steps_per_epoch
@@ -13,6 +14,7 @@ from keras_ncr.backbones.applications import application_names
 from keras_ncr.config import WITH_STEM
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.models import NCRModel, classifier_layer
+from keras_ncr.multi_worker import MultiWorkerClassifier
 
 # The networks of the package.
 BACKBONES = {
@@ -96,6 +98,9 @@ class _Parts(NamedTuple):
                 similarity_power=ncr.similarity_power,
                 direction=ncr.direction,
                 temperature_squared=ncr.temperature_squared,
+                cross_replica=ncr.cross_replica,
+                queue_size=ncr.queue_size,
+                rows_per_block=ncr.rows_per_block or None,
             ),
             "consistency_weight": weights["consistency_weight"],
             "warmup_epochs": ncr.warmup_epochs,
@@ -108,7 +113,10 @@ def _standard_model(parts):
     classifier = classifier_layer(
         parts.config.model.classifier, parts.source.num_classes
     )
-    return keras.Model(network.input, classifier(network.output), name="standard")
+    # What Keras lacks on several devices is added only where there are several.
+    is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    cls = keras.Model if is_one else MultiWorkerClassifier
+    return cls(network.input, classifier(network.output), name="standard")
 
 
 def _ncr_model(parts):

@@ -26,7 +26,7 @@ def run_jobs(jobs, num_processes, after_each=lambda: None):
     """Runs what is not finished, and tells of each run as it ends.
 
     A run that fails is told of, and the others go on. An interruption, by Ctrl-C or by
-    a signal to terminate, ends all that run: each goes on after its last whole epoch
+    a signal to terminate, ends all that run: each goes on where it was saved
     when it is run again.
 
     Args:

@@ -23,9 +23,7 @@ PROCESSES = flags.DEFINE_integer("processes", 1, "Trainings at a time.", 1)
 _FLAGS = {"trials": "--trials", "data.validation_share": "--validation"}
 NAMES = ("config", "workdir", "noises", "trials", "processes")
 
-INTERRUPTED = (
-    "\nInterrupted. The same command goes on: each run after its last whole epoch."
-)
+INTERRUPTED = "\nInterrupted. The same command goes on: each run where it was saved."
 
 
 def experiment(argv, **overrides):

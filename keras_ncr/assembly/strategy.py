@@ -1,0 +1,128 @@
+"""On what a run trains: one device, all of this machine, several machines, TPUs."""
+
+import functools
+import json
+import os
+import sys
+
+import tensorflow as tf
+
+from keras_ncr.checks import check_known
+from keras_ncr.multi_worker import worker_lost
+
+_EXAMPLE = (
+    """TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, """
+    """"task": {"type": "worker", "index": 0}}'"""
+)
+
+
+def strategy_of(config):
+    """Returns the `tf.distribute.Strategy` that `config.strategy` names.
+
+    Several machines must be named to TensorFlow before its first operation, so this
+    comes first in a program. Each kind is made once: TensorFlow 2.21 mixes up the
+    collectives of two strategies in one process.
+
+    Raises:
+        ValueError: If the name is unknown, or the machine lacks what it stands for.
+    """
+    check_known(config.strategy, STRATEGIES, "config.strategy")
+    return STRATEGIES[config.strategy]()
+
+
+def check_replicas(config, strategy):
+    """Raises if a global batch is too small to give each replica a part of it."""
+    num_replicas = strategy.num_replicas_in_sync
+    if config.batch_size < num_replicas:
+        raise ValueError(
+            f"`config.batch_size` must be at least {num_replicas}, the number of "
+            f"replicas of config.strategy={config.strategy!r}: it is the batch of all "
+            f"of them together. Received: {config.batch_size}."
+        )
+
+
+def check_parts(config, source):
+    """Raises if the last batch of an epoch leaves a replica without an example.
+
+    Batch normalization has no mean and variance then.
+    """
+    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    rest = source.num_examples % config.batch_size
+    if not config.steps_per_epoch and 0 < rest < num_replicas:
+        raise ValueError(
+            f"`config.batch_size` must leave at least {num_replicas} examples for the "
+            "last batch of an epoch, one for each replica. Received: "
+            f"{config.batch_size}, of {source.num_examples} examples, which leaves "
+            f"{rest}. Choose another batch size, or set config.steps_per_epoch."
+        )
+
+
+def _one():
+    """Returns the strategy of the caller, which is one device if there is none."""
+    return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored():
+    """Returns a strategy over all devices of this machine."""
+    devices = [
+        device.name
+        for kind in ("GPU", "CPU")
+        for device in tf.config.list_logical_devices(kind)
+    ]
+    num_gpus = len(tf.config.list_logical_devices("GPU"))
+    return tf.distribute.MirroredStrategy(devices[: num_gpus or None])
+
+
+@functools.cache
+def _multi_worker():
+    """Returns a strategy over the machines that `TF_CONFIG` names."""
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        is_complete = bool(cluster["cluster"]) and "index" in cluster["task"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        is_complete = False
+    if not is_complete:
+        raise ValueError(
+            "`config.strategy`='multi_worker' needs the environment variable "
+            "TF_CONFIG, which names all machines and which of them this is. Received: "
+            f"TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}. Set, with another index "
+            f"on each machine: {_EXAMPLE}"
+        )
+    # TensorFlow waits for them without a word.
+    print("Waits for all machines of TF_CONFIG.", file=sys.stderr, flush=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "`config.strategy`='multi_worker' must be set up before any other use of "
+            "TensorFlow, and by a TF_CONFIG that is right. Start a new process, in "
+            f"which `train` comes first. TensorFlow says: {error}"
+        ) from error
+    except tf.errors.OpError as error:
+        raise worker_lost(error) from error
+
+
+@functools.cache
+def _tpu():
+    """Returns a strategy over the TPU that is reachable.
+
+    Written for TPUs by their documentation, and not run on one.
+    """
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        raise ValueError(
+            "`config.strategy`='tpu' needs a TPU, by the environment variable TPU_NAME "
+            f"or on this machine. TensorFlow says: {error}"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+# From a value of `config.strategy` to the function that makes the strategy.
+STRATEGIES = {
+    "one": _one,
+    "mirrored": _mirrored,
+    "multi_worker": _multi_worker,
+    "tpu": _tpu,
+}
