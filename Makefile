@@ -53,9 +53,12 @@ format: $(READY) ## Format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Times: loss, step, noise, pipeline, label propagation, neighbors
+bench: $(READY) ## Times: loss, step, replicas, import, noise, pipeline, propagation, neighbors
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/step_profile.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/noise.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/label_propagation.py

@@ -3,9 +3,11 @@
     python benchmarks/noise.py
 
 Passes over CIFAR-sized images with crops and flips, with noisy and with clean labels in
-turn, in one process. First `training_batches`, which looks noisy labels up by index;
-then a plain `tf.data` pipeline with `LabelNoise.apply` before its cache, and one with
-`LabelNoise.transform` on batches, where nothing is cached.
+turn, in one process, each first in every other turn. Printed are the medians of the
+pairs' ratios, of time and of the cores' time, which other programs move less. First
+`training_batches`, which looks noisy labels up by index; then a plain `tf.data`
+pipeline with `LabelNoise.apply` before its cache, and one with `LabelNoise.transform`
+on batches, where nothing is cached.
 """
 
 import argparse
@@ -34,7 +36,10 @@ def main():
         f"keras_ncr {keras_ncr.__version__}, TensorFlow {tf.__version__}, "
         f"{os.cpu_count()} CPUs ({platform.machine()})"
     )
-    print(f"{'images per second':22}{'clean':>10}{'noisy':>10}{'ratio':>8}{'n':>5}")
+    print(
+        "\n| pipeline | clean images/s | noisy images/s | time ratio (quartiles) "
+        "| cores' time ratio (quartiles) | n |\n" + "| --- " * 6 + "|"
+    )
     for name, pipeline in PIPELINES.items():
         clean, noisy = (
             pipeline(images, labels, label_noise)
@@ -44,29 +49,30 @@ def main():
 
 
 def print_medians(name, clean, noisy, seconds):
-    """Prints images per second of both, and the ratio of their times."""
+    """Prints images per second of both, and the ratios of the pairs' times."""
     times = [], []
     for dataset in (clean, noisy):
-        passes(dataset)
+        seconds_of_passes(dataset)
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for dataset, own_times in zip((clean, noisy), times, strict=True):
-            start = time.perf_counter()
-            passes(dataset)
-            own_times.append(time.perf_counter() - start)
-    clean, noisy = np.median(times, axis=1)
-    speed = [EPOCHS * NUM_EXAMPLES / duration for duration in (clean, noisy)]
-    print(
-        f"{name:22}{speed[0]:10.0f}{speed[1]:10.0f}"
-        f"{noisy / clean:8.3f}{len(times[0]):5}",
-        flush=True,
-    )
+    turns = list(zip((clean, noisy), times, strict=True))
+    while time.perf_counter() < end or len(times[0]) < 6:
+        for dataset, own_times in turns:
+            own_times.append(seconds_of_passes(dataset))
+        turns.reverse()
+    clean, noisy = np.array(times)
+    speeds = [EPOCHS * NUM_EXAMPLES / np.median(own[:, 0]) for own in (clean, noisy)]
+    low, middle, high = np.quantile(noisy / clean, [0.25, 0.5, 0.75], axis=0)
+    ratios = [f"{middle[i]:.3f} ({low[i]:.3f} to {high[i]:.3f})" for i in (0, 1)]
+    cells = name, *(f"{speed:.0f}" for speed in speeds), *ratios, str(len(clean))
+    print("|", " | ".join(cells), "|", flush=True)
 
 
-def passes(dataset):
-    """Reads all batches of some epochs."""
+def seconds_of_passes(dataset):
+    """Returns the seconds it takes to read some epochs, and the cores' seconds."""
+    start, cores_start = time.perf_counter(), time.process_time()
     for _ in dataset:
         pass
+    return time.perf_counter() - start, time.process_time() - cores_start
 
 
 def by_index(images, labels, label_noise):

@@ -1,12 +1,21 @@
 """What the package's input pipelines cost, against reading the same data bare.
 
     python benchmarks/pipeline.py
+    python benchmarks/pipeline.py --groups cifar traces --data_dir=TFDS_DATA
 
-First JPEG files of the size of photos: decoding alone, as `tf.data` does it on all
-cores, and the crops of `keras_ncr.augment`. Then CIFAR-sized images: a TFRecord file
-read and nothing else, and training batches from memory with crops and flips. In each
-group the pipelines take turns at a pass over the data, in one process; printed are
-medians. The photos are made: smooth noise with a grain.
+photos: JPEG files of the size of photos: decoding alone, as `tf.data` does it on all
+cores, and the crops of `keras_ncr.augment`. The photos are made: smooth noise with a
+grain.
+
+cifar: a TFRecord file of TensorFlow Datasets, read and decoded and nothing else,
+against training batches of it with crops, flips and wrong labels, read anew each epoch
+or held in memory. The images are those of `cifar10` in `--data_dir`, or random pixels.
+
+traces: how often Python runs what `tf.data` and `fit` compile, over epochs.
+
+In each group the pipelines take turns at three epochs, in one process, the order turned
+around each time. Printed are medians, the ratio of each to the first one of its turn,
+and that of the cores' time, which other programs move less.
 """
 
 import argparse
@@ -16,62 +25,153 @@ import platform
 import tempfile
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import augment, datasets, images, pipelines
+from keras_ncr import augment, datasets, images, noise, pipelines
 
-NUM_PHOTOS, NUM_SMALL, BATCH = 256, 10_000, 256
+NUM_PHOTOS, NUM_SMALL, BATCH, EPOCHS = 256, 10_000, 256, 3
 CROP = augment.random_resized_crop(224)
 CENTER = augment.central_crop(224, short_side=256)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seconds", type=float, default=60, help="for each group")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--data_dir", help="folder of TFDS data that has cifar10")
+    arguments = parser.parse_args()
     print(
         f"keras_ncr {keras_ncr.__version__}, TensorFlow {tf.__version__}, "
         f"{os.cpu_count()} CPUs ({platform.machine()}), "
         f"load {os.getloadavg()[0]:.1f} before"
     )
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_photos(pathlib.Path(folder, "photos"))
-        print_table({k: make(paths) for k, make in PHOTOS.items()}, NUM_PHOTOS, seconds)
-        rng = np.random.default_rng(0)
-        pixels = rng.integers(0, 256, (NUM_SMALL, 32, 32, 3)).astype("uint8")
-        small = {
-            "TFRecord file, read": records(pixels, pathlib.Path(folder, "records")),
-            "`training_batches`": in_memory(pixels),
-        }
-        print_table(small, NUM_SMALL, seconds)
+        for group in arguments.groups:
+            print(f"\n{group}:\n")
+            GROUPS[group](pathlib.Path(folder), arguments)
+
+
+def photos(folder, arguments):
+    """Prints the pipelines of photos."""
+    paths = write_photos(folder / "photos")
+    made = {name: make(paths) for name, make in PHOTOS.items()}
+    print_table(made, EPOCHS * NUM_PHOTOS, arguments.seconds)
+
+
+def cifar(folder, arguments):
+    """Prints the pipelines of images of CIFAR's size."""
+    name, data_dir = "cifar10", arguments.data_dir
+    if data_dir is None:
+        name, data_dir = "random_pixels", folder
+        write_small(name, folder)
+    (file,) = pathlib.Path(data_dir, name).rglob("*-train.tfrecord-*")
+    source = datasets.from_tfds(name, f"train[:{NUM_SMALL}]", data_dir, download=False)
+    matrix = noise.symmetric(10, 0.4, include_true=True)
+    wrong = noise.LabelNoise(matrix, seed=0).corrupt(source.labels)
+    crop = {"augment": augment.crop_and_flip()}
+    made = {
+        f"{name}: TFRecord file, read and decoded": records(file),
+        "`training_batches(cache=False)`": batches(source, cache=False),
+        "... with crops and flips": batches(source, cache=False, **crop),
+        "... and wrong labels": batches(source, cache=False, labels=wrong, **crop),
+        "the same, from memory": batches(source, labels=wrong, **crop),
+    }
+    print_table(made, EPOCHS * NUM_SMALL, arguments.seconds)
+
+
+def batches(source, **options):
+    """Returns three epochs of the package's own pipeline."""
+    return pipelines.training_batches(source, BATCH, num_epochs=EPOCHS, **options)
+
+
+def traces(folder, arguments):
+    """Prints how often Python runs an augmentation, and the step of two models."""
+    crop, calls = augment.crop_and_flip(), []
+
+    def counted(image, seed):
+        calls.append("augment")
+        return crop(image, seed)
+
+    # The last batch of each epoch is smaller.
+    pixels = np.zeros((1000, 32, 32, 3), "uint8")
+    source = datasets.from_arrays(pixels, np.arange(1000) % 10)
+    data = batches(source, augment=counted)
+    print("| traced | before | after 3 epochs | after 6 |\n" + "| --- " * 4 + "|")
+    counts = [len(calls)]
+    for _ in range(2):
+        one_pass(data)
+        counts.append(len(calls))
+    print_row("augmentation", *counts)
+    for base in (PlainClassifier, keras_ncr.NCRModel):
+        print_row(f"step of {base.__name__}", *step_traces(base, source))
+
+
+def print_row(*cells):
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+class PlainClassifier(keras.Model):
+    """What NCRModel stands beside."""
+
+    def __init__(self, backbone, num_classes):
+        super().__init__()
+        self.backbone, self.classifier = backbone, keras.layers.Dense(num_classes)
+
+    def call(self, inputs, training=None):
+        return self.classifier(self.backbone(inputs, training=training))
+
+
+def step_traces(base, source):
+    """Returns how often the step was traced: at first, and after each of two fits."""
+    calls = []
+
+    class Counted(base):
+        def train_step(self, data):
+            calls.append("step")
+            return super().train_step(data)
+
+    model = Counted(keras_ncr.backbones.mlp(source.image_shape), 10)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    counts = [len(calls)]
+    for _ in range(2):
+        data = batches(source)
+        model.fit(data, steps_per_epoch=4, epochs=EPOCHS, shuffle=False, verbose=0)
+        counts.append(len(calls))
+    return counts
 
 
 def print_table(pipelines_by_name, num_images, seconds):
-    """Prints images per second of each, and its share of the first one's."""
+    """Prints images per second of each, and ratios to the first one."""
     times = {name: [] for name in pipelines_by_name}
     for dataset in pipelines_by_name.values():
         one_pass(dataset)
     end = time.perf_counter() + seconds
-    turns = 0
-    while time.perf_counter() < end or turns < 5:
-        for name, dataset in pipelines_by_name.items():
-            times[name].append(one_pass(dataset))
-        turns += 1
-    speeds = {name: num_images / np.median(own) for name, own in times.items()}
-    first = next(iter(speeds.values()))
-    print("\n| pipeline | images/s | ratio | n |\n| --- | --- | --- | --- |")
-    for name, speed in speeds.items():
-        print(f"| {name} | {speed:.0f} | {speed / first:.2f} | {turns} |", flush=True)
+    order = list(pipelines_by_name)
+    while time.perf_counter() < end or len(times[order[0]]) < 6:
+        for name in order:
+            times[name].append(one_pass(pipelines_by_name[name]))
+        order.reverse()
+    times = {name: np.array(own) for name, own in times.items()}
+    first = next(iter(times.values()))
+    print("| pipeline | images/s | time (quartiles) | cores' time (quartiles) | n |")
+    print("| --- " * 5 + "|")
+    for name, own in times.items():
+        speed = num_images / np.median(own[:, 0])
+        low, middle, high = np.quantile(own / first, [0.25, 0.5, 0.75], axis=0)
+        cells = [f"{middle[i]:.2f} ({low[i]:.2f} to {high[i]:.2f})" for i in range(2)]
+        print_row(name, round(speed), *cells, len(own))
 
 
 def one_pass(dataset):
-    """Returns the seconds it takes to read a dataset once."""
-    start = time.perf_counter()
+    """Returns the seconds it takes to read a dataset once, and the cores' seconds."""
+    start, cores_start = time.perf_counter(), time.process_time()
     for _ in dataset:
         pass
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cores_start
 
 
 def write_photos(folder):
@@ -97,9 +197,13 @@ def mapped(prepare):
 
     def pipeline(paths):
         dataset = tf.data.Dataset.from_tensor_slices(paths).enumerate()
-        return dataset.map(
-            lambda i, path: prepare(tf.io.read_file(path), i), tf.data.AUTOTUNE
-        ).prefetch(tf.data.AUTOTUNE)
+        return (
+            dataset.map(
+                lambda i, path: prepare(tf.io.read_file(path), i), tf.data.AUTOTUNE
+            )
+            .repeat(EPOCHS)
+            .prefetch(tf.data.AUTOTUNE)
+        )
 
     return pipeline
 
@@ -109,28 +213,49 @@ def seed_of(number):
     return tf.stack([tf.constant(0, tf.int64), number])
 
 
-def records(pixels, path):
-    """Returns a dataset that reads records and leaves them as they are."""
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for image in pixels:
-            writer.write(image.tobytes())
-    dataset = tf.data.TFRecordDataset(str(path))
-    return dataset.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+def write_small(name, folder):
+    """Writes random pixels in the format of CIFAR-10, as a data set of TFDS."""
+    import tensorflow_datasets as tfds
 
-
-def in_memory(pixels):
-    """Returns an epoch of the package's own pipeline."""
-    source = datasets.from_arrays(pixels, np.arange(len(pixels)) % 10)
-    return pipelines.training_batches(
-        source, BATCH, augment=augment.crop_and_flip(), num_epochs=1
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (NUM_SMALL, 32, 32, 3)).astype("uint8")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(32, 32, 3), encoding_format="png"),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        ),
+        split_datasets={
+            "train": [(i, {"image": x, "label": i % 10}) for i, x in enumerate(pixels)]
+        },
+        data_dir=folder,
     )
 
 
+def records(file):
+    """Returns three passes over a TFRecord file, its images decoded, in batches."""
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def example(record):
+        parsed = tf.io.parse_single_example(record, features)
+        return tf.io.decode_png(parsed["image"], channels=3), parsed["label"]
+
+    dataset = tf.data.TFRecordDataset(str(file)).take(NUM_SMALL).repeat(EPOCHS)
+    dataset = dataset.map(example, tf.data.AUTOTUNE).batch(BATCH)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
 def from_files(paths):
-    """Returns an epoch of the package's own pipeline, read from class folders."""
+    """Returns three epochs of the package's own pipeline, read from class folders."""
     source = datasets.from_folder(pathlib.Path(paths[0]).parents[1])
     return pipelines.training_batches(
-        source, 32, augment=CROP, num_epochs=1, cache=False
+        source, 32, augment=CROP, num_epochs=EPOCHS, cache=False
     )
 
 
@@ -146,6 +271,7 @@ PHOTOS = {
     ),
     "`training_batches`, `random_resized_crop(224)`": from_files,
 }
+GROUPS = {"photos": photos, "cifar": cifar, "traces": traces}
 
 
 if __name__ == "__main__":

@@ -422,6 +422,15 @@ def is_alive(pid):
     return True
 
 
+@pytest.fixture
+def keyboard_interrupts():
+    """Python's own answer to Ctrl-C, which a shell takes from what runs behind it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("keyboard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_ends_all_runs_and_says_how_to_go_on(
     command, plan, tmp_path, number, capsys

@@ -31,6 +31,7 @@ REQUIRED_ARGUMENTS = {
     ],
     "forget_rate": lambda: 0.4,
     "num_classes": lambda: 3,
+    "size": lambda: 4,
     "width": lambda: 2,
 }
 
@@ -137,18 +138,29 @@ def test_other_backend_that_is_installed_is_refused_too(monkeypatch):
         importlib.reload(keras_ncr)
 
 
-def test_import_brings_no_heavy_library_beyond_what_keras_brings():
+def test_import_and_training_bring_no_heavy_library_beyond_what_keras_brings():
     process = run_python(
-        "import sys, keras, tensorflow\n"
+        "import sys, keras, numpy as np\n"
+        "x, y = np.zeros((8, 4), 'float32'), np.zeros(8, int)\n"
+        "loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)\n"
+        "def train(model):\n"
+        "    model.compile('sgd', loss, run_eagerly=True)\n"
+        "    model.fit(x, y, verbose=0)\n"
+        "train(keras.Sequential([keras.layers.Dense(3)]))\n"
         "before = set(sys.modules)\n"
         "import keras_ncr\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+        "train(keras_ncr.NCRModel(keras.Sequential([keras.layers.Dense(4)]), 3))\n"
         "print(*sorted(set(sys.modules) - before))"
     )
     assert process.returncode == 0, process.stderr
-    added = {name.split(".")[0] for name in process.stdout.split()}
-    assert "keras_ncr" in added
-    heavy = {"matplotlib", "pandas", "scipy", "sklearn", "tensorflow_datasets"}
-    assert not heavy & added
+    after_import, after_training = process.stdout.splitlines()
+    heavy = {"PIL", "faiss", "matplotlib", "ml_collections", "pandas", "pyarrow"}
+    heavy |= {"scipy", "sklearn", "tensorflow_datasets"}
+    for line in (after_import, after_training):
+        added = {name.split(".")[0] for name in line.split()}
+        assert "keras_ncr" in added
+        assert not heavy & added
 
 
 def imported_names(tree):
