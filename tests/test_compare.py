@@ -422,16 +422,16 @@ def is_alive(pid):
     return True
 
 
-@pytest.fixture
-def keyboard_interrupts():
-    """Python's own answer to Ctrl-C, which a shell takes from what runs behind it."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def number(request):
+    """A signal, with the effect that it has where no shell has taken it away."""
+    is_interrupt = request.param == signal.SIGINT
+    default = signal.default_int_handler if is_interrupt else signal.SIG_DFL
+    previous = signal.signal(request.param, default)
+    yield request.param
+    signal.signal(request.param, previous)
 
 
-@pytest.mark.usefixtures("keyboard_interrupts")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_ends_all_runs_and_says_how_to_go_on(
     command, plan, tmp_path, number, capsys
 ):

@@ -27,11 +27,18 @@ with interruption.noted() as request:
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Handlers are those of before at the end of every test."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in signals]
+    """Handlers are those of before at the end of every test.
+
+    They are Python's own, which a shell takes from what runs in its background.
+    """
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, defaults[number]) for number in defaults}
     yield
-    assert [signal.getsignal(number) for number in signals] == before
+    after = {number: signal.signal(number, before[number]) for number in defaults}
+    assert after == defaults
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

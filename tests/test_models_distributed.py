@@ -92,7 +92,10 @@ def test_equal_shares_train_as_one_device(train_pair):
     assert history["loss"][1] < history["classification_loss"][1]
 
 
-@pytest.mark.parametrize("size", UNEQUAL)
+@pytest.mark.parametrize(
+    "size",
+    [UNEQUAL[0], *(pytest.param(n, marks=pytest.mark.slow) for n in UNEQUAL[1:])],
+)
 def test_unequal_shares_train_as_one_device(train_pair, size):
     settings = {"initial_epoch": 1, "epochs": 2}
     one, two = [train(size, **settings) for train in train_pair]
@@ -101,7 +104,7 @@ def test_unequal_shares_train_as_one_device(train_pair, size):
     assert one[0]["loss"][0] < one[0]["classification_loss"][0]
 
 
-@pytest.mark.parametrize("size", [67, 33])
+@pytest.mark.parametrize("size", [67, pytest.param(33, marks=pytest.mark.slow)])
 def test_weighted_examples_of_unequal_shares_train_as_on_one_device(train_pair, size):
     weights = np.random.default_rng(2).uniform(0, 3, size)
     settings = {"initial_epoch": 1, "epochs": 2, "sample_weight": weights}
@@ -133,6 +136,7 @@ class Humble(NCRModel):
         return features, logits
 
 
+@pytest.mark.slow
 def test_added_losses_train_as_on_one_device(two_replicas):
     one = restartable(make(Humble, run_eagerly=True))
     with two_replicas.scope():

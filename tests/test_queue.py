@@ -171,7 +171,13 @@ def test_examples_that_are_not_finite_do_not_spoil_what_follows(where, bad):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("batch, sizes", [(6, [6, 6, 6]), (None, [6, 2, 14, 6])])
+@pytest.mark.parametrize(
+    "batch, sizes",
+    [
+        pytest.param(6, [6, 6, 6], marks=pytest.mark.slow),
+        (None, [6, 2, 14, 6]),
+    ],
+)
 def test_compiled_equals_eager(batch, sizes, jit_compile):
     layers = [NeighborConsistencyLoss(3, queue_size=8) for _ in range(2)]
     for layer in layers:

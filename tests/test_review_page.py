@@ -8,7 +8,6 @@ import csv
 import io
 import os
 import shutil
-import time
 
 import numpy as np
 import pandas
@@ -600,7 +599,7 @@ def many(tmp_path_factory):
     return write_review(folder, frame_of(12_000), circle(12_000, 6))
 
 
-def test_ten_thousand_cards_stay_few_elements_and_quick(open_page, many):
+def test_ten_thousand_cards_stay_few_elements(open_page, many):
     review = open_page(many)
     assert "calls 12,000 of 12,000" in review.text("#summary")
     assert "Shown here: the worst 10,000." in review.text("#summary")
@@ -616,8 +615,6 @@ def test_ten_thousand_cards_stay_few_elements_and_quick(open_page, many):
         " const box = card.getBoundingClientRect();"
         " return box.top > 0 && box.bottom < innerHeight; })"
     )
-    started = time.monotonic()
     review.press("Home", *"kadkad" * 4)
-    assert time.monotonic() - started < 10
     assert review.text("#progress-text") == "24 of 10,000 decided"
     assert review.page.evaluate(count_nodes) < 2_000

@@ -124,7 +124,12 @@ def test_second_derivatives_pass_through_blocks():
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
-    "batch, num_neighbors, sizes", [(19, 3, [19]), (None, 3, [19, 3]), (19, None, [19])]
+    "batch, num_neighbors, sizes",
+    [
+        pytest.param(19, 3, [19], marks=pytest.mark.slow),
+        (None, 3, [19, 3]),
+        pytest.param(19, None, [19], marks=pytest.mark.slow),
+    ],
 )
 def test_compiled_equals_eager(jit_compile, batch, num_neighbors, sizes):
     loss = in_blocks(6, num_neighbors=num_neighbors, similarity_power=0.5)
@@ -174,6 +179,7 @@ def of_both_layers(features, logits, upstream):
     return [*losses, *tape.gradient(total, [features, logits])]
 
 
+@pytest.mark.slow
 def test_blocks_of_replicas_see_the_global_batch(two_replicas):
     distributed = on_replicas(two_replicas, of_both_layers)
     for sizes in [(4, 4), (7, 1)]:
