@@ -4,6 +4,7 @@ import math
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ncr import replicas
@@ -58,12 +59,21 @@ class Checkpoint(keras.callbacks.Callback):
             `Position`: what is done already.
 
         Raises:
-            ValueError: If the checkpoint is of another model.
+            ValueError: If the checkpoint is of another model, or not all workers have
+                the same one.
         """
         model.optimizer.build(model.trainable_variables)
         loaded = self.files.load()
         if loaded is not None:
             self.start, self.restored = loaded
+        if not replicas.are_alike(*self.start):
+            raise ValueError(
+                "`workdir` must be one folder that all workers can read. Received: "
+                f"{self.files.folder}, from which they have different checkpoints, "
+                f"this one {tuple(self.start)} (epoch and step). Pass one that is on a "
+                "shared disk."
+            )
+        if loaded is not None:
             if self.start.step:
                 # Keras makes the metrics' variables when it first sees a batch.
                 model.test_on_batch(*next(iter(batches)))
@@ -173,4 +183,9 @@ def _named(kind, variables):
 
 def _values(variables):
     """Returns what variables hold, as NumPy arrays."""
-    return {name: variable.numpy() for name, variable in variables.items()}
+    arrays = {name: np.asarray(each.numpy()) for name, each in variables.items()}
+    # Files of NumPy do not know bfloat16, of which float32 holds every value.
+    return {
+        name: array.astype("float32") if array.dtype == tf.bfloat16 else array
+        for name, array in arrays.items()
+    }

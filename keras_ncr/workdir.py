@@ -6,6 +6,7 @@ Only `history.csv` of a trial and the logs of TensorBoard grow line by line.
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -217,6 +218,10 @@ def _sync(path):
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems know no sync of folders, and say that it is invalid.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

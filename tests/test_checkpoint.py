@@ -306,10 +306,40 @@ def test_run_on_two_replicas_goes_on_within_an_epoch(tmp_path, two_replicas):
     np.testing.assert_allclose(logged, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_weights_in_half_precision_come_back(tmp_path):
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        first, second = (
+            compiled(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)]))
+            for _ in range(2)
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    batches = evaluation_batches(source(), 8)
+    checkpoint = Checkpoint(tmp_path, NUM_STEPS)
+    checkpoint.restore(first, batches)
+    checkpoint.set_model(first)
+    checkpoint.save(Position(1, 0), {})
+    assert state(first) != state(second)
+    assert Checkpoint(tmp_path, NUM_STEPS).restore(second, batches) == (1, 0)
+    assert state(first) == state(second)
+
+
 def test_worker_that_is_not_the_first_saves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_ncr.replicas.is_chief", lambda: False)
     train(plain_model, tmp_path, 0)
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_workers_with_different_checkpoints_are_refused(tmp_path, monkeypatch):
+    stopped(plain_model, tmp_path, 0, 2)
+    monkeypatch.setattr("keras_ncr.replicas.are_alike", lambda *numbers: False)
+    model = plain_model()
+    before = state(model)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", NUM_STEPS)
+    with pytest.raises(ValueError, match=r"one folder that all.*one \(0, 2\)"):
+        checkpoint.restore(model, evaluation_batches(source(), 8))
+    assert state(model)[: len(before)] == before
 
 
 def test_steps_that_are_done_are_counted_and_take_no_data(tmp_path):

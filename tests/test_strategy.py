@@ -100,10 +100,32 @@ def test_no_replica_is_left_without_an_example(two_replicas, num_examples, is_ri
         if is_right:
             assembly.check_parts(config, source)
             return
-        with pytest.raises(ValueError, match="batch_size.* 8, of 9 examples"):
+        with pytest.raises(ValueError, match="8, of 9 examples, with 1 in the last"):
             assembly.check_parts(config, source)
         # An epoch of so many steps has whole batches.
         config.steps_per_epoch = 1
+        assembly.check_parts(config, source)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_examples", "is_right"),
+    [
+        *((8, 13, False), (8, 14, False), (8, 15, True), (8, 16, True)),
+        *((5, 20, False), (6, 18, False), (9, 18, False), (10, 20, True)),
+    ],
+)
+def test_parts_are_those_that_tensorflow_makes(
+    monkeypatch, batch_size, num_examples, is_right
+):
+    # Of four replicas, as `experimental_distribute_dataset` shares batches out.
+    four = types.SimpleNamespace(num_replicas_in_sync=4)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: four)
+    source = types.SimpleNamespace(num_examples=num_examples)
+    config = config_with("mirrored", batch_size=batch_size)
+    if is_right:
+        assembly.check_parts(config, source)
+        return
+    with pytest.raises(ValueError, match="each of the 4 replicas"):
         assembly.check_parts(config, source)
 
 

@@ -154,6 +154,24 @@ def test_file_is_on_the_disk_before_it_takes_the_place_of_another(
     assert done == ["writing-results.json", "replace", tmp_path.name]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_folder_that_knows_no_sync_is_no_reason_to_stop(tmp_path, monkeypatch, number):
+    sync = os.fsync
+
+    def refused_for_folders(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refused_for_folders)
+    if number == errno.EINVAL:
+        workdir.write_json(tmp_path / "results.json", {"a": 1})
+        assert json.loads((tmp_path / "results.json").read_text()) == {"a": 1}
+        return
+    with pytest.raises(workdir.NotWritten, match="Input/output error"):
+        workdir.write_json(tmp_path / "results.json", {})
+
+
 def log_epochs(path, first_epoch, epochs):
     """Logs epochs as `fit` does, each with values of its own."""
     with history_logger(path, first_epoch) as logger:

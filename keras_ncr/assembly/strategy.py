@@ -42,19 +42,26 @@ def check_replicas(config, strategy):
 
 
 def check_parts(config, source):
-    """Raises if the last batch of an epoch leaves a replica without an example.
+    """Raises if a batch leaves a replica without an example.
 
-    Batch normalization has no mean and variance then.
+    Batch normalization has no mean and variance then. TensorFlow gives each replica an
+    equal part, rounded up, and the last ones what is left: of 5 examples 4 replicas
+    get 2, 2, 1 and 0.
     """
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    rest = source.num_examples % config.batch_size
-    if not config.steps_per_epoch and 0 < rest < num_replicas:
-        raise ValueError(
-            f"`config.batch_size` must leave at least {num_replicas} examples for the "
-            "last batch of an epoch, one for each replica. Received: "
-            f"{config.batch_size}, of {source.num_examples} examples, which leaves "
-            f"{rest}. Choose another batch size, or set config.steps_per_epoch."
-        )
+    batch_size = min(config.batch_size, source.num_examples)
+    rest = 0 if config.steps_per_epoch else source.num_examples % batch_size
+    for size, which in ((batch_size, "each batch"), (rest, "the last batch")):
+        part = -(-size // num_replicas)
+        if size and part * (num_replicas - 1) >= size:
+            raise ValueError(
+                "`config.batch_size` must leave an example for each of the "
+                f"{num_replicas} replicas in each batch of an epoch, which are given "
+                f"equal parts, rounded up. Received: {config.batch_size}, of "
+                f"{source.num_examples} examples, with {size} in {which}. Choose a "
+                f"multiple of {num_replicas}, and should the last batch be too small, "
+                "another one, or set config.steps_per_epoch."
+            )
 
 
 def _one():
