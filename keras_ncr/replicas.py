@@ -41,6 +41,17 @@ def is_chief():
     return resolver.task_id == 0
 
 
+def are_alike(*numbers):
+    """Whether all workers have the same integers; all of them have to ask."""
+    if not has_other_workers():
+        return True
+    strategy = tf.distribute.get_strategy()
+    own = tf.constant([numbers], "int32")
+    gather = tf.function(lambda: strategy.run(gather_replicas, (own,)))
+    everyone, *_ = strategy.experimental_local_results(gather())
+    return bool(tf.reduce_all(everyone == own))
+
+
 def gather_replicas(local):
     """Returns `local` of all replicas, one below the other. Gradients flow back."""
     # Several machines gather from the device of a tensor, which inputs do not have yet.

@@ -37,7 +37,14 @@ class Trial:
         has the measures; the others return `None`.
         """
         path = self.folder / "result.json"
-        if path.exists():
+        is_finished = path.exists()
+        if not replicas.are_alike(is_finished):
+            raise ValueError(
+                "`workdir` must be one folder that all workers can read. Received: "
+                f"{self.folder.parent}, in which trial {self.trial} is finished for "
+                "some of them alone. Pass one that is on a shared disk."
+            )
+        if is_finished:
             return json.loads(path.read_text()) if replicas.is_chief() else None
         start = time.time()
         keras.utils.set_random_seed(self.seed)

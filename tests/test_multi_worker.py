@@ -75,6 +75,12 @@ def test_each_process_gets_its_part_of_each_global_batch(folder, name):
         True,
         False,
     ]
+    # The second number is the place.
+    assert [part["are_alike"] for part in (first, second, alone)] == [
+        [True, False],
+        [True, False],
+        [True, True],
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ def main(folder):
         }
         read["is_chief"] = replicas.is_chief()
         read["has_other_workers"] = replicas.has_other_workers()
+        read["are_alike"] = [replicas.are_alike(2, 7), replicas.are_alike(2, place)]
     for name, arrays in results.items():
         np.savez(folder / f"{name}-{place}.npz", **arrays)
     (folder / f"read-{place}.json").write_text(json.dumps(read))
