@@ -1,5 +1,6 @@
 """The files of checkpoints: the newest two are kept, and torn ones are passed over."""
 
+import contextlib
 import pathlib
 import re
 import shutil
@@ -43,8 +44,8 @@ class CheckpointFiles:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        # What is newest among those that are whole.
-        self.newest = None
+        # Those that are known to be whole, the newest first: two at most.
+        self.whole = []
 
     def positions(self):
         """Returns the positions of all files there, whole or not, the newest first."""
@@ -73,11 +74,15 @@ class CheckpointFiles:
         with workdir.replacing(path) as temporary:
             # In a tenth of `save_weights`' time, which counts where epochs are short.
             np.savez(temporary, **{_NAMES: list(arrays)}, **arrays)
-        kept = {path, self.newest and self.path(self.newest)}
-        for other in self.folder.iterdir():
+        older = [other for other in self.whole if other != position]
+        self.whole = [position, *older][:2]
+        kept = [self.path(other) for other in self.whole]
+        # Also those whose writing was cut off.
+        for other in self.folder.glob("*epoch-*-step-*.npz"):
             if other not in kept:
-                other.unlink()
-        self.newest = position
+                # One too many is no reason to end.
+                with contextlib.suppress(OSError):
+                    other.unlink()
 
     def load(self):
         """Returns position and arrays of the newest file that is whole.
@@ -98,7 +103,7 @@ class CheckpointFiles:
                     stacklevel=2,
                 )
             else:
-                self.newest = position
+                self.whole = [position]
                 return position, arrays
         if positions:
             warnings.warn(

@@ -79,15 +79,29 @@ def weights_between(similarities, largest, kth_largest, similarity_power, first)
     The arguments are as in `neighbor_weights`, without similarities to oneself, and
     what `row_extremes` returns.
     """
-    threshold = tf.maximum(kth_largest - ROUNDING, ROUNDING)
-    is_alone = tf.cast(largest[:, 0] < ROUNDING, largest.dtype)
-    values = similarities
-    if similarity_power != 1.0:
-        # Only the ratios in a row matter: with the largest at 1 no power underflows.
-        # At 0 the slope is infinite: values that do not count are kept away from it.
-        scale = tf.stop_gradient(tf.maximum(largest, ROUNDING))
-        values = (tf.maximum(similarities, ROUNDING) / scale) ** similarity_power
-    return where_above(values, similarities - threshold, is_alone, first)
+    values = powers(similarities, largest, similarity_power)
+    alone = tf.cast(is_alone(largest[:, 0]), largest.dtype)
+    return where_above(values, excess(similarities, kth_largest), alone, first)
+
+
+def excess(similarities, kth_largest):
+    """Returns by how much similarities are above those that are too small to count."""
+    return similarities - tf.maximum(kth_largest - ROUNDING, ROUNDING)
+
+
+def is_alone(largest):
+    """Returns whether examples have no neighbor, from their largest similarity."""
+    return largest < ROUNDING
+
+
+def powers(similarities, largest, similarity_power):
+    """Returns weights of similarities, up to a factor that is a row's own."""
+    if similarity_power == 1.0:
+        return similarities
+    # Only the ratios in a row matter: with the largest at 1 no power underflows.
+    # At 0 the slope is infinite: values that do not count are kept away from it.
+    scale = tf.stop_gradient(tf.maximum(largest, ROUNDING))
+    return (tf.maximum(similarities, ROUNDING) / scale) ** similarity_power
 
 
 def where_above(values, excess, alone, first):
@@ -113,7 +127,7 @@ def where_above(values, excess, alone, first):
 
 def row_extremes(similarities, num_neighbors):
     """Returns a row's largest and k-th largest value, each of shape `(batch, 1)`."""
-    pool = tf.shape(similarities)[1]
+    pool = size_of(similarities, axis=1)
 
     def of_all():
         largest = tf.reduce_max(similarities, axis=1, keepdims=True)
@@ -122,18 +136,54 @@ def row_extremes(similarities, num_neighbors):
     # With all others as neighbors no order is needed, and sorting is what costs most.
     if num_neighbors is None:
         return of_all()
-    return tf.case(
-        [
-            (num_neighbors >= pool - 1, of_all),
-            (
-                num_neighbors > pool // BLOCK // 2,
-                lambda: extremes_of_top_k(similarities, num_neighbors),
+
+    def of_some():
+        return either(
+            num_neighbors > pool // BLOCK // 2,
+            lambda: extremes_of_top_k(similarities, num_neighbors),
+            lambda: extremes_of_top_k(
+                best_blocks(similarities, num_neighbors)[0], num_neighbors
             ),
-        ],
-        default=lambda: extremes_of_top_k(
-            best_blocks(similarities, num_neighbors), num_neighbors
-        ),
+        )
+
+    return either(num_neighbors >= pool - 1, of_all, of_some)
+
+
+def size_of(tensor, axis):
+    """Returns the size of an axis, as an int where it is known before the run."""
+    size = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if size is None else size
+
+
+def either(condition, if_true, if_false, *arguments):
+    """Returns what one of two functions of the arguments does.
+
+    Only if the condition is a tensor, a graph gets both.
+    """
+    if isinstance(condition, bool):
+        return if_true(*arguments) if condition else if_false(*arguments)
+    return tf.cond(
+        condition,
+        lambda: if_true(*tensors_of_branch(arguments)),
+        lambda: if_false(*tensors_of_branch(arguments)),
     )
+
+
+def tensors_of_branch(arguments):
+    """Returns the same arguments, with tensors that the branch of a condition has made.
+
+    In conditions within conditions TensorFlow does not find others: the gradient of a
+    `tf.custom_gradient` must not refer to what is outside.
+    """
+    copies = {}
+
+    def made_here(argument):
+        if not tf.is_tensor(argument):
+            return argument
+        # What was one tensor stays one.
+        return copies.setdefault(id(argument), tf.identity(argument))
+
+    return tf.nest.map_structure(made_here, arguments)
 
 
 def extremes_of_top_k(values, k):
@@ -147,10 +197,11 @@ def extremes_of_top_k(values, k):
 
 
 def best_blocks(values, k):
-    """Returns a part of each row in which its k largest values are.
+    """Returns a part of each row in which its k largest values are, and its blocks.
 
     They stand in the k blocks with the largest maxima, or tie with values that do, and
-    a maximum is found many times faster than the k largest.
+    a maximum is found many times faster than the k largest. Value `i` of the part is in
+    block `blocks[i // BLOCK]`, the last of which is filled up with zeros.
     """
     batch, size = tf.unstack(tf.shape(values))
     num_blocks = -(-size // BLOCK)
@@ -162,7 +213,7 @@ def best_blocks(values, k):
     blocks = tf.reshape(padded, [batch, num_blocks, BLOCK])
     maxima = tf.reduce_max(blocks, axis=2)
     best = tf.math.top_k(maxima, tf.minimum(k, num_blocks), sorted=False).indices
-    return tf.reshape(tf.gather(blocks, best, batch_dims=1), [batch, -1])
+    return tf.reshape(tf.gather(blocks, best, batch_dims=1), [batch, -1]), best
 
 
 def with_self_similarity(matrix, values, first):

@@ -36,7 +36,8 @@ def train(config, folder, callbacks=(), verbose="auto"):
     as without the interruption: on a CPU bit for bit, on other devices if
     `tf.config.experimental.enable_op_determinism()` was called. What callbacks of the
     caller's keep in mind is not saved, and steps that are done are counted again for
-    them. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved first.
+    them. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved first;
+    where several workers train, who save at the ends of epochs alone, the epoch is.
 
     Left in the folder are `config.json`, `noise.npz` (clean and noisy labels with a
     hash), `results.json`, `history.csv` (a row for each epoch of each trial),

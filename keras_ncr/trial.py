@@ -44,16 +44,19 @@ class Trial:
                 f"{self.folder.parent}, in which trial {self.trial} is finished for "
                 "some of them alone. Pass one that is on a shared disk."
             )
-        if is_finished:
-            return json.loads(path.read_text()) if replicas.is_chief() else None
-        start = time.time()
-        keras.utils.set_random_seed(self.seed)
-        model = assembly.compiled_model(self.config, self.sources.train, self.seed)
         checkpoint = Checkpoint(
             self.folder / "checkpoint",
             self.steps_per_epoch,
             self.config.checkpoint_seconds,
         )
+        if is_finished:
+            if not replicas.is_chief():
+                return None
+            checkpoint.files.clear()  # In case that the run ended just before it did.
+            return json.loads(path.read_text())
+        start = time.time()
+        keras.utils.set_random_seed(self.seed)
+        model = assembly.compiled_model(self.config, self.sources.train, self.seed)
         position = checkpoint.restore(model, self.test_batches())
         try:
             if position.epoch < self.config.epochs:

@@ -408,6 +408,20 @@ def test_two_are_kept(files):
     assert files.positions() == [(1, 2), (1, 1)]
 
 
+def test_saved_twice_it_is_one_and_the_one_before_stays(files):
+    for _ in range(2):
+        files.save(Position(1, 1), ARRAYS)
+        files.save(Position(1, 2), ARRAYS)
+        files.save(Position(1, 2), ARRAYS)
+    assert files.positions() == [(1, 2), (1, 1)]
+
+
+def test_what_cannot_be_removed_is_no_reason_to_end(files):
+    files.path(Position(0, 1)).mkdir()
+    files.save(Position(1, 1), ARRAYS)
+    assert (1, 1) in files.positions()
+
+
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.6, 0.9, 0.999])
 def test_torn_file_is_named_and_the_one_before_is_used(files, share):
     path = files.path(Position(1, 0))

@@ -5,6 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from batches import assert_all_close
 from replica_runs import on_replicas, split
 
 from keras_ncr import NCRModel, NeighborConsistencyLoss
@@ -33,11 +34,6 @@ def step(layer, features, logits):
 
 def state(layer):
     return [np.array(variable) for variable in layer.variables]
-
-
-def assert_all_close(received, expected, atol=5e-6):
-    for one, other in zip(received, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=atol)
 
 
 def assert_all_equal(received, expected):

@@ -8,6 +8,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from batches import assert_all_close, batch_of, curvature_of, value_and_gradients
 from replica_runs import on_replicas, split
 
 from keras_ncr import NeighborConsistencyLoss
@@ -16,36 +17,10 @@ from keras_ncr.losses import neighbor_consistency
 DIRECTIONS = ["self_to_neighbors", "neighbors_to_self"]
 
 
-def batch_of(n, dim=4, num_classes=3, seed=0, dtype="float32"):
-    """Random examples; of ten or more, one is alone and some are duplicates."""
-    rng = np.random.default_rng(seed)
-    features, logits = rng.normal(size=(n, dim)), 2 * rng.normal(size=(n, num_classes))
-    if n >= 10:
-        features[1] = 0
-        features[[4, 7, -1]] = features[2]
-    return features.astype(dtype), logits.astype(dtype)
-
-
-def value_and_gradients(loss, features, logits):
-    """The loss, and the gradients of its sum with unequal weights."""
-    features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)
-    upstream = 0.5 + tf.range(tf.shape(logits)[0]) / 10
-    with tf.GradientTape() as tape:
-        tape.watch([features, logits])
-        values = loss(features, logits)
-        total = tf.reduce_sum(values * tf.cast(upstream, values.dtype))
-    return [values, *tape.gradient(total, [features, logits])]
-
-
 def in_blocks(rows_per_block, **arguments):
     return lambda *batch: neighbor_consistency(
         *batch, **arguments, rows_per_block=rows_per_block
     )
-
-
-def assert_all_close(received, expected, atol=2e-6):
-    for one, other in zip(received, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=atol)
 
 
 # Value and gradients
@@ -101,22 +76,11 @@ def test_many_columns_are_searched_as_without_blocks():
 
 
 def test_second_derivatives_pass_through_blocks():
-    features, logits = batch_of(6, dtype="float64")
-
-    def curvature(loss):
-        inputs = tf.constant(logits)
-        with tf.GradientTape() as outer:
-            outer.watch(inputs)
-            with tf.GradientTape() as inner:
-                inner.watch(inputs)
-                total = tf.reduce_sum(loss(tf.constant(features), inputs))
-            slope = tf.reduce_sum(inner.gradient(total, inputs)[:, 0])
-        return outer.gradient(slope, inputs)
-
-    expected = curvature(in_blocks(None, num_neighbors=2))
-    assert np.max(np.abs(expected)) > 1e-2
-    received = curvature(in_blocks(4, num_neighbors=2))
-    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-12)
+    batch = batch_of(6, dtype="float64")
+    expected = curvature_of(in_blocks(None, num_neighbors=2), *batch)
+    assert all(np.max(np.abs(part)) > 1e-2 for part in expected)
+    received = curvature_of(in_blocks(4, num_neighbors=2), *batch)
+    assert_all_close(received, expected, atol=1e-12)
 
 
 # Graphs

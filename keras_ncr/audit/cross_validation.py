@@ -33,40 +33,40 @@ def out_of_sample_predictions(config, source, labels, folder, num_folds=5, verbo
 
     Raises:
         ValueError: If `num_folds` is out of range, a training failed, or the folder has
-            folds of other labels.
+            folds of other labels or is in use by another run.
     """
     labels = np.asarray(labels)
     folds = _folds(labels, check_integer(num_folds, "num_folds", minimum=2))
-    folder = workdir.claim(folder, config)
-    _keep_labels(NoisyLabels(None, labels, source.ids), folder / "labels.npz")
-    parts = []
-    for fold, (kept, held_out) in enumerate(folds):
-        if verbose:
-            print(f"Fold {fold + 1} of {num_folds}")
-        # Nothing of the truth is used, and nothing measured with it.
-        trial = Trial(
-            config,
-            fold,
-            assembly.Sources(
+    with workdir.occupied(folder, config) as folder:
+        _keep_labels(NoisyLabels(None, labels, source.ids), folder / "labels.npz")
+        parts = []
+        for fold, (kept, held_out) in enumerate(folds):
+            if verbose:
+                print(f"Fold {fold + 1} of {num_folds}")
+            # Nothing of the truth is used, and nothing measured with it.
+            sources = assembly.Sources(
                 source.subset(kept, f"{source.name}, all but fold {fold + 1}"),
                 source.relabeled(labels).subset(held_out, f"fold {fold + 1}"),
-            ),
-            NoisyLabels(None, labels[kept], np.asarray(source.ids)[kept]),
-            folder,
-        )
-        result = trial.result((), verbose)
-        if "failed" in result:
-            raise ValueError(
-                f"The training of fold {fold + 1} failed: {result['failed']} Change "
-                "the config, and remove "
-                f"{workdir.trial_folder(folder, fold)} to try again."
             )
-        model = keras.models.load_model(trial.folder / "model.keras")
-        batches = assembly.evaluation_batches(
-            config, trial.sources.test, carry=("index",)
-        )
-        parts.append(predict(model, batches))
+            record = NoisyLabels(None, labels[kept], np.asarray(source.ids)[kept])
+            trial = Trial(config, fold, sources, record, folder)
+            parts.append(_predictions_of(trial, verbose))
     return joined(parts, [held_out for _, held_out in folds], len(labels))
+
+
+def _predictions_of(trial, verbose):
+    """Trains a fold, unless it is, and returns the predictions of what it left out."""
+    result = trial.result((), verbose)
+    if "failed" in result:
+        raise ValueError(
+            f"The training of fold {trial.trial + 1} failed: {result['failed']} Change "
+            f"the config, and remove {trial.folder} to try again."
+        )
+    model = keras.models.load_model(trial.folder / "model.keras")
+    batches = assembly.evaluation_batches(
+        trial.config, trial.sources.test, carry=("index",)
+    )
+    return predict(model, batches)
 
 
 def _keep_labels(labels, path):

@@ -1,4 +1,4 @@
-"""Those among whom neighbors are sought, and what an example's neighbors predict.
+"""Those among whom neighbors are sought.
 
 They are the examples of the batch, under a `tf.distribute` strategy those of all
 replicas, and after them past examples, where a queue remembers some. Gradients flow to
@@ -25,6 +25,33 @@ class Candidates(NamedTuple):
         """Returns the same and past examples, who get no gradient."""
         return self._replace(past_vectors=vectors, past_predictions=predictions)
 
+    def without_gradient(self):
+        """Returns the same, of whom none gets a gradient."""
+        return self._replace(
+            vectors=tf.stop_gradient(self.vectors),
+            predictions=tf.stop_gradient(self.predictions),
+        )
+
+    def all_vectors(self):
+        """Returns the vectors of the batch, and below them those of the past."""
+        return joined(self.vectors, self.past_vectors)
+
+    def all_predictions(self):
+        """Returns the predictions of the batch, and below them those of the past."""
+        return joined(self.predictions, self.past_predictions)
+
+    def size(self):
+        """Returns how many they are, as an int where it is known before the run."""
+        size = neighbors.size_of(self.vectors, axis=0)
+        if self.past_vectors is None:
+            return size
+        return size + neighbors.size_of(self.past_vectors, axis=0)
+
+
+def joined(batch, past):
+    """Returns the rows of the batch, and below them those of the past, if any."""
+    return batch if past is None else tf.concat([batch, past], axis=0)
+
 
 def everyone(vectors, predictions, cross_replica=True):
     """Returns the `Candidates` of a batch: all of it, wherever its parts are."""
@@ -35,46 +62,3 @@ def everyone(vectors, predictions, cross_replica=True):
         replicas.gather_replicas(predictions),
         replicas.first_of_replica(predictions),
     )
-
-
-def neighbor_mixture(vectors, candidates, num_neighbors, similarity_power):
-    """Returns the sums of the neighbors' predictions, weighted and not normalized.
-
-    Args:
-        vectors: Float tensor of shape `(batch, dim)`, of length 1 or 0.
-        candidates: The `Candidates`. On one device they hold `vectors` itself.
-        num_neighbors: As in `neighbors.neighbor_weights`.
-        similarity_power: See there.
-
-    Returns:
-        Tensor of shape `(batch, num_classes)`.
-    """
-    similarities = (
-        neighbors.self_similarities(vectors)
-        if candidates.vectors is vectors
-        else tf.matmul(vectors, candidates.vectors, transpose_b=True)
-    )
-    if candidates.past_vectors is not None:
-        to_past = tf.matmul(vectors, candidates.past_vectors, transpose_b=True)
-        similarities = tf.concat([similarities, to_past], axis=1)
-    weights = neighbors.neighbor_weights(
-        similarities, num_neighbors, similarity_power, candidates.first
-    )
-    if candidates.past_predictions is None:
-        return tf.matmul(weights, candidates.predictions)
-    return mixture_with_past(
-        weights, candidates.predictions, candidates.past_predictions
-    )
-
-
-@tf.custom_gradient
-def mixture_with_past(weights, predictions, past):
-    """Returns `weights @ [predictions; past]`, without a gradient for the past."""
-    pool = tf.concat([predictions, past], axis=0)
-
-    def gradient(upstream):
-        of_batch = weights[:, : tf.shape(predictions)[0]]
-        to_predictions = tf.matmul(of_batch, upstream, transpose_a=True)
-        return tf.matmul(upstream, pool, transpose_b=True), to_predictions, None
-
-    return tf.matmul(weights, pool), gradient

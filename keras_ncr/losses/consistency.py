@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from keras_ncr import neighbors
 from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
-from keras_ncr.losses.candidates import everyone, neighbor_mixture
+from keras_ncr.losses.candidates import everyone
 from keras_ncr.losses.divergences import DIVERGENCES
+from keras_ncr.losses.mixture import Search, neighbor_mixture
 from keras_ncr.losses.recent_examples import RecentExamples
-from keras_ncr.losses.row_blocks import neighbor_mixture_in_blocks
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
 
@@ -37,7 +37,8 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     device.
 
     The computation is in float32 whatever the dtype policy. Memory grows as
-    `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`.
+    `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`; from 200
+    candidates for each of the `num_neighbors` on, only as `batch**2 * dim`.
 
     Accuracy falls where a batch has fewer examples than there are classes (Table 6 of
     the paper): neighbors are then of other classes. With `queue_size` the most recent
@@ -65,9 +66,10 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         queue_size: Int: how many past training examples are candidates beside the
             batch. Defaults to 0, as in the paper.
         rows_per_block: Int, or `None`: how many rows are compared at once. Then memory
-            grows as `rows_per_block * batch` instead of `batch**2`, at the cost of two
-            more products of the features. 1,024 suits a batch of 16,384. Defaults to
-            `None`, all rows at once, the fastest for usual batches.
+            grows as `rows_per_block * batch` instead of `batch**2`; where neighbors are
+            many, at the cost of two more products of the features. 1,024 suits a batch
+            of 16,384. Defaults to `None`, all rows at once, the fastest for usual
+            batches.
         **kwargs: As in `keras.layers.Layer`.
 
     Call arguments:
@@ -257,11 +259,8 @@ def divergence_from_neighbors(
     rows_per_block,
 ):
     """Returns the loss of examples whose neighbors are sought among `Candidates`."""
-    arguments = vectors, candidates, num_neighbors, similarity_power
-    if rows_per_block is None:
-        mixture = neighbor_mixture(*arguments)
-    else:
-        mixture = neighbor_mixture_in_blocks(*arguments, rows_per_block)
+    search = Search(num_neighbors, similarity_power, rows_per_block)
+    mixture = neighbor_mixture(vectors, candidates, search)
     loss = DIVERGENCES[direction](mixture, own)
     return loss * temperature**2 if temperature_squared else loss
 

@@ -10,89 +10,86 @@ import tensorflow as tf
 from keras_ncr import neighbors
 
 
-def neighbor_mixture_in_blocks(
-    vectors, candidates, num_neighbors, similarity_power, rows_per_block
-):
-    """Returns what `candidates.neighbor_mixture` does, from blocks of rows.
+def mixture_by_blocks(vectors, candidates, search):
+    """Returns the mixture, and each row's largest and k-th largest similarity.
+
+    The arguments are those of `mixture.neighbor_mixture`. No gradient flows.
+    """
+    all_vectors, all_predictions = (
+        candidates.all_vectors(),
+        candidates.all_predictions(),
+    )
+
+    def mix(start, totals, block):
+        first = candidates.first + start
+        similarities = similarities_of(block, all_vectors, first)
+        extremes = neighbors.row_extremes(similarities, search.num_neighbors)
+        weights = neighbors.weights_between(
+            similarities, *extremes, search.similarity_power, first
+        )
+        # The extremes are what costs most to find: they are kept.
+        return [tf.matmul(weights, all_predictions), *extremes], totals
+
+    parts, _ = over_blocks(
+        mix, [vectors], [vectors.dtype] * 3, [], search.rows_per_block
+    )
+    return parts
+
+
+def gradients_by_blocks(upstream, vectors, candidates, extremes, search):
+    """Returns gradients: of `vectors`, and the batch's vectors and predictions.
 
     Args:
-        vectors: Float tensor of shape `(batch, dim)`, of length 1 or 0.
-        candidates: The `Candidates`.
-        num_neighbors: As in `neighbors.neighbor_weights`.
-        similarity_power: See there.
-        rows_per_block: Int, at least 1.
-
-    Returns:
-        Tensor of shape `(batch, num_classes)`.
+        upstream: Tensor of shape `(batch, num_classes)`, the gradient of the mixture.
+        vectors: As in `mixture.neighbor_mixture`.
+        candidates: See there.
+        extremes: What `mixture_by_blocks` returns beside the mixture.
+        search: See there.
     """
+    all_vectors, all_predictions = (
+        candidates.all_vectors(),
+        candidates.all_predictions(),
+    )
+    num_in_batch = tf.shape(candidates.vectors)[0]
 
-    def similarities_of(block, start, all_vectors):
-        similarities = tf.matmul(block, all_vectors, transpose_b=True)
-        return neighbors.without_self(similarities, candidates.first + start)
+    def of_batch(columns):
+        if candidates.past_vectors is None:
+            return columns
+        return columns[:, :num_in_batch]
 
-    def weights_of(similarities, extremes, start):
-        return neighbors.weights_between(
-            similarities, *extremes, similarity_power, candidates.first + start
-        )
-
-    @tf.custom_gradient
-    def mixture_of(vectors, batch_vectors, batch_predictions):
-        all_vectors = joined(batch_vectors, candidates.past_vectors)
-        all_predictions = joined(batch_predictions, candidates.past_predictions)
-        # A tape that runs without a graph keeps all that leads from what it watches.
-        fixed_vectors = tf.stop_gradient(all_vectors)
-        fixed_predictions = tf.stop_gradient(all_predictions)
-
-        def mix(start, totals, block):
-            similarities = similarities_of(block, start, fixed_vectors)
-            extremes = neighbors.row_extremes(similarities, num_neighbors)
-            weights = weights_of(similarities, extremes, start)
-            # The extremes are what costs most to find: they are kept.
-            return [tf.matmul(weights, fixed_predictions), *extremes], totals
-
-        (mixture, *extremes), _ = over_blocks(
-            mix, [tf.stop_gradient(vectors)], 3, [], rows_per_block
-        )
-        batch = tf.shape(batch_vectors)[0]
-
-        def pull_back(start, totals, block, upstream, *extremes):
-            similarities = similarities_of(block, start, all_vectors)
-            with tf.GradientTape() as tape:
-                tape.watch(similarities)
-                weights = weights_of(similarities, extremes, start)
-            to_weights = tf.matmul(upstream, all_predictions, transpose_b=True)
-            slope = tape.gradient(weights, similarities, to_weights)
-            to_batch_vectors, to_batch_predictions = totals
-            return [tf.matmul(slope, all_vectors)], [
-                to_batch_vectors + tf.matmul(of_batch(slope), block, transpose_a=True),
-                to_batch_predictions
-                + tf.matmul(of_batch(weights), upstream, transpose_a=True),
-            ]
-
-        def of_batch(columns):
-            return columns if candidates.past_vectors is None else columns[:, :batch]
-
-        def gradient(upstream):
-            (to_vectors,), totals = over_blocks(
-                pull_back,
-                [vectors, upstream, *extremes],
-                1,
-                [tf.zeros_like(batch_vectors), tf.zeros_like(batch_predictions)],
-                rows_per_block,
+    def pull_back(start, totals, block, upstream, *extremes):
+        first = candidates.first + start
+        similarities = similarities_of(block, all_vectors, first)
+        with tf.GradientTape() as tape:
+            tape.watch(similarities)
+            weights = neighbors.weights_between(
+                similarities, *extremes, search.similarity_power, first
             )
-            return to_vectors, *totals
+        to_weights = tf.matmul(upstream, all_predictions, transpose_b=True)
+        slope = tape.gradient(weights, similarities, to_weights)
+        to_vectors, to_predictions = totals
+        return [tf.matmul(slope, all_vectors)], [
+            to_vectors + tf.matmul(of_batch(slope), block, transpose_a=True),
+            to_predictions + tf.matmul(of_batch(weights), upstream, transpose_a=True),
+        ]
 
-        return mixture, gradient
+    (to_own_vectors,), totals = over_blocks(
+        pull_back,
+        [vectors, upstream, *extremes],
+        [vectors.dtype],
+        [tf.zeros_like(candidates.vectors), tf.zeros_like(candidates.predictions)],
+        search.rows_per_block,
+    )
+    return [to_own_vectors, *totals]
 
-    return mixture_of(vectors, candidates.vectors, candidates.predictions)
+
+def similarities_of(block, all_vectors, first):
+    """Returns similarities of a block of rows to all, with 0 for oneself."""
+    similarities = tf.matmul(block, all_vectors, transpose_b=True)
+    return neighbors.without_self(similarities, first)
 
 
-def joined(batch, past):
-    """Returns the rows of the batch, and below them those of the past, if any."""
-    return batch if past is None else tf.concat([batch, past], axis=0)
-
-
-def over_blocks(function, matrices, num_results, totals, rows_per_block):
+def over_blocks(function, matrices, dtypes, totals, rows_per_block):
     """Applies a function to blocks of rows, one after the other.
 
     Args:
@@ -100,13 +97,15 @@ def over_blocks(function, matrices, num_results, totals, rows_per_block):
             row for each of the block's, and a list of totals. The last rows it sees may
             be zeros, which fill up a block.
         matrices: Tensors of as many rows, which are cut into blocks.
-        num_results: Int: how many matrices the function returns.
+        dtypes: List of the dtypes of the matrices that the function returns.
         totals: List of tensors that go from each block to the next.
-        rows_per_block: Int, at least 1.
+        rows_per_block: Int, at least 1, or `None`: all rows are one block.
 
     Returns:
         A list of the matrices of all blocks, one below the other, and the totals.
     """
+    if rows_per_block is None:
+        return function(0, totals, *matrices)
     num_rows = tf.shape(matrices[0])[0]
     # All blocks have one size, which XLA wants to know, and are as even as can be.
     num_blocks = tf.maximum(-(-num_rows // rows_per_block), 1)
@@ -121,7 +120,7 @@ def over_blocks(function, matrices, num_results, totals, rows_per_block):
         ]
         return number + 1, arrays, totals
 
-    arrays = [tf.TensorArray(matrices[0].dtype, num_blocks) for _ in range(num_results)]
+    arrays = [tf.TensorArray(dtype, num_blocks) for dtype in dtypes]
     _, arrays, totals = tf.while_loop(
         lambda number, *others: number < num_blocks,
         step,
