@@ -27,7 +27,7 @@ def loss_with(num_neighbors, **arguments):
 def by_matrix(monkeypatch, function, *arguments):
     """What a function returns where no neighbors are few."""
     with monkeypatch.context() as patch:
-        patch.setattr(few_neighbors, "are_few", lambda k, pool: False)
+        patch.setattr(few_neighbors, "are_few", lambda *sizes: False)
         return function(*arguments)
 
 
@@ -38,7 +38,7 @@ def is_by_rank(features, num_neighbors, rows_per_block=None):
         vectors,
         Candidates(vectors, None),
         Search(num_neighbors, 1.0, rows_per_block),
-        few_neighbors.are_few(num_neighbors, len(features)),
+        few_neighbors.are_few(num_neighbors, len(features), len(features)),
     )[1]
 
 
@@ -109,7 +109,7 @@ def test_float64_and_second_derivatives(monkeypatch):
 
 
 def test_past_candidates_are_among_the_nearest(monkeypatch):
-    features, logits = batch_of(TWO + 20)
+    features, logits = batch_of(TWO + few_neighbors.FEWEST_ROWS)
     loss = NeighborConsistencyLoss(2, queue_size=TWO)
     loss.build((None, 4), (None, 3))
 
@@ -124,6 +124,13 @@ def test_past_candidates_are_among_the_nearest(monkeypatch):
     expected = by_matrix(monkeypatch, of_last, features, logits)
     assert np.max(np.abs(expected[1])) > 1e-3
     assert_all_close(received, expected)
+
+
+def test_few_are_few_of_many_candidates_for_many_rows():
+    assert few_neighbors.are_few(2, TWO, TWO) is True
+    assert few_neighbors.are_few(2, TWO, TWO - 1) is False
+    assert few_neighbors.are_few(2, few_neighbors.FEWEST_ROWS - 1, 10**6) is False
+    assert few_neighbors.are_few(None, TWO, TWO) is False
 
 
 # Graphs

@@ -37,7 +37,7 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     device.
 
     The computation is in float32 whatever the dtype policy. Memory grows as
-    `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`; from 200
+    `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`; from 300
     candidates for each of the `num_neighbors` on, only as `batch**2 * dim`.
 
     Accuracy falls where a batch has fewer examples than there are classes (Table 6 of

@@ -13,9 +13,12 @@ import tensorflow as tf
 from keras_ncr import neighbors
 from keras_ncr.losses.row_blocks import over_blocks, similarities_of
 
-# A neighbor's passes take the time of this many columns of the products: on two CPU
-# cores 10 neighbors are cheaper so from some 2,000 candidates on (benchmarks/loss.py).
-COLUMNS_PER_NEIGHBOR = 200
+# A neighbor's passes take the time of some 200 columns of the products (of 1,000
+# classes) to 300 (of 100): benchmarks/loss.py, on two CPU cores.
+COLUMNS_PER_NEIGHBOR = 300
+
+# With fewer rows the products of the whole matrix are done before a loop is.
+FEWEST_ROWS = 256
 
 # Room for those who tie with the last neighbor. Where more do, products of the whole
 # matrix are the way.
@@ -29,14 +32,18 @@ class Nearest(NamedTuple):
     columns: tf.Tensor  # (batch, ranks), int: which candidates they are
 
 
-def are_few(num_neighbors, num_candidates):
+def are_few(num_neighbors, num_rows, num_candidates):
     """Returns whether neighbors are so few that it is faster to go by rank.
 
-    A bool, or a tensor if the number of candidates is one.
+    A bool, or a tensor if one of the sizes is.
     """
     if num_neighbors is None:
         return False
-    return num_neighbors * COLUMNS_PER_NEIGHBOR <= num_candidates
+    is_few = num_neighbors * COLUMNS_PER_NEIGHBOR <= num_candidates
+    is_worth_it = num_rows >= FEWEST_ROWS
+    if isinstance(is_few, bool) and isinstance(is_worth_it, bool):
+        return is_few and is_worth_it
+    return tf.logical_and(is_few, is_worth_it)
 
 
 def nearest_if_few(vectors, candidates, search, is_few):
@@ -132,8 +139,9 @@ def gradients_by_rank(upstream, vectors, candidates, found, search):
     """Returns what `row_blocks.gradients_by_blocks` does, rank by rank."""
     pool, predictions = candidates.all_vectors(), candidates.all_predictions()
     num_ranks, weight_of = weights_by_rank(found, search)
+    num_in_batch = tf.shape(candidates.vectors)[0]
 
-    def pull_back(rank, to_vectors, to_pool, to_predictions):
+    def pull_back(rank, to_vectors, to_batch, to_predictions):
         columns = found.columns[:, rank]
         others, theirs = tf.gather(pool, columns), tf.gather(predictions, columns)
         similarity = tf.reduce_sum(vectors * others, axis=1)
@@ -142,16 +150,21 @@ def gradients_by_rank(upstream, vectors, candidates, found, search):
             weight = weight_of(similarity, rank)
         to_weight = tf.reduce_sum(upstream * theirs, axis=1)
         slope = tape.gradient(weight, similarity, to_weight)
+        to_vectors = to_vectors + scaled(others, slope)
+        if candidates.past_vectors is not None:
+            # The past gets nothing, wherever in the batch that is added.
+            is_in_batch = tf.cast(columns < num_in_batch, slope.dtype)
+            columns = tf.minimum(columns, num_in_batch - 1)
+            slope, weight = slope * is_in_batch, weight * is_in_batch
         return [
-            to_vectors + scaled(others, slope),
-            with_added(to_pool, columns, scaled(vectors, slope)),
+            to_vectors,
+            with_added(to_batch, columns, scaled(vectors, slope)),
             with_added(to_predictions, columns, scaled(upstream, weight)),
         ]
 
-    zeros = [tf.zeros_like(matrix) for matrix in (vectors, pool, predictions)]
-    to_vectors, *to_all = over_ranks(pull_back, num_ranks, zeros)
-    num_in_batch = tf.shape(candidates.vectors)[0]
-    return [to_vectors, *(to_some[:num_in_batch] for to_some in to_all)]
+    batch = vectors, candidates.vectors, candidates.predictions
+    zeros = [tf.zeros_like(matrix) for matrix in batch]
+    return over_ranks(pull_back, num_ranks, zeros)
 
 
 def over_ranks(function, num_ranks, totals):

@@ -35,7 +35,9 @@ def neighbor_mixture(vectors, candidates, search):
     Returns:
         Tensor of shape `(batch, num_classes)`.
     """
-    is_few = few_neighbors.are_few(search.num_neighbors, candidates.size())
+    is_few = few_neighbors.are_few(
+        search.num_neighbors, neighbors.size_of(vectors, axis=0), candidates.size()
+    )
     if search.rows_per_block is not None:
         return mixture_with_own_gradient(vectors, candidates, search, is_few)
     return neighbors.either(
