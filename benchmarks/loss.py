@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr import NeighborConsistencyLoss
+from keras_ncr.losses import few_neighbors
 
 
 class Case(NamedTuple):
@@ -39,6 +40,7 @@ class Case(NamedTuple):
     queue_size: int = 0
     rows_per_block: int | None = None
     is_jit: bool = False
+    rank: str = "auto"
 
 
 CASES = (
@@ -66,6 +68,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10, help="for each size")
     parser.add_argument("--batches", type=int, nargs="*", help="these batches alone")
+    parser.add_argument(
+        "--rank",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="whether neighbors are gone over by rank",
+    )
     parser.add_argument("--profile", help="folder for TensorFlow profiler traces")
     options = parser.parse_args()
     print(f"TensorFlow {tf.__version__}, {os.cpu_count()} CPUs ({platform.machine()})")
@@ -76,6 +84,7 @@ def main():
     for case in CASES:
         if options.batches and case.batch not in options.batches:
             continue
+        case = case._replace(rank=options.rank)
         # A process that ends takes its memory along.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             measured = pool.apply(measure, (case, options.seconds))
@@ -115,6 +124,8 @@ def measure(case, seconds):
 
 def functions(case):
     """Returns what computes the loss of a case and its gradients, and the products."""
+    if case.rank != "auto":
+        few_neighbors.are_few = lambda k, *sizes: case.rank == "always" and k < 200
     rng = np.random.default_rng(0)
     # As after a ReLU, like the paper's features.
     features = np.maximum(rng.standard_normal((case.batch, case.dim), "float32"), 0)

@@ -207,46 +207,34 @@ def test_it_is_kept_in_float32_whatever_the_policy(policy):
 # Replicas
 
 
-@pytest.fixture(scope="module")
-def layers_on_replicas(two_replicas):
+@pytest.mark.parametrize(
+    "rows_per_block", [None, pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_replicas_keep_one_queue_of_the_global_batch(two_replicas, rows_per_block):
     with two_replicas.scope():
-        layers = [
-            NeighborConsistencyLoss(3, queue_size=8, rows_per_block=rows)
-            for rows in (None, 3)
-        ]
-        for layer in layers:
-            layer.build((None, DIM), (None, NUM_CLASSES))
-
-    def both_steps(features, logits, upstream):
-        results = []
-        for layer in layers:
-            with tf.GradientTape() as tape:
-                tape.watch([features, logits])
-                loss = layer(features, logits, training=True)
-                total = tf.reduce_sum(loss * upstream)
-            results += [loss, *tape.gradient(total, [features, logits])]
-        return results
-
-    return layers, on_replicas(two_replicas, both_steps)
-
-
-def test_replicas_keep_one_queue_of_the_global_batch(layers_on_replicas):
-    layers, distributed = layers_on_replicas
+        layer = NeighborConsistencyLoss(3, queue_size=8, rows_per_block=rows_per_block)
+        layer.build((None, DIM), (None, NUM_CLASSES))
     one_device = NeighborConsistencyLoss(3, queue_size=8)
+
+    def step_of_replica(features, logits, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([features, logits])
+            loss = layer(features, logits, training=True)
+            total = tf.reduce_sum(loss * upstream)
+        return [loss, *tape.gradient(total, [features, logits])]
+
+    distributed = on_replicas(two_replicas, step_of_replica)
     for seed, sizes in enumerate([(3, 3), (5, 1), (2, 2), (2, 3)]):
         n = sum(sizes)
         features, logits = batch_of(n, seed)
         upstream = 0.5 + np.arange(n, dtype="float32") / 10
-        expected = step(one_device, features, logits)
         parts = [split(x, sizes) for x in (features, logits, upstream)]
         received = [np.concatenate(pair) for pair in distributed(*parts)]
-        # The loss of both layers is summed over replicas as the gradients are.
-        assert_all_close(received, 2 * expected)
-        for layer in layers:
-            for variable, whole in zip(layer.variables, state(one_device), strict=True):
-                on_first, on_second = (part.numpy() for part in variable.value.values)
-                np.testing.assert_array_equal(on_first, on_second)
-                np.testing.assert_allclose(on_first, whole, rtol=0, atol=1e-6)
+        assert_all_close(received, step(one_device, features, logits))
+        for variable, whole in zip(layer.variables, state(one_device), strict=True):
+            on_first, on_second = (part.numpy() for part in variable.value.values)
+            np.testing.assert_array_equal(on_first, on_second)
+            np.testing.assert_allclose(on_first, whole, rtol=0, atol=1e-6)
     assert int(one_device.queue.count) == 8
 
 
