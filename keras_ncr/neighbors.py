@@ -155,35 +155,11 @@ def size_of(tensor, axis):
     return tf.shape(tensor)[axis] if size is None else size
 
 
-def either(condition, if_true, if_false, *arguments):
-    """Returns what one of two functions of the arguments does.
-
-    Only if the condition is a tensor, a graph gets both.
-    """
+def either(condition, if_true, if_false):
+    """Returns what one of two functions does; only a tensor puts both into a graph."""
     if isinstance(condition, bool):
-        return if_true(*arguments) if condition else if_false(*arguments)
-    return tf.cond(
-        condition,
-        lambda: if_true(*tensors_of_branch(arguments)),
-        lambda: if_false(*tensors_of_branch(arguments)),
-    )
-
-
-def tensors_of_branch(arguments):
-    """Returns the same arguments, with tensors that the branch of a condition has made.
-
-    In conditions within conditions TensorFlow does not find others: the gradient of a
-    `tf.custom_gradient` must not refer to what is outside.
-    """
-    copies = {}
-
-    def made_here(argument):
-        if not tf.is_tensor(argument):
-            return argument
-        # What was one tensor stays one.
-        return copies.setdefault(id(argument), tf.identity(argument))
-
-    return tf.nest.map_structure(made_here, arguments)
+        return if_true() if condition else if_false()
+    return tf.cond(condition, if_true, if_false)
 
 
 def extremes_of_top_k(values, k):

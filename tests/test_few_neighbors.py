@@ -120,7 +120,15 @@ def test_past_candidates_are_among_the_nearest(monkeypatch):
             lambda *batch: loss(*batch, training=True), features[TWO:], logits[TWO:]
         )
 
+    ways = []
+    by_rank = few_neighbors.mixture_by_rank
+    monkeypatch.setattr(
+        few_neighbors,
+        "mixture_by_rank",
+        lambda *arguments: ways.append("rank") or by_rank(*arguments),
+    )
     received = of_last(features, logits)
+    assert "rank" in ways
     expected = by_matrix(monkeypatch, of_last, features, logits)
     assert np.max(np.abs(expected[1])) > 1e-3
     assert_all_close(received, expected)
@@ -137,33 +145,34 @@ def test_few_are_few_of_many_candidates_for_many_rows():
 
 
 @pytest.mark.parametrize(
-    "rows_per_block, jit_compile",
+    "size, rows_per_block, jit_compile",
     [
-        (None, False),
-        (None, True),
-        (64, False),
-        pytest.param(64, True, marks=pytest.mark.slow),
+        (TWO, None, False),
+        (TWO, None, True),
+        (None, 64, False),
+        pytest.param(None, 64, True, marks=pytest.mark.slow),
     ],
 )
-def test_one_graph_fits_many_candidates_and_few(rows_per_block, jit_compile):
+def test_one_graph_fits_many_candidates_and_few(size, rows_per_block, jit_compile):
     loss = loss_with(2, rows_per_block=rows_per_block, similarity_power=0.5)
     compiled = tf.function(
         lambda features, logits: value_and_gradients(loss, features, logits),
-        input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([None, 3])],
+        input_signature=[tf.TensorSpec([size, 4]), tf.TensorSpec([size, 3])],
         jit_compile=jit_compile,
     )
     crowd = batch_of(TWO)
     crowd[0][10:40] = crowd[0][3]
-    for inputs in [batch_of(TWO), batch_of(19), batch_of(4), crowd]:
+    few = [] if size else [batch_of(19), batch_of(4)]
+    for inputs in [batch_of(TWO), *few, crowd]:
         expected = value_and_gradients(loss, *inputs)
         assert_all_close(compiled(*inputs), expected, atol=2e-5)
 
 
 def test_a_tape_outside_of_the_graph_finds_the_gradients():
-    for rows_per_block in (None, 64):
+    for size, rows_per_block in [(TWO, None), (TWO, 64), (None, 64)]:
         loss = loss_with(2, rows_per_block=rows_per_block)
         compiled = tf.function(
-            loss, input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([None, 3])]
+            loss, input_signature=[tf.TensorSpec([size, 4]), tf.TensorSpec([size, 3])]
         )
         batch = batch_of(TWO)
         received = value_and_gradients(compiled, *batch)
@@ -185,7 +194,8 @@ def test_twice_is_the_same_bit_for_bit():
 
 @pytest.mark.slow
 def test_ranks_of_replicas_see_the_global_batch(two_replicas):
-    layer = NeighborConsistencyLoss(1)
+    # The whole batch has a size that is known only when it runs.
+    layer = NeighborConsistencyLoss(1, rows_per_block=64)
 
     def of_layer(features, logits, upstream):
         with tf.GradientTape() as tape:

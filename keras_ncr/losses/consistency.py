@@ -38,7 +38,9 @@ class NeighborConsistencyLoss(keras.layers.Layer):
 
     The computation is in float32 whatever the dtype policy. Memory grows as
     `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`; from 300
-    candidates for each of the `num_neighbors` on, only as `batch**2 * dim`.
+    candidates for each of the `num_neighbors` on, only as `batch**2 * dim`, if the size
+    of the batch is known before the run (`drop_remainder=True`) or `rows_per_block` is
+    given.
 
     Accuracy falls where a batch has fewer examples than there are classes (Table 6 of
     the paper): neighbors are then of other classes. With `queue_size` the most recent

@@ -38,15 +38,12 @@ def neighbor_mixture(vectors, candidates, search):
     is_few = few_neighbors.are_few(
         search.num_neighbors, neighbors.size_of(vectors, axis=0), candidates.size()
     )
-    if search.rows_per_block is not None:
-        return mixture_with_own_gradient(vectors, candidates, search, is_few)
-    return neighbors.either(
-        is_few,
-        lambda *both: mixture_with_own_gradient(*both, search, is_few=True),
-        lambda *both: mixture_of_all_rows(*both, search),
-        vectors,
-        candidates,
-    )
+    # Where the size of the batch is not known before the run, neither is the way. That
+    # would be a condition around products whose gradients TensorFlow makes, of which it
+    # logs that its types do not fit.
+    if search.rows_per_block is None and is_few is not True:
+        return mixture_of_all_rows(vectors, candidates, search)
+    return mixture_with_own_gradient(vectors, candidates, search, is_few)
 
 
 def mixture_of_all_rows(vectors, candidates, search):
@@ -85,8 +82,8 @@ def mixture_with_past(weights, predictions, past):
 def mixture_with_own_gradient(vectors, candidates, search, is_few):
     """Returns `neighbor_mixture` from blocks of rows or neighbor by neighbor.
 
-    The conditions are within the gradient, and not the gradient within conditions: XLA
-    compiles blocks only so.
+    The conditions are within the gradient, and not the gradient within conditions: only
+    so XLA compiles blocks of a batch whose size it is not told.
 
     Args:
         vectors: As in `neighbor_mixture`.
