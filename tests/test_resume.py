@@ -151,7 +151,11 @@ def test_signal_saves_and_says_where(tmp_path, name, code):
         *("-m", "keras_ncr.train", "--config=configs/digits.py:ncr"),
         *(f"--workdir={tmp_path}", *words),
     )
+    # Tests that a shell runs in its background ignore SIGINT, and so would the run.
+    number = getattr(signal, name)
+    own = signal.signal(number, signal.default_int_handler)
     process = start(*command)
+    signal.signal(number, own)
     while not list(tmp_path.glob("trial-0/checkpoint/epoch-000002-*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -161,7 +165,7 @@ def test_signal_saves_and_says_where(tmp_path, name, code):
     if process.poll() is None:
         assert f"in use by another run (process {process.pid} on " in error
         assert second.returncode == 1
-    process.send_signal(getattr(signal, name))
+    process.send_signal(number)
     _, error = process.communicate(timeout=600)
     assert process.returncode == code, error
     last = error.strip().splitlines()[-1]
