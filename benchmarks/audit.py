@@ -32,7 +32,7 @@ from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.predictions import from_probabilities, predict
 from keras_ncr.nearest import nearest_neighbors
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.trial import Trial
+from keras_ncr.trials import Trial
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")

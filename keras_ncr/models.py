@@ -5,10 +5,12 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.backbones import CosineClassifier
 from keras_ncr.callbacks import with_warmup
 from keras_ncr.checks import check_integer, check_layer, check_rate
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.multi_worker import MultiWorkerTraining
+from keras_ncr.distribution.shares import share_of_mean
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.model_checks import (
     check_features,
@@ -19,8 +21,6 @@ from keras_ncr.model_checks import (
     weight_of,
     with_weights_by_class,
 )
-from keras_ncr.multi_worker import MultiWorkerTraining
-from keras_ncr.shares import share_of_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import assembly, datasets, plots, replicas, workdir
-from keras_ncr.multi_worker import lost_workers_named
+from keras_ncr import assembly, datasets, plots, workdir
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.multi_worker import lost_workers_named
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.trial import Trial
+from keras_ncr.trials import Trial
 
 # What results.json has of each trial, and the mean and standard deviation of.
 # Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
@@ -69,8 +70,8 @@ def train(config, folder, callbacks=(), verbose="auto"):
             folder belongs to another config or is in use. Nothing is written then. Also
             if images or files become unreadable in the middle: it names them.
         keras_ncr.workdir.NotWritten: If a file cannot be written. What was there stays.
-        keras_ncr.interruption.Interrupted: At a signal, a `KeyboardInterrupt`.
-        keras_ncr.multi_worker.WorkerLost: If another machine of the run is gone. The
+        keras_ncr.trials.Interrupted: At a signal, a `KeyboardInterrupt`.
+        keras_ncr.distribution.WorkerLost: If another machine of the run is gone. The
             same call on all of them goes on.
 
     Example:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ncr import interruption, workdir
-from keras_ncr.checkpoint import Checkpoint
-from keras_ncr.checkpoint_files import CheckpointFiles, Position
+from keras_ncr import workdir
 from keras_ncr.datasets import from_arrays
 from keras_ncr.methods import CoDivide, DivideMixModel, ELRModel
 from keras_ncr.pipelines import evaluation_batches, training_batches
-from keras_ncr.trial_logs import history_logger
+from keras_ncr.trials import interruption
+from keras_ncr.trials.checkpoint import Checkpoint
+from keras_ncr.trials.checkpoint_files import CheckpointFiles, Position
+from keras_ncr.trials.logs import history_logger
 
 NUM_EPOCHS, NUM_STEPS = 2, 3
 
@@ -237,7 +238,7 @@ def saved_positions(folder, monkeypatch, seconds):
 
     monkeypatch.setattr(CheckpointFiles, "save", noted_save)
     clock = types.SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr("keras_ncr.checkpoint.time", clock)
+    monkeypatch.setattr("keras_ncr.trials.checkpoint.time", clock)
     train(plain_model, folder, 0, seconds)
     return saved
 
@@ -326,14 +327,16 @@ def test_weights_in_half_precision_come_back(tmp_path):
 
 
 def test_worker_that_is_not_the_first_saves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_ncr.replicas.is_chief", lambda: False)
+    monkeypatch.setattr("keras_ncr.distribution.replicas.is_chief", lambda: False)
     train(plain_model, tmp_path, 0)
     assert not (tmp_path / "checkpoint").exists()
 
 
 def test_workers_with_different_checkpoints_are_refused(tmp_path, monkeypatch):
     stopped(plain_model, tmp_path, 0, 2)
-    monkeypatch.setattr("keras_ncr.replicas.are_alike", lambda *numbers: False)
+    monkeypatch.setattr(
+        "keras_ncr.distribution.replicas.are_alike", lambda *numbers: False
+    )
     model = plain_model()
     before = state(model)
     checkpoint = Checkpoint(tmp_path / "checkpoint", NUM_STEPS)

@@ -11,7 +11,7 @@ from keras_ncr.audit.cross_validation import out_of_sample_predictions
 from keras_ncr.audit.predictions import from_probabilities
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits
-from keras_ncr.trial import Trial
+from keras_ncr.trials import Trial
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from keras_ncr import interruption
+from keras_ncr.trials import interruption
 
 # The package itself takes seconds to import.
 MODULE = interruption.__file__

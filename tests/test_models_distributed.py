@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from keras_ncr import NCRModel
-from keras_ncr.batch_statistics import moving_statistics
 from keras_ncr.callbacks import MemorizationMonitor
+from keras_ncr.distribution.batch_statistics import moving_statistics
 
 X = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 70)

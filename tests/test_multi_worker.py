@@ -13,7 +13,7 @@ import tensorflow as tf
 from worker_processes import Workers, environment, wait_until
 
 import keras_ncr
-from keras_ncr import multi_worker, replicas
+from keras_ncr.distribution import multi_worker, replicas
 
 WORKER = pathlib.Path(__file__).parent / "worker.py"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_ncr.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
+from keras_ncr.trials.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
 
 
 def callback(examples):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from replica_runs import on_replicas, split
 
-from keras_ncr import replicas
+from keras_ncr.distribution import replicas
 
 
 @pytest.mark.parametrize("sizes", [(4, 4), (1, 4), (0, 3)])

@@ -17,10 +17,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from keras_ncr import assembly, metrics, pipelines, train, training, workdir
-from keras_ncr.checkpoint import Checkpoint
 from keras_ncr.config import default_config
 from keras_ncr.datasets import digits
 from keras_ncr.noise import NoisyLabels
+from keras_ncr.trials.checkpoint import Checkpoint
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits.py'}"
@@ -423,7 +423,7 @@ def test_test_loss_that_is_not_finite_fails_the_trial_too(tmp_path):
 def test_worker_that_is_not_the_first_computes_and_writes_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("keras_ncr.replicas.is_chief", lambda: False)
+    monkeypatch.setattr("keras_ncr.distribution.replicas.is_chief", lambda: False)
     seen = []
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(sorted(logs))

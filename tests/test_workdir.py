@@ -1,4 +1,4 @@
-"""Tests of workdir.py, run_lock.py and trial_logs.py: whose folder, whole files."""
+"""Tests of workdir.py, run_lock.py and trials/logs.py: whose folder, whole files."""
 
 import csv
 import errno
@@ -12,7 +12,7 @@ import pytest
 
 from keras_ncr import workdir
 from keras_ncr.config import default_config
-from keras_ncr.trial_logs import TensorBoard, history_logger
+from keras_ncr.trials.logs import TensorBoard, history_logger
 
 
 def contents(folder):

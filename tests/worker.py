@@ -24,7 +24,7 @@ import keras  # noqa: E402  After the strategy, as the comment above says.
 import numpy as np  # noqa: E402  As the one above.
 
 import keras_ncr  # noqa: E402  As the one above.
-from keras_ncr import replicas  # noqa: E402  As the one above.
+from keras_ncr.distribution import replicas  # noqa: E402  As the one above.
 
 warnings.filterwarnings("error", module="keras_ncr")
 X = np.random.default_rng(0).normal(size=(67, 5)).astype("float32")
@@ -42,7 +42,7 @@ def ncr_model():
 def plain_model():
     inputs = keras.Input((5,))
     outputs = keras.layers.Dense(3)(network()(inputs))
-    return keras_ncr.multi_worker.MultiWorkerClassifier(inputs, outputs)
+    return keras_ncr.distribution.MultiWorkerClassifier(inputs, outputs)
 
 
 def compiled(make):

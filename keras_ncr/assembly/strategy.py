@@ -8,7 +8,7 @@ import sys
 import tensorflow as tf
 
 from keras_ncr.checks import check_known
-from keras_ncr.multi_worker import worker_lost
+from keras_ncr.distribution.multi_worker import worker_lost
 
 _EXAMPLE = (
     """TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, """

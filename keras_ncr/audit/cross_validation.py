@@ -9,7 +9,7 @@ from keras_ncr import assembly, workdir
 from keras_ncr.audit.predictions import joined, predict
 from keras_ncr.checks import check_integer
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.trial import Trial
+from keras_ncr.trials import Trial
 
 
 def out_of_sample_predictions(config, source, labels, folder, num_folds=5, verbose=0):

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_ncr import neighbors, replicas
+from keras_ncr import neighbors
+from keras_ncr.distribution import replicas
 
 
 class Candidates(NamedTuple):

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.distribution import replicas
 from keras_ncr.methods.network_pair import NetworkPair, mean_logits
 from keras_ncr.model_checks import label_of, weight_of
 

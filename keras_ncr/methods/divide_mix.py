@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.checks import check_bool, check_integer, check_positive, check_rate
+from keras_ncr.distribution import replicas
 from keras_ncr.methods.co_divide import (
     clean_probabilities,
     normalized,

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_positive, check_rate
+from keras_ncr.distribution import replicas
 from keras_ncr.methods.early_learning import agreement_loss, clipped_softmax
 from keras_ncr.methods.example_memory import ExampleMemory
 from keras_ncr.methods.network_pair import NetworkPair, mean_logits

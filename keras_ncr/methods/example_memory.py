@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer
-from keras_ncr.replicas import gather_replicas, has_other_replicas
+from keras_ncr.distribution.replicas import gather_replicas, has_other_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

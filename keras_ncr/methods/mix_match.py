@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_ncr import replicas
+from keras_ncr.distribution import replicas
 from keras_ncr.methods.views import by_example
 
 # Less is no probability to take a logarithm of, or to divide by.

@@ -3,9 +3,11 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.callbacks import with_warmup
 from keras_ncr.checks import check_layer
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.multi_worker import MultiWorkerTraining
+from keras_ncr.distribution.shares import share_of_mean
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.model_checks import (
     check_per_example,
@@ -16,8 +18,6 @@ from keras_ncr.model_checks import (
     with_weights_by_class,
 )
 from keras_ncr.models import NCRModel
-from keras_ncr.multi_worker import MultiWorkerTraining
-from keras_ncr.shares import share_of_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
 from keras_ncr.checks import check_integer, check_positive
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.shares import share_of_mean
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.methods.example_memory import ExampleMemory
 from keras_ncr.methods.mix_match import imbalance
@@ -14,7 +15,6 @@ from keras_ncr.methods.sop_terms import sop_loss, view_divergence
 from keras_ncr.methods.views import by_example, checked_views
 from keras_ncr.model_checks import label_of, weight_of
 from keras_ncr.models import NCRModel
-from keras_ncr.shares import share_of_mean
 
 # Where noise starts, as in the released config: at exactly 0 it has no gradient.
 INITIAL_SCALE = 1e-8

@@ -8,7 +8,7 @@ one replica, would not be the model that was trained.
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
+from keras_ncr.distribution import replicas
 
 
 def share_statistics(model, data):
@@ -23,7 +23,7 @@ def share_statistics(model, data):
         data: The batch of this replica, tensors nested in any way.
 
     Example:
-    >>> from keras_ncr.batch_statistics import share_statistics
+    >>> from keras_ncr.distribution.batch_statistics import share_statistics
     >>> model = keras.Sequential([keras.layers.BatchNormalization()])
     >>> share_statistics(model, tf.zeros([2, 5]))
     """
@@ -53,7 +53,7 @@ def moving_statistics(model):
         replicas compute one mean and variance anyhow.
 
     Example:
-    >>> from keras_ncr.batch_statistics import moving_statistics
+    >>> from keras_ncr.distribution.batch_statistics import moving_statistics
     >>> model = keras.Sequential([keras.layers.BatchNormalization()])
     >>> model.build((None, 5))
     >>> [variable.name for variable in moving_statistics(model)]

@@ -8,7 +8,7 @@ example of a smaller part weighs more. Here all examples weigh alike.
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
+from keras_ncr.distribution import replicas
 from keras_ncr.model_checks import label_of, weight_of
 
 
@@ -30,7 +30,7 @@ def share_of_mean(supervised, loss, y, sample_weight, size, additional=0.0):
         Scalar. The shares of all replicas add up to the loss of one device.
 
     Example:
-    >>> from keras_ncr.shares import share_of_mean
+    >>> from keras_ncr.distribution.shares import share_of_mean
     >>> float(share_of_mean(tf.constant(2.0), None, [0, 1], None, size=2.0))
     2.0
     """
@@ -56,7 +56,7 @@ def relative_part(loss, y, sample_weight, size):
         Float32 scalar: 1 for an equal part, 0 for an empty one.
 
     Example:
-    >>> from keras_ncr.shares import relative_part
+    >>> from keras_ncr.distribution.shares import relative_part
     >>> float(relative_part(None, tf.constant([0, 1]), None, size=2.0))
     1.0
     """

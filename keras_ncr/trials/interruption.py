@@ -42,7 +42,7 @@ def noted():
 
     Example:
     >>> import signal
-    >>> from keras_ncr import interruption
+    >>> from keras_ncr.trials import interruption
     >>> with interruption.noted() as request:
     ...     signal.raise_signal(signal.SIGTERM)
     >>> request.number == signal.SIGTERM

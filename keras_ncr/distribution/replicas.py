@@ -32,6 +32,11 @@ def is_chief():
     """Whether this process is the one of a strategy's that writes files.
 
     It is, unless several machines train one model and this is not the first.
+
+    Example:
+    >>> if keras_ncr.distribution.is_chief():
+    ...     print("Written once, not once on each machine.")
+    Written once, not once on each machine.
     """
     if not has_other_workers():
         return True

@@ -12,8 +12,8 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from keras_ncr import replicas
-from keras_ncr.batch_statistics import share_statistics
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.batch_statistics import share_statistics
 
 
 class MultiWorkerTraining:
@@ -30,7 +30,7 @@ class MultiWorkerTraining:
       batch is the global batch, of which each trains on its part.
 
     Predictions are those of all data, in their order, on every machine. Files are
-    written by the first machine; `keras_ncr.replicas.is_chief()` says which it is.
+    written by the first machine; `keras_ncr.distribution.is_chief()` says which it is.
 
     With several replicas, on one machine as well, `fit` also keeps the moving
     statistics of batch normalization alike, which Keras leaves to each replica.
@@ -39,7 +39,7 @@ class MultiWorkerTraining:
         - [Keras issue 20585](https://github.com/keras-team/keras/issues/20585)
 
     Example:
-    >>> class Classifier(keras_ncr.multi_worker.MultiWorkerTraining, keras.Model):
+    >>> class Classifier(keras_ncr.distribution.MultiWorkerTraining, keras.Model):
     ...     pass
     >>> inputs = keras.Input((5,))
     >>> model = Classifier(inputs, keras.layers.Dense(3)(inputs))
@@ -159,7 +159,7 @@ class MultiWorkerClassifier(MultiWorkerTraining, keras.Model):
     Example:
     >>> inputs = keras.Input((5,))
     >>> outputs = keras.layers.Dense(3)(inputs)
-    >>> model = keras_ncr.multi_worker.MultiWorkerClassifier(inputs, outputs)
+    >>> model = keras_ncr.distribution.MultiWorkerClassifier(inputs, outputs)
     >>> model.predict(np.zeros((2, 5)), verbose=0).shape
     (2, 3)
     """
@@ -174,9 +174,9 @@ class WorkerLost(RuntimeError):
         message: String.
 
     Example:
-    >>> raise keras_ncr.multi_worker.WorkerLost("Worker 1 is gone.")
+    >>> raise keras_ncr.distribution.WorkerLost("Worker 1 is gone.")
     Traceback (most recent call last):
-    keras_ncr.multi_worker.WorkerLost: Worker 1 is gone.
+    keras_ncr.distribution.multi_worker.WorkerLost: Worker 1 is gone.
     """
 
     def __init__(self, message):
@@ -188,7 +188,7 @@ def lost_workers_named():
     """Turns TensorFlow's errors about a machine that is gone into a `WorkerLost`.
 
     Example:
-    >>> from keras_ncr.multi_worker import lost_workers_named
+    >>> from keras_ncr.distribution.multi_worker import lost_workers_named
     >>> with lost_workers_named():
     ...     pass
     """
@@ -217,7 +217,7 @@ def worker_lost(error):
         `WorkerLost`, which says in one line what happened and what to do.
 
     Example:
-    >>> from keras_ncr.multi_worker import worker_lost
+    >>> from keras_ncr.distribution.multi_worker import worker_lost
     >>> error = tf.errors.UnavailableError(None, None, "failed to connect")
     >>> str(worker_lost(error)).endswith("TensorFlow says: failed to connect")
     True

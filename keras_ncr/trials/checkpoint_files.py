@@ -35,7 +35,7 @@ class CheckpointFiles:
 
     Example:
     >>> import tempfile
-    >>> from keras_ncr.checkpoint_files import CheckpointFiles, Position
+    >>> from keras_ncr.trials.checkpoint_files import CheckpointFiles, Position
     >>> files = CheckpointFiles(tempfile.mkdtemp())
     >>> files.save(Position(epoch=2, step=7), {"kernel": np.ones(3)})
     >>> files.load()

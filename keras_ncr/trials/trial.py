@@ -8,15 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr import assembly, interruption, replicas, workdir
+from keras_ncr import assembly, workdir
 from keras_ncr.callbacks import MemorizationMonitor
-from keras_ncr.checkpoint import Checkpoint
-from keras_ncr.checkpoint_files import Position
+from keras_ncr.distribution import replicas
 from keras_ncr.features import features_of
 from keras_ncr.label_propagation import propagate_labels
 from keras_ncr.methods import CoDivide
-from keras_ncr.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
-from keras_ncr.trial_logs import TensorBoard, history_logger
+from keras_ncr.trials import interruption
+from keras_ncr.trials.checkpoint import Checkpoint
+from keras_ncr.trials.checkpoint_files import Position
+from keras_ncr.trials.logs import TensorBoard, history_logger
+from keras_ncr.trials.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
 
 
 class Trial:

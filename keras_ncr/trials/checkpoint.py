@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr import replicas
-from keras_ncr.checkpoint_files import CheckpointFiles, Position
-from keras_ncr.interruption import Interrupted, Request
+from keras_ncr.distribution import replicas
+from keras_ncr.trials.checkpoint_files import CheckpointFiles, Position
+from keras_ncr.trials.interruption import Interrupted, Request
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -31,8 +31,8 @@ class Checkpoint(keras.callbacks.Callback):
         steps_per_epoch: Int.
         seconds: Float: how long to train within an epoch until the next one is written.
             0: after every step. Defaults to no limit.
-        request: `keras_ncr.interruption.Request`. As soon as it has a signal, the state
-            is saved and training ends. Defaults to one that never has.
+        request: `keras_ncr.trials.interruption.Request`. As soon as it has a signal,
+            the state is saved and training ends. Defaults to one that never has.
 
     Raises:
         Interrupted: In `fit`, at a signal.
