@@ -17,7 +17,7 @@ from keras_ncr.command_line import (
     refusal_in_one_line,
 )
 from keras_ncr.config_flag import required_config
-from keras_ncr.distribution.multi_worker import WorkerLost
+from keras_ncr.distribution import WorkerLost
 from keras_ncr.training import MEASURES, spread, train
 
 DETERMINISTIC = flags.DEFINE_bool(

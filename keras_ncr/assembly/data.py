@@ -11,7 +11,7 @@ from keras_ncr import datasets
 from keras_ncr.checks import check_known
 from keras_ncr.config import default_config
 from keras_ncr.datasets.skipped import ON_ERROR, first_ones
-from keras_ncr.distribution.replicas import is_chief
+from keras_ncr.distribution import is_chief
 
 
 class Sources(NamedTuple):

@@ -12,7 +12,7 @@ from keras_ncr.assembly.method import Method, method_of
 from keras_ncr.assembly.schedule import optimizer
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.config import WITH_STEM
-from keras_ncr.distribution.multi_worker import MultiWorkerClassifier
+from keras_ncr.distribution import MultiWorkerClassifier
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.models import NCRModel, classifier_layer
 

@@ -5,8 +5,7 @@ import tensorflow as tf
 
 from keras_ncr.callbacks import with_warmup
 from keras_ncr.checks import check_layer
-from keras_ncr.distribution import replicas
-from keras_ncr.distribution.multi_worker import MultiWorkerTraining
+from keras_ncr.distribution import MultiWorkerTraining, replicas
 from keras_ncr.distribution.shares import share_of_mean
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.model_checks import (
