@@ -28,7 +28,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table and picture
-	$(BIN)/python -m keras_ncr.demo
+	$(BIN)/python -m keras_ncr.cli.demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
 	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10

@@ -25,14 +25,17 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from keras_ncr import assembly, workdir
-from keras_ncr.audit.cross_validation import out_of_sample_predictions
 from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.predictions import from_probabilities, predict
-from keras_ncr.nearest import nearest_neighbors
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.batches import evaluation_batches
+from keras_ncr.experiments.cross_validation import out_of_sample_predictions
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.trials import Trial
+from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.trials import Trial
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")
@@ -225,8 +228,8 @@ def train(config, folder, model):
     if path.exists():
         return
     start = time.process_time()
-    sources = assembly.load_sources(config.data)
-    labels = assembly.noisy_labels(config, sources.train)
+    sources = load_sources(config.data)
+    labels = noisy_labels(config, sources.train)
     run = workdir.claim(folder / model, config)
     if model in ("folds", NCR_FOLDS):
         predictions = out_of_sample_predictions(
@@ -238,7 +241,7 @@ def train(config, folder, model):
         trial = Trial(config, 0, sources, unknown, run)
         trial.result((), verbose=0)
         network = keras.models.load_model(trial.folder / "model.keras")
-        batches = assembly.evaluation_batches(
+        batches = evaluation_batches(
             config, sources.train, labels=labels.noisy_labels, carry=("index",)
         )
         predictions = predict(network, batches)

@@ -18,7 +18,7 @@ import numpy as np
 import sklearn
 
 from keras_ncr import noise
-from keras_ncr.label_propagation import neighbor_graph, spread_labels
+from keras_ncr.features.label_propagation import neighbor_graph, spread_labels
 
 DIM = 512
 

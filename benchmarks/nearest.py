@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from keras_ncr.nearest import EXACT_LIMIT, nearest_neighbors
+from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
 
 DIM = 512
 DIRECTIONS = 24

@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import augment, datasets, noise, pipelines
+from keras_ncr import datasets, noise, pipelines
+from keras_ncr.pipelines import augmentation as augment
 
 BATCH, NUM_EXAMPLES, EPOCHS = 256, 10_000, 3
 

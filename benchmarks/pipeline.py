@@ -4,7 +4,7 @@
     python benchmarks/pipeline.py --groups cifar traces --data_dir=TFDS_DATA
 
 photos: JPEG files of the size of photos: decoding alone, as `tf.data` does it on all
-cores, and the crops of `keras_ncr.augment`. The photos are made: smooth noise with a
+cores, and the crops of `keras_ncr.pipelines`. The photos are made: smooth noise with a
 grain.
 
 cifar: a TFRecord file of TensorFlow Datasets, read and decoded and nothing else,
@@ -30,7 +30,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr import augment, datasets, images, noise, pipelines
+from keras_ncr import datasets, noise, pipelines
+from keras_ncr.datasets import images
+from keras_ncr.pipelines import augmentation as augment
 
 NUM_PHOTOS, NUM_SMALL, BATCH, EPOCHS = 256, 10_000, 256, 3
 CROP = augment.random_resized_crop(224)

@@ -3,7 +3,7 @@ r"""Chooses each method's settings for a data set: three values of one key for e
     python benchmarks/tune.py --config=configs/digits.py --workdir=runs/tune-digits \
         --out=configs/tuned/digits.json --validation=0.2 --trials=3 --processes=2
 
-For each method one `keras_ncr.sweep`, under symmetric noise of 40 %: the value is kept
+For each method one `keras-ncr sweep`, under symmetric noise of 40 %: the value is kept
 that is right most often on training examples held out with their noisy labels. What has
 nothing to choose is left as it is. The file written is read by the config, whose rows
 then are `docs/results.md`. Words beginning with `--config.` hold for all runs. The same
@@ -87,7 +87,7 @@ def sweep(method, arguments, overrides):
         f"--processes={arguments.processes}",
         *overrides,
     ]
-    subprocess.run([sys.executable, "-m", "keras_ncr.sweep", *words], check=True)
+    subprocess.run([sys.executable, "-m", "keras_ncr.cli.sweep", *words], check=True)
     stages = json.loads((folder / "sweep.json").read_text())["stages"]
     return {stage["key"]: stage["chosen"] for stage in stages}
 

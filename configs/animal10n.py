@@ -11,14 +11,14 @@ https://arxiv.org/abs/2202.02200 for the training. Data: built by
 `keras_ncr.datasets.builders`, which says what to download.
 Arguments: method (standard, ncr, mixup, ...). Commands:
 
-    python -m keras_ncr.train --config=configs/animal10n.py --workdir=runs/animal10n
-    python -m keras_ncr.train --config=configs/animal10n.py:standard \
+    keras-ncr train --config=configs/animal10n.py --workdir=runs/animal10n
+    keras-ncr train --config=configs/animal10n.py:standard \
         --workdir=runs/animal10n-standard
 
 Hardware, time, result: not run yet.
 """
 
-from keras_ncr.config import paper_config, string_arguments
+from keras_ncr.experiments.config import paper_config, string_arguments
 
 
 def get_config(argument=None):

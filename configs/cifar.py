@@ -11,19 +11,19 @@ beta are its own: 3 and 0.7, for asymmetric noise 1 and 0.9, on CIFAR-100 7 and 
 Reference: https://arxiv.org/abs/2202.02200, Sections 5.2 and 5.5, supplement A.
 Arguments: method (standard, ncr, mixup, ...), noise, rate, classes (10, 100). Commands:
 
-    python -m keras_ncr.train --config=configs/cifar.py --workdir=runs/cifar10
-    python -m keras_ncr.train --config=configs/cifar.py:ncr,classes=100,rate=0.8 \
+    keras-ncr train --config=configs/cifar.py --workdir=runs/cifar10
+    keras-ncr train --config=configs/cifar.py:ncr,classes=100,rate=0.8 \
         --workdir=runs/cifar100-80
-    python -m keras_ncr.train --config=configs/cifar.py:standard,noise=asymmetric \
+    keras-ncr train --config=configs/cifar.py:standard,noise=asymmetric \
         --workdir=runs/cifar10-asymmetric
-    python -m keras_ncr.train --config=configs/cifar.py:ncr+elr_plus,rate=0.8 \
+    keras-ncr train --config=configs/cifar.py:ncr+elr_plus,rate=0.8 \
         --workdir=runs/cifar10-plus
 
 Hardware, time, result: not run yet. It takes an accelerator: on two CPU cores an epoch
 would take about half an hour (estimated).
 """
 
-from keras_ncr.config import paper_config, set_noise, string_arguments
+from keras_ncr.experiments.config import paper_config, set_noise, string_arguments
 
 
 def get_config(argument=None):

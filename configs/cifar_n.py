@@ -10,16 +10,16 @@ https://arxiv.org/abs/2202.02200 for the training. License of the labels: CC BY-
 Data: `cifar10_n` and `cifar100_n` of TensorFlow Datasets, which say what to download.
 Arguments: method (standard, ncr, mixup, ...), labels. Commands:
 
-    python -m keras_ncr.train --config=configs/cifar_n.py --workdir=runs/cifar10n
-    python -m keras_ncr.train --config=configs/cifar_n.py:ncr,labels=fine \
+    keras-ncr train --config=configs/cifar_n.py --workdir=runs/cifar10n
+    keras-ncr train --config=configs/cifar_n.py:ncr,labels=fine \
         --workdir=runs/cifar100n
-    python -m keras_ncr.train --config=configs/cifar_n.py:standard,labels=aggregate \
+    keras-ncr train --config=configs/cifar_n.py:standard,labels=aggregate \
         --workdir=runs/cifar10n-aggregate
 
 Hardware, time, result: not run yet.
 """
 
-from keras_ncr.config import paper_config, string_arguments
+from keras_ncr.experiments.config import paper_config, string_arguments
 
 
 def get_config(argument=None):

@@ -15,14 +15,14 @@ The paper's accuracy: 74.4, standard 71.7.
 Arguments: method (standard, ncr, mixup, ...), balanced (true, false), weights
 (imagenet, a file, or nothing: `weights=`). Commands:
 
-    python -m keras_ncr.train --config=configs/clothing1m.py --workdir=runs/clothing1m
-    python -m keras_ncr.train --config=configs/clothing1m.py:standard,balanced=true \
+    keras-ncr train --config=configs/clothing1m.py --workdir=runs/clothing1m
+    keras-ncr train --config=configs/clothing1m.py:standard,balanced=true \
         --workdir=runs/clothing1m-standard
 
 Hardware, time, result: not run yet.
 """
 
-from keras_ncr.config import paper_config, string_arguments
+from keras_ncr.experiments.config import paper_config, string_arguments
 
 
 def get_config(argument=None):

@@ -5,8 +5,8 @@ r"""scikit-learn's handwritten digits with wrong labels: small, and nothing to d
 Reference: https://arxiv.org/abs/2202.02200, which does not have these data.
 Arguments: method (standard, ncr, mixup, ...), noise, rate. Commands:
 
-    python -m keras_ncr.train --config=configs/digits.py --workdir=runs/digits
-    python -m keras_ncr.train --config=configs/digits.py:standard,rate=0.2 \
+    keras-ncr train --config=configs/digits.py --workdir=runs/digits
+    keras-ncr train --config=configs/digits.py:standard,rate=0.2 \
         --workdir=runs/digits-standard
 
 Hardware: 2 CPU cores. Time: 10 s a trial. Result, test accuracy of the last epoch,
@@ -17,7 +17,12 @@ looked at the test images.
 
 import pathlib
 
-from keras_ncr.config import default_config, set_noise, set_tuned, string_arguments
+from keras_ncr.experiments.config import (
+    default_config,
+    set_noise,
+    set_tuned,
+    string_arguments,
+)
 
 
 def get_config(argument=None):

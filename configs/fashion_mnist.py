@@ -7,8 +7,8 @@ Reference: https://arxiv.org/abs/2202.02200, which does not have these data. Dat
 https://arxiv.org/abs/1708.07747, through TensorFlow Datasets.
 Arguments: method (standard, ncr, mixup, ...), noise, rate. Commands:
 
-    python -m keras_ncr.train --config=configs/fashion_mnist.py --workdir=runs/fashion
-    python -m keras_ncr.train --config=configs/fashion_mnist.py:standard,rate=0.8 \
+    keras-ncr train --config=configs/fashion_mnist.py --workdir=runs/fashion
+    keras-ncr train --config=configs/fashion_mnist.py:standard,rate=0.8 \
         --workdir=runs/fashion-standard-80
 
 Hardware: 2 CPU cores, shared. Time: 40 to 80 s a trial. Result, test accuracy of the
@@ -19,7 +19,12 @@ how settings were chosen: docs/results.md.
 
 import pathlib
 
-from keras_ncr.config import default_config, set_noise, set_tuned, string_arguments
+from keras_ncr.experiments.config import (
+    default_config,
+    set_noise,
+    set_tuned,
+    string_arguments,
+)
 
 
 def get_config(argument=None):

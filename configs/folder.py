@@ -12,11 +12,11 @@ alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.
 Arguments: path, method (standard, ncr, mixup, ...), size (pixels), backbone (of
 keras_ncr.backbones or keras.applications), epochs. Commands:
 
-    python -m keras_ncr.train --config=configs/folder.py:pictures \
+    keras-ncr train --config=configs/folder.py:pictures \
         --workdir=runs/pictures
-    python -m keras_ncr.train --workdir=runs/pictures-224 \
+    keras-ncr train --workdir=runs/pictures-224 \
         --config=configs/folder.py:pictures,size=224,backbone=MobileNetV2
-    python -m keras_ncr.train --config=configs/folder.py:pictures,method=standard \
+    keras-ncr train --config=configs/folder.py:pictures,method=standard \
         --workdir=runs/pictures-standard
 
 With weights from ImageNet, where Keras can download them: `backbone=MobileNetV2`,
@@ -25,7 +25,7 @@ With weights from ImageNet, where Keras can download them: `backbone=MobileNetV2
 Hardware, time, result: they depend on your pictures; no public data were run yet.
 """
 
-from keras_ncr.config import own_pictures, string_arguments
+from keras_ncr.experiments.config import own_pictures, string_arguments
 
 
 def get_config(argument=None):

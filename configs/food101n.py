@@ -11,14 +11,14 @@ https://arxiv.org/abs/2202.02200 for the training. Data: built by
 Arguments: method (standard, ncr, mixup, ...), weights (imagenet, a file, or
 nothing: `weights=`). Commands:
 
-    python -m keras_ncr.train --config=configs/food101n.py --workdir=runs/food101n
-    python -m keras_ncr.train --config=configs/food101n.py:standard \
+    keras-ncr train --config=configs/food101n.py --workdir=runs/food101n
+    keras-ncr train --config=configs/food101n.py:standard \
         --workdir=runs/food101n-standard
 
 Hardware, time, result: not run yet.
 """
 
-from keras_ncr.config import paper_config, string_arguments
+from keras_ncr.experiments.config import paper_config, string_arguments
 
 
 def get_config(argument=None):

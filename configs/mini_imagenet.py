@@ -25,17 +25,17 @@ last epoch, five trials, at 0 / 20 / 40 / 80 %: red 72.1 / 69.0 / 64.6 / 51.2, s
 Arguments: method (standard, ncr, mixup, ...), color (red, blue), rate, size (224, 84,
 32). Commands:
 
-    python -m keras_ncr.train --config=configs/mini_imagenet.py --workdir=runs/red40
-    python -m keras_ncr.train --workdir=runs/blue80 \
+    keras-ncr train --config=configs/mini_imagenet.py --workdir=runs/red40
+    keras-ncr train --workdir=runs/blue80 \
         --config=configs/mini_imagenet.py:standard,color=blue,rate=80,size=32
-    python -m keras_ncr.train --config=configs/mini_imagenet.py:oracle+mixup,rate=20 \
+    keras-ncr train --config=configs/mini_imagenet.py:oracle+mixup,rate=20 \
         --workdir=runs/red20-oracle
 
 Hardware, time, result: not run yet.
 """
 
 from keras_ncr.checks import check_known
-from keras_ncr.config import choose, paper_config, string_arguments
+from keras_ncr.experiments.config import choose, paper_config, string_arguments
 
 # rate: (alpha, k, e)
 TABLE_5 = {0: (0.9, 50, 50), 20: (0.9, 10, 50), 40: (0.7, 5, 50), 80: (0.9, 100, 50)}

@@ -15,14 +15,14 @@ alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.
 Arguments: path, method (standard, ncr, mixup, ...), size (pixels), backbone (of
 keras_ncr.backbones or keras.applications), epochs. Commands:
 
-    python -m keras_ncr.train --config=configs/table.py:labels.csv --workdir=runs/table
-    python -m keras_ncr.train --workdir=runs/table-64 \
+    keras-ncr train --config=configs/table.py:labels.csv --workdir=runs/table
+    keras-ncr train --workdir=runs/table-64 \
         --config=configs/table.py:labels.parquet,method=standard,size=64
 
 Hardware, time, result: they depend on your pictures; no public data were run yet.
 """
 
-from keras_ncr.config import own_pictures, string_arguments
+from keras_ncr.experiments.config import own_pictures, string_arguments
 
 
 def get_config(argument=None):

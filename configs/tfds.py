@@ -10,16 +10,21 @@ Arguments: name, method (standard, ncr, mixup, ...), noise, rate, size (pixels; 
 all images have the same), backbone (of keras_ncr.backbones or keras.applications),
 epochs. Commands:
 
-    python -m keras_ncr.train --config=configs/tfds.py:svhn_cropped --workdir=runs/svhn
-    python -m keras_ncr.train --config=configs/tfds.py:stl10,noise=symmetric,rate=0.2 \
+    keras-ncr train --config=configs/tfds.py:svhn_cropped --workdir=runs/svhn
+    keras-ncr train --config=configs/tfds.py:stl10,noise=symmetric,rate=0.2 \
         --workdir=runs/stl10
-    python -m keras_ncr.train --workdir=runs/flowers \
+    keras-ncr train --workdir=runs/flowers \
         --config=configs/tfds.py:oxford_flowers102,size=128
 
 Hardware, time, result: they depend on the data set; nothing was run to the end yet.
 """
 
-from keras_ncr.config import paper_config, set_noise, stem_for, string_arguments
+from keras_ncr.experiments.config import (
+    paper_config,
+    set_noise,
+    stem_for,
+    string_arguments,
+)
 
 
 def get_config(argument=None):

@@ -17,8 +17,8 @@ what to download.
 The paper's accuracy: mini 77.1, standard 75.8; full 75.7, standard 74.9.
 Arguments: method (standard, ncr, mixup, ...), subset (mini, full). Commands:
 
-    python -m keras_ncr.train --config=configs/webvision.py --workdir=runs/webvision
-    python -m keras_ncr.train --config=configs/webvision.py:standard,subset=full \
+    keras-ncr train --config=configs/webvision.py --workdir=runs/webvision
+    keras-ncr train --config=configs/webvision.py:standard,subset=full \
         --workdir=runs/webvision-full
 
 Who has no ImageNet builds `webvision/mini_without_imagenet`, and adds
@@ -27,7 +27,7 @@ Who has no ImageNet builds `webvision/mini_without_imagenet`, and adds
 Hardware, time, result: not run yet.
 """
 
-from keras_ncr.config import choose, paper_config, string_arguments
+from keras_ncr.experiments.config import choose, paper_config, string_arguments
 
 BATCH_SIZES = {"mini": 256, "full": 1024}
 

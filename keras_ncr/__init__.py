@@ -18,22 +18,12 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_ncr import (
-    augment,
     backbones,
-    callbacks,
-    corrections,
     datasets,
     distribution,
     features,
-    figure_callback,
-    images,
-    label_propagation,
     losses,
-    methods,
-    metrics,
-    mixing,
     models,
-    nearest,
     noise,
     pipelines,
     plots,
@@ -43,8 +33,7 @@ from keras_ncr import (
 # The function takes the place of the package of the same name.
 from keras_ncr.audit import audit, audit_predictions
 from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.methods import ELRModel
-from keras_ncr.models import NCRModel
+from keras_ncr.models import ELRModel, NCRModel
 
 __all__ = [
     "ELRModel",
@@ -52,22 +41,12 @@ __all__ = [
     "NeighborConsistencyLoss",
     "audit",
     "audit_predictions",
-    "augment",
     "backbones",
-    "callbacks",
-    "corrections",
     "datasets",
     "distribution",
     "features",
-    "figure_callback",
-    "images",
-    "label_propagation",
     "losses",
-    "methods",
-    "metrics",
-    "mixing",
     "models",
-    "nearest",
     "noise",
     "pipelines",
     "plots",

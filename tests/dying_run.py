@@ -17,9 +17,9 @@ import sys
 import keras
 import numpy as np
 
-from keras_ncr import training
-from keras_ncr.command_line import refusal_in_one_line
-from keras_ncr.config import default_config
+from keras_ncr.cli.command_line import refusal_in_one_line
+from keras_ncr.experiments import run as training
+from keras_ncr.experiments.config import default_config
 
 folder, settings, (place, *details) = (
     sys.argv[1],

@@ -2,7 +2,11 @@
 
 import keras
 
-from keras_ncr import assembly, workdir
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.batches import steps_per_epoch, training_batches
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.model import compiled_model
 
 
 def finished_run(folder, config, epochs):
@@ -10,14 +14,14 @@ def finished_run(folder, config, epochs):
 
     The commands' own training has tests of its own; compiling it takes longest.
     """
-    sources = assembly.load_sources(config.data)
-    labels = assembly.noisy_labels(config, sources.train)
+    sources = load_sources(config.data)
+    labels = noisy_labels(config, sources.train)
     keras.utils.set_random_seed(0)
-    model = assembly.compiled_model(config, sources.train)
-    batches = assembly.training_batches(
+    model = compiled_model(config, sources.train)
+    batches = training_batches(
         config, sources.train, labels.noisy_labels, seed=0, num_epochs=epochs
     )
-    steps = assembly.steps_per_epoch(config, sources.train)
+    steps = steps_per_epoch(config, sources.train)
     model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)
     folder = workdir.claim(folder, config)
     trial = workdir.trial_folder(folder, 0)

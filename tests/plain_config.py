@@ -1,6 +1,6 @@
 """A config that is as the package has it: what is tuned in `configs/` may change."""
 
-from keras_ncr.config import default_config, set_noise, string_arguments
+from keras_ncr.experiments.config import default_config, set_noise, string_arguments
 
 
 def get_config(argument=None):

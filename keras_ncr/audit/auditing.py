@@ -10,8 +10,8 @@ from keras_ncr.audit.findings import Identity, find
 from keras_ncr.audit.predictions import from_probabilities, predict
 from keras_ncr.checks import check_integer, check_labels, check_rate
 from keras_ncr.datasets import Source, from_arrays
-from keras_ncr.features import check_ends
-from keras_ncr.model_checks import label_of
+from keras_ncr.distribution.targets import label_of
+from keras_ncr.features.extraction import check_ends
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review import check_folder, write_review
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_labels
-from keras_ncr.nearest import EXACT_LIMIT, nearest_neighbors
+from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
 
 # Pictures are compared at this height and width, or their own if that is less.
 THUMBNAIL = 8
@@ -124,7 +124,7 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
     Args:
         descriptors: Array: those of all examples, from `duplicate_descriptors`.
         labels: Ints of shape `(n,)`.
-        exact_limit: As in `keras_ncr.nearest.nearest_neighbors`.
+        exact_limit: As in `keras_ncr.features.nearest_neighbors`.
         verbose: See there.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ncr.neighbors import ROUNDING
+from keras_ncr.losses.neighbors import ROUNDING
 
 # Tukey's fence: so many interquartile ranges above the upper quartile.
 FENCE = 1.5
@@ -28,7 +28,7 @@ def outlier_scores(similarities):
 
     Args:
         similarities: Array of shape `(n, k)`: cosines, as
-            `keras_ncr.nearest.nearest_neighbors` returns them.
+            `keras_ncr.features.nearest_neighbors` returns them.
 
     Returns:
         NumPy float32 array of shape `(n,)`, in [0, 1].
@@ -50,7 +50,7 @@ def outlier_scores(similarities):
         raise ValueError(
             "`similarities` must have shape (n, k) and be in [-1, 1]. Received: shape "
             f"{similarities.shape}. Pass those of "
-            "`keras_ncr.nearest.nearest_neighbors`."
+            "`keras_ncr.features.nearest_neighbors`."
         )
     num_examples, num_neighbors = similarities.shape
     if num_neighbors == 0:

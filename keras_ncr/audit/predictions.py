@@ -9,10 +9,10 @@ import tensorflow as tf
 from keras_ncr.audit.growing_array import GrowingArray
 from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.checks import check_integer, check_labels
-from keras_ncr.features import features_and_logits_model
-from keras_ncr.methods import NetworkPair
-from keras_ncr.model_checks import label_of
-from keras_ncr.models import NCRModel
+from keras_ncr.distribution.targets import label_of
+from keras_ncr.features.extraction import features_and_logits_model
+from keras_ncr.models import NetworkPair
+from keras_ncr.models.ncr import NCRModel
 
 # A million examples with all probabilities of 1,000 classes would take 4 GB. Beyond
 # the 20 most likely classes an example has next to nothing to give.

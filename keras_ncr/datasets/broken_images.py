@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool
+from keras_ncr.datasets.images import decode
 from keras_ncr.datasets.skipped import without
 from keras_ncr.datasets.source import host_tensor
-from keras_ncr.images import decode
 
 _BATCH_SIZE = 256
 

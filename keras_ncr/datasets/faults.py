@@ -40,7 +40,7 @@ def faults_named(*sources):
     >>> try:
     ...     with keras_ncr.datasets.faults_named(source):
     ...         for example in source.dataset:
-    ...             size = keras_ncr.images.size_of(example["image"])
+    ...             size = keras_ncr.datasets.images.size_of(example["image"])
     ... except ValueError as error:
     ...     print(str(error).partition("\n")[0])
     Reading 'pair' failed: 1 of its files or images cannot be read.

@@ -74,9 +74,9 @@ def from_folder(folder, class_names=None, name=None, on_error="raise"):
 
     Batches for `fit`, of random parts as squares of 8 pixels; and for `evaluate`:
 
-    >>> augment = keras_ncr.augment.random_resized_crop(8)
+    >>> augment = keras_ncr.pipelines.random_resized_crop(8)
     >>> train = keras_ncr.pipelines.training_batches(source, 3, augment=augment)
-    >>> prepare = keras_ncr.augment.central_crop(8)
+    >>> prepare = keras_ncr.pipelines.central_crop(8)
     >>> test = keras_ncr.pipelines.evaluation_batches(source, 3, prepare=prepare)
     >>> images, labels = next(iter(test))
     >>> images.shape, labels.numpy().tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_clean_labels, check_integer, check_labels
-from keras_ncr.images import decode
+from keras_ncr.datasets.images import decode
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

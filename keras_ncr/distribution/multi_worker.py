@@ -20,7 +20,7 @@ class MultiWorkerTraining:
     """Mixin that lets a Keras model train on several machines; it has no state.
 
     It goes before `keras.Model` in the list of bases. `NCRModel` and all models of
-    `keras_ncr.methods` have it. Each machine runs the same program, in which
+    `keras_ncr.models` have it. Each machine runs the same program, in which
 
     - `TF_CONFIG` names the machines, and which of them this is;
     - the strategy is made before any other use of TensorFlow;
@@ -168,7 +168,7 @@ class MultiWorkerClassifier(MultiWorkerTraining, keras.Model):
 class WorkerLost(RuntimeError):
     """Another machine of a run is gone, and this one cannot go on without it.
 
-    `keras_ncr.training.train` raises it.
+    `keras_ncr.experiments.run.train` raises it.
 
     Args:
         message: String.

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.distribution import replicas
-from keras_ncr.model_checks import label_of, weight_of
+from keras_ncr.distribution.targets import label_of, weight_of
 
 
 def share_of_mean(supervised, loss, y, sample_weight, size, additional=0.0):

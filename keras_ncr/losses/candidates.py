@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
 from keras_ncr.distribution import replicas
+from keras_ncr.losses import neighbors
 
 
 class Candidates(NamedTuple):

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr import neighbors
 from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
+from keras_ncr.losses import neighbors
 from keras_ncr.losses.candidates import everyone
 from keras_ncr.losses.divergences import DIVERGENCES
 from keras_ncr.losses.mixture import Search, neighbor_mixture

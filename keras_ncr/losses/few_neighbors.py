@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr.losses import neighbors
 from keras_ncr.losses.row_blocks import over_blocks, similarities_of
 
 # A neighbor's passes take the time of some 200 columns of the products (of 1,000

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
-from keras_ncr.losses import few_neighbors, row_blocks
+from keras_ncr.losses import few_neighbors, neighbors, row_blocks
 
 
 class Search(NamedTuple):

@@ -7,7 +7,7 @@ the whole matrix, seven instead of five, in memory of `rows * candidates`.
 
 import tensorflow as tf
 
-from keras_ncr import neighbors
+from keras_ncr.losses import neighbors
 
 
 def mixture_by_blocks(vectors, candidates, search):

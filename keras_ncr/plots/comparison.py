@@ -92,7 +92,7 @@ def sweep_figure(stages, title="", ylabel="Accuracy on held-out noisy labels (%)
             `value`, `noise` and `accuracy`.
         title: String above the figure. Defaults to none.
         ylabel: String: what kind of accuracy it is. Defaults to that of
-            `keras_ncr.sweep`.
+            `keras-ncr sweep`.
 
     Returns:
         `matplotlib.figure.Figure`.

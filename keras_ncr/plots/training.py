@@ -14,7 +14,7 @@ def training_figure(histories, title=""):
 
     On the left is the accuracy on the validation data of `fit`, on the right the share
     of the wrong labels that the model predicts as they are annotated, where
-    `keras_ncr.callbacks.MemorizationMonitor` has measured it.
+    `keras_ncr.models.MemorizationMonitor` has measured it.
 
     Args:
         histories: Dict from a method's name to its run, or a list of its runs. A run is

@@ -1,6 +1,13 @@
-"""A page on which people decide about suspicious labels, in any browser."""
+"""What people decide about suspicious labels: the page, the corrections, the export."""
 
+from keras_ncr.review.corrections import Corrections, dataset_hash, read_corrections
 from keras_ncr.review.folder import check_folder
 from keras_ncr.review.writing import write_review
 
-__all__ = ["check_folder", "write_review"]
+__all__ = [
+    "Corrections",
+    "check_folder",
+    "dataset_hash",
+    "read_corrections",
+    "write_review",
+]

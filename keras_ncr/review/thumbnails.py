@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.datasets.images import decode, resize
 from keras_ncr.datasets.source import host_tensor
-from keras_ncr.images import decode, resize
 
 _JPEG_QUALITY = 85
 _READ_AT_ONCE = 16

@@ -13,7 +13,7 @@ import zlib
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_ncr import images
+from keras_ncr.datasets import images
 
 MAX_NAMED = 100  # of broken images in one error message
 # What reading an archive raises when a part of it is missing or was changed.

@@ -1,0 +1,120 @@
+r"""Puts reviewed labels on a data set, as a new table or a new folder of pictures.
+
+    keras-ncr apply-corrections --workdir=runs/pictures \
+        --corrections=corrections.csv --output=corrected.csv
+
+The workdir is that of the run whose labels were reviewed; the corrections are what the
+review page exported. An output that ends with .csv or .parquet is a table of all
+pictures and their labels (of data that are no files: of ids and labels), which
+`configs/table.py` trains on. Any other is a folder of class folders with copies of the
+pictures, for `configs/folder.py`. What was dropped is in neither. Of what was there
+before, nothing is changed.
+"""
+
+import pathlib
+import shlex
+
+import numpy as np
+from absl import app, flags
+
+from keras_ncr.cli.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.data import load_sources, picture_folder
+from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.reviewed_labels import all_corrected
+from keras_ncr.review import export
+from keras_ncr.review.corrections import read_corrections
+
+CORRECTIONS = flags.DEFINE_string(
+    "corrections", None, "The file that the review page exported."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "What is written: a .csv or .parquet file, or a folder."
+)
+# So that --help shows it.
+flags.declare_key_flag("workdir")
+
+
+def main(argv):
+    """Runs the command, and prints what it did and how to train on it."""
+    if len(argv) > 1:
+        raise app.UsageError(f"{argv[1:]}: a flag reads --NAME=VALUE.")
+    for flag in (WORKDIR, CORRECTIONS, OUTPUT):
+        if flag.value is None:
+            raise SystemExit(f"Error: flag --{flag.name} must have a value.")
+    with refusal_in_one_line():
+        print(apply_corrections(WORKDIR.value, CORRECTIONS.value, OUTPUT.value))
+
+
+def apply_corrections(folder, path, output, verbose=True):
+    """Writes the data set of a run with corrected labels.
+
+    Args:
+        folder: String or path: the workdir of the run.
+        path: String or path of the corrections.
+        output: String or path of what is written.
+        verbose: Bool. Whether to show a progress bar where pictures are copied.
+            Defaults to `True`.
+
+    Returns:
+        String: what was done, and the command that trains on it.
+
+    Raises:
+        ValueError: If there is no run, the corrections are not of its data, or the
+            output is in use or is none that the data could be read back from. Nothing
+            is written then.
+    """
+    config = workdir.read_config(folder)
+    corrections = read_corrections(path)
+    pictures = picture_folder(config.data)
+    is_table = pathlib.Path(output).suffix.lower() in export.TABLES
+    if not is_table and config.data.name == "folder":
+        export.check_apart(output, pictures)
+    sources = load_sources(config.data, is_checked=False)
+    labels = noisy_labels(config, sources.train)
+    corrected = all_corrected(config, sources, labels, corrections)
+    if is_table:
+        export.write_table(corrected, output, pictures)
+    else:
+        export.write_folder(corrected, output, verbose)
+    return "\n".join(
+        [
+            _summary(corrected, corrections),
+            *_emptied(corrected),
+            f"Written: {output}",
+            *_commands(config, folder, path, output, is_table),
+        ]
+    )
+
+
+def _summary(source, corrections):
+    """Returns how many examples there are now, and what happened to them."""
+    counts = corrections.counts
+    words = ", ".join(f"{number} {action}" for action, number in counts.items())
+    return f"{source.name}: {words}. {source.num_examples} examples are left."
+
+
+def _emptied(source):
+    """Returns a line that names the classes without examples, if there are any."""
+    counts = np.bincount(source.labels, minlength=source.num_classes)
+    names = [source.class_names[label] for label in np.flatnonzero(counts == 0)]
+    return [f"No example is left of: {', '.join(names)}"] if names else []
+
+
+def _commands(config, folder, path, output, is_table):
+    """Returns lines that say how to train on corrected labels."""
+    corrections = shlex.quote(f"--config.data.corrections={path}")
+    lines = [f"Train as {folder} was, and add: {corrections}, with a new workdir."]
+    if picture_folder(config.data) is not None:
+        words = [
+            *("python", "-m", "keras_ncr.cli.train"),
+            f"--config=configs/{'table' if is_table else 'folder'}.py",
+            f"--config.data.path={output}",
+            f"--workdir={str(folder).rstrip('/')}-corrected",
+        ]
+        lines.append(f"Or on what was written: {shlex.join(words)}")
+    return lines
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,118 @@
+r"""Finds good settings of a method: one after the other, as in the paper's Figure 2.
+
+    keras-ncr sweep --config=configs/fashion_mnist.py:ncr --processes=2 \
+        --try=ncr.consistency_weight=0.1,0.3,0.5,0.7,0.9 \
+        --try=ncr.num_neighbors=1,5,10,50 --try=ncr.warmup_epochs=0,5,10 \
+        --noises=symmetric:0.2,symmetric:0.4 --workdir=runs/sweep
+
+Each setting keeps the best values of those before it. The best is what is right most
+often, in the last epoch and by the mean over all noises, on training examples that were
+held out with their noisy labels: neither a true label nor the test set is looked at.
+The same command again goes on, and more settings can be tried after those before.
+
+Prints the chosen settings as words for the command line. Left in the workdir are
+`sweep.json`, with all that was tried, `picture.png`, and a folder for each run.
+"""
+
+from absl import app, flags
+
+from keras_ncr import plots
+from keras_ncr.cli import comparison_flags
+from keras_ncr.cli.command_line import parse_flags, refusal_in_one_line
+from keras_ncr.cli.config_flag import CONFIG
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.comparison.jobs import run_jobs
+from keras_ncr.experiments.comparison.outcome import spread
+from keras_ncr.experiments.comparison.search import job_of, parse_tries, search
+
+TRIES = flags.DEFINE_multi_string(
+    "try", [], "KEY=VALUE,VALUE,...: a setting and what to try. May come repeatedly."
+)
+VALIDATION = flags.DEFINE_float(
+    "validation", 0.1, "The share of the training examples that is held out."
+)
+for name in comparison_flags.NAMES:  # So that --help shows them.
+    flags.declare_key_flag(name)
+
+
+def main(argv):
+    """Runs the command, and prints what was tried and chosen."""
+    with refusal_in_one_line():
+        if not 0 < VALIDATION.value < 1:
+            raise ValueError(
+                "`--validation` must be above 0 and below 1, the share that is held "
+                f"out. Received: {VALIDATION.value}."
+            )
+        shares = {"data.validation_share": VALIDATION.value}
+        experiment = comparison_flags.experiment(argv, **shares)
+        tries = parse_tries(TRIES.value, CONFIG.value)
+        check(experiment, tries)
+        try:
+            for stages in search(experiment, tries, run):
+                keep(experiment, stages)
+                print(summary(stages[-1]))
+        except KeyboardInterrupt:
+            raise SystemExit(comparison_flags.INTERRUPTED) from None
+    words = [f"--config.{stage['key']}={stage['chosen']}" for stage in stages]
+    print(f"\nChosen: {' '.join(words)}\nAll that was tried: {experiment.workdir}")
+
+
+def check(experiment, tries):
+    """Raises for what no run could be made of, before the first one is."""
+    taken = {*experiment.overrides}
+    if comparison_flags.NOISES.value:
+        taken |= {"noise.kind", "noise.rate"}
+    for key, values in tries.items():
+        comparison_flags.refuse_given("", taken | {"trials"}, (key,), "--try")
+        for value in values:
+            for noise in experiment.noises:
+                job_of(experiment, noise, {key: value})
+
+
+def run(jobs):
+    """Runs the jobs of a stage."""
+    run_jobs(jobs, comparison_flags.PROCESSES.value)
+
+
+def keep(experiment, stages):
+    """Writes and draws what has been tried so far."""
+    content = {
+        "config": experiment.config_file,
+        "arguments": experiment.arguments,
+        "overrides": experiment.overrides,
+        "stages": stages,
+        "chosen": {stage["key"]: stage["chosen"] for stage in stages},
+    }
+    workdir.write_json(experiment.workdir / "sweep.json", content)
+    figure = plots.sweep_figure(
+        {
+            stage["key"]: (
+                stage["chosen"],
+                {entry["value"]: entry["accuracies"] for entry in stage["tried"]},
+            )
+            for stage in stages
+        },
+        title=f"{CONFIG.value.data.name}, {CONFIG.value.method}",
+    )
+    with workdir.replacing(experiment.workdir / "picture.png") as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def summary(stage):
+    """Returns the lines on a stage: each value with its accuracy, and the choice."""
+    lines = [stage["key"]]
+    for entry in stage["tried"]:
+        accuracies = ", ".join(
+            f"{title}: {spread(values)} %"
+            for title, values in entry["accuracies"].items()
+            if values
+        )
+        reasons = "; ".join(entry["failed"])
+        text = f"failed, {reasons}" if reasons else accuracies
+        is_chosen = entry["value"] == stage["chosen"]
+        lines.append(f"  {entry['value']!s:10} {text}{'  < chosen' * is_chosen}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

@@ -1,1 +1,0 @@
-"""Many trainings side by side: what `keras_ncr.compare` and `.sweep` are made of."""

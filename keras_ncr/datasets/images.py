@@ -1,0 +1,305 @@
+"""Encoded images to pixels, in TensorFlow operations.
+
+An image is either pixels, a uint8 tensor of shape `(height, width, channels)`, or the
+bytes of an image file, a scalar string tensor: JPEG, PNG, GIF, BMP or WebP. A source
+hands bytes on as they are, and whoever needs pixels decodes them here, inside `tf.data`
+and as late as possible: often only a part of the image is wanted.
+
+Orientation tags (EXIF) are not followed: pixels come as the file stores them.
+"""
+
+import tensorflow as tf
+
+from keras_ncr.checks import check_integer, check_known
+
+RESIZE_METHODS = ("bilinear", "area")
+
+
+def decode(image, channels=3):
+    """Returns the pixels of an image.
+
+    Gray images are repeated for three channels, transparency is dropped, 16 bits a
+    channel become 8 (the upper ones), and of an animated GIF there is the first frame.
+    Pixels that have the channels already are returned unchanged.
+
+    Args:
+        image: Scalar string tensor or bytes, an image file; or uint8 tensor or array of
+            shape `(height, width, channels)` with any number of channels from 1 to 4.
+        channels: 1 or 3, the channels that come back. Defaults to 3.
+
+    Returns:
+        uint8 tensor of shape `(height, width, channels)`.
+
+    Raises:
+        ValueError: If `image` is neither, or `channels` is not 1 or 3.
+        tf.errors.InvalidArgumentError: When it runs, if the bytes are no image, a
+            broken one, or one that TensorFlow reads wrongly: an animated WebP, a BMP of
+            8 bits.
+
+    Example:
+    >>> encoded = tf.io.encode_png(np.zeros((4, 6, 1), "uint8"))
+    >>> keras_ncr.datasets.images.decode(encoded).shape
+    TensorShape([4, 6, 3])
+    """
+    check_channels(channels)
+    image = _as_image(image)
+    if image.dtype == tf.uint8:
+        return _with_channels(image, channels)
+    pixels = tf.cond(
+        tf.io.is_jpeg(image),
+        lambda: tf.io.decode_jpeg(image, channels=3),
+        lambda: _decode_other(image),
+    )
+    return _with_channels(pixels, channels)
+
+
+def decode_and_crop(image, offset_height, offset_width, height, width, channels=3):
+    """Returns the pixels of a part of an image.
+
+    Of a JPEG little else is decoded; the pixels are those of `decode` nonetheless.
+
+    Args:
+        image: As in `decode`.
+        offset_height: Int or int32 scalar tensor: rows above the part.
+        offset_width: Int or int32 scalar tensor: columns left of the part.
+        height: Int or int32 scalar tensor, at least 1: rows of the part.
+        width: Int or int32 scalar tensor, at least 1: columns of the part.
+        channels: As in `decode`.
+
+    Returns:
+        uint8 tensor of shape `(height, width, channels)`.
+
+    Raises:
+        ValueError: As in `decode`.
+        tf.errors.InvalidArgumentError: As in `decode`, and if the part is not within
+            the image.
+
+    Example:
+    >>> encoded = tf.io.encode_jpeg(np.zeros((40, 60, 3), "uint8"))
+    >>> keras_ncr.datasets.images.decode_and_crop(encoded, 5, 10, 20, 30).shape
+    TensorShape([20, 30, 3])
+    """
+    window = (offset_height, offset_width, height, width)
+    return decode_part(image, lambda *size: window, channels)
+
+
+def decode_part(image, choose, channels=3):
+    """Returns the pixels of a part of an image that is chosen by the image's size.
+
+    Args:
+        image: As in `decode`.
+        choose: Callable `(height, width) -> (offset_height, offset_width, height,
+            width)` on int32 scalar tensors: from the size of the image to the part, as
+            in `decode_and_crop`.
+        channels: As in `decode`.
+
+    Returns:
+        As `decode_and_crop`.
+
+    Raises:
+        ValueError: As in `decode`.
+        tf.errors.InvalidArgumentError: As in `decode_and_crop`.
+
+    Example:
+    >>> image = np.zeros((40, 60, 3), "uint8")
+    >>> left_half = lambda height, width: (0, 0, height, width // 2)
+    >>> keras_ncr.datasets.images.decode_part(image, left_half).shape
+    TensorShape([40, 30, 3])
+    """
+    check_channels(channels)
+    image = _as_image(image)
+
+    def part(pixels):
+        top, left, height, width = choose(*size_of(pixels))
+        # Where it leaves the image this is an error, which `pixels[a:b]` is not.
+        sliced = tf.slice(pixels, [top, left, 0], [height, width, -1])
+        return tf.ensure_shape(sliced, [None, None, pixels.shape[-1]])
+
+    if image.dtype == tf.uint8:
+        return _with_channels(part(image), channels)
+    # Size, choice and decoding in one branch: a `tf.cond` for each would take longer.
+    pixels = tf.cond(
+        tf.io.is_jpeg(image),
+        lambda: _decode_part_of_jpeg(image, choose),
+        lambda: part(_decode_other(image)),
+    )
+    return _with_channels(pixels, channels)
+
+
+def size_of(image):
+    """Returns the height and the width of an image.
+
+    Of a JPEG or a PNG only the header is read.
+
+    Args:
+        image: As in `decode`.
+
+    Returns:
+        Tuple of two int32 scalar tensors, height and width.
+
+    Raises:
+        ValueError: As in `decode`.
+        tf.errors.InvalidArgumentError: As in `decode`.
+
+    Example:
+    >>> encoded = tf.io.encode_jpeg(np.zeros((40, 60, 3), "uint8"))
+    >>> height, width = keras_ncr.datasets.images.size_of(encoded)
+    >>> int(height), int(width)
+    (40, 60)
+    """
+    image = _as_image(image)
+    if image.dtype == tf.uint8:
+        height, width, _ = tf.unstack(tf.shape(image))
+        return height, width
+    header = _header(image)
+    size = tf.cond(
+        tf.io.is_jpeg(image),
+        lambda: tf.image.extract_jpeg_shape(image)[:2],
+        lambda: tf.cond(
+            _has(header, 0, b"\x89PNG"),
+            lambda: _png_size(header),
+            lambda: tf.shape(_decode_other(image))[:2],
+        ),
+    )
+    height, width = tf.unstack(size, num=2)
+    return height, width
+
+
+def resize(image, size, method="bilinear", antialias=False):
+    """Returns pixels resized, rounded to whole numbers again.
+
+    Args:
+        image: uint8 tensor of shape `(height, width, channels)`.
+        size: Two ints, height and width of the result.
+        method: `"bilinear"`, which interpolates; or `"area"`, the mean of the pixels
+            that a new one covers, which shows squares where the image grows. Defaults
+            to `"bilinear"`.
+        antialias: Boolean. Whether `"bilinear"` takes all pixels into account where the
+            image shrinks, as Pillow does, or only the four nearest ones. Defaults to
+            `False`, as in `tf.image.resize`.
+
+    Returns:
+        uint8 tensor of shape `(*size, channels)`.
+
+    Raises:
+        ValueError: If `method` is not known.
+
+    Example:
+    >>> image = np.array([[[0], [255]]], "uint8")
+    >>> keras_ncr.datasets.images.resize(image, (1, 1)).numpy().item()
+    128
+    """
+    check_known(method, RESIZE_METHODS, "method")
+    resized = tf.image.resize(image, size, method, antialias=antialias)
+    return tf.cast(tf.round(resized), tf.uint8)  # means: never outside 0 to 255
+
+
+def check_channels(channels):
+    """Returns `channels`, or raises unless it is 1 or 3.
+
+    Args:
+        channels: Int.
+
+    Returns:
+        Int.
+
+    Raises:
+        ValueError: If `channels` is anything but 1 (gray) or 3 (color).
+
+    Example:
+    >>> keras_ncr.datasets.images.check_channels(3)
+    3
+    """
+    if check_integer(channels, "channels", minimum=1) not in (1, 3):
+        raise ValueError(
+            "`channels` must be 1, for gray images, or 3, for color. "
+            f"Received: channels={channels}."
+        )
+    return channels
+
+
+def _as_image(image):
+    """Returns `image` as a tensor, or raises unless it is bytes or uint8 pixels."""
+    image = tf.convert_to_tensor(image)
+    rank = {tf.string: 0, tf.uint8: 3}.get(image.dtype)
+    if rank is None or image.shape.rank not in (rank, None):
+        raise ValueError(
+            "`image` must be the bytes of one image file, or uint8 pixels of shape "
+            f"(height, width, channels). Received: dtype {image.dtype.name}, shape "
+            f"{image.shape}."
+        )
+    return image
+
+
+def _decode_part_of_jpeg(image, choose):
+    """The pixels of a part of a JPEG, in three channels."""
+    image_height, image_width, _ = tf.unstack(tf.image.extract_jpeg_shape(image))
+    top, left, height, width = choose(image_height, image_width)
+    # Where color has a lower resolution, that of a column depends on the next ones too,
+    # and is found in another way if less than five are decoded. Four columns more on
+    # each side make it the same as in `decode`.
+    first = tf.maximum(left - 4, 0)
+    end = tf.minimum(left + width + 4, image_width)
+    pixels = tf.image.decode_and_crop_jpeg(
+        image, tf.stack([top, first, height, end - first]), channels=3
+    )
+    # Without the number of channels `_with_channels` would copy every pixel.
+    return tf.ensure_shape(
+        tf.slice(pixels, [0, left - first, 0], [-1, width, -1]), [None, None, 3]
+    )
+
+
+def _decode_other(image):
+    """The pixels of what is no JPEG, in three channels."""
+    header = _header(image)
+    # The bit that says animation. TensorFlow 2.21 writes past the end of such images.
+    is_animation = _has(header, 8, b"WEBPVP8X") & (header[20] & 2 > 0)
+    message = "Animated WebP files are not read: save one frame, as PNG for example."
+    with tf.control_dependencies([_refuse_if(is_animation, message)]):
+        pixels = tf.io.decode_image(image, expand_animations=False)
+    pixels = tf.ensure_shape(pixels, [None, None, None])
+    # TensorFlow takes the entries of a palette for gray values.
+    has_palette = _has(header, 0, b"BM") & (tf.shape(pixels)[-1] == 1)
+    message = "BMP files of 8 bits are not read: save the image as PNG."
+    with tf.control_dependencies([_refuse_if(has_palette, message)]):
+        return _with_channels(pixels, 3)
+
+
+def _refuse_if(condition, message):
+    """An operation that fails with a message, the cheapest of its kind."""
+    return tf.debugging.Assert(~condition, [message])
+
+
+def _with_channels(pixels, channels):
+    """Pixels with 1 or 3 channels, from 1 to 4 (of which 2 are gray, transparency)."""
+    num_channels = pixels.shape[-1]
+    if num_channels == channels:
+        return pixels
+    if num_channels is not None and num_channels > 4:
+        raise ValueError(
+            "`image` must have 1 to 4 channels to be brought to "
+            f"channels={channels}. Received: shape {pixels.shape}."
+        )
+    if num_channels != 3:
+        # The first channel three times, or the first three.
+        is_color = tf.cast(tf.shape(pixels)[-1] >= 3, tf.int32)
+        pixels = tf.gather(pixels, tf.range(3) * is_color, axis=-1)
+    return tf.image.rgb_to_grayscale(pixels) if channels == 1 else pixels
+
+
+def _header(image):
+    """The first 24 bytes of a file, as numbers; zeros where it is shorter."""
+    return tf.io.decode_raw(image, tf.uint8, fixed_length=24)
+
+
+def _has(header, position, expected):
+    """Whether a header has these bytes at a position."""
+    found = header[position : position + len(expected)]
+    return tf.reduce_all(found == tf.constant(list(expected), tf.uint8))
+
+
+def _png_size(header):
+    """Height and width: bytes 20 to 24, and 16 to 20, of a PNG."""
+    width, height = tf.unstack(tf.reshape(tf.cast(header[16:], tf.int32), [2, 4]))
+    places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1])
+    return tf.stack([tf.reduce_sum(n * places) for n in (height, width)])

@@ -1,0 +1,132 @@
+"""The batches of a run: what is done to images and to batches, and what they carry."""
+
+from keras_ncr import pipelines
+from keras_ncr.experiments.config import choose
+from keras_ncr.experiments.methods import method_of
+from keras_ncr.pipelines import augmentation as augment
+from keras_ncr.pipelines import mixing
+
+
+def input_shape(config, source):
+    """Returns the shape of the images that the network gets."""
+    size = config.data.image_size
+    shape = (size, size, source.image_shape[-1]) if size else source.image_shape
+    if None in shape:
+        raise ValueError(
+            f"The images of {source.name!r} differ in size, and the network needs one. "
+            f"Received: config.data.image_size={size}. Set it, to 224 for example."
+        )
+    return tuple(shape)
+
+
+def augmentation(config, source):
+    """Returns what is done to single images in training, or `None`."""
+    make = choose(config.augment.crop, CROPS, "config.augment.crop")
+    return make(config, source.image_shape[-1])
+
+
+def _padded_crop(config, channels):
+    """Returns the crop of the CIFAR protocol: an image shifted by some pixels."""
+    settings, size = config.augment, config.data.image_size
+    if not settings.padding and not settings.flip and not size:
+        return None
+    return augment.crop_and_flip(
+        settings.padding, settings.flip, size or None, channels
+    )
+
+
+def _random_crop(config, channels):
+    """Returns the crop of Clothing1M's protocol: a square out of a resized image."""
+    return augment.random_crop(
+        config.data.image_size,
+        config.data.short_side or config.data.image_size,
+        config.augment.flip,
+        channels,
+    )
+
+
+def _resized_crop(config, channels):
+    """Returns the crop of the ImageNet protocol: a random part, resized to a square."""
+    return augment.random_resized_crop(
+        config.data.image_size,
+        config.augment.min_area,
+        flip=config.augment.flip,
+        channels=channels,
+    )
+
+
+CROPS = {"padded": _padded_crop, "random": _random_crop, "resized": _resized_crop}
+
+
+def preparation(config, source):
+    """Returns what is done to single images for testing, or `None`."""
+    if not config.data.image_size:
+        return None
+    return augment.central_crop(
+        config.data.image_size, config.data.short_side or None, source.image_shape[-1]
+    )
+
+
+def batch_augmentation(config):
+    """Returns what is done to batches in training, or `None`."""
+    method = method_of(config)
+    steps = []
+    if method.has_second_view:
+        steps.append(mixing.second_view(*_changes_of_view(config.second_view)))
+    if method.needs_views:
+        changes = _changes_of_view(config.second_view)
+        steps.append(mixing.second_view(*changes, keep_first=False))
+    if method.is_mixed:
+        steps.append(mixing.mixup(config.mixup.alpha))
+    return mixing.in_sequence(*steps) if len(steps) > 1 else (steps or [None])[0]
+
+
+def _changes_of_view(settings):
+    """Returns what turns images into another view of them."""
+    jitter = mixing.color_jitter(
+        settings.brightness, settings.contrast, settings.saturation, settings.hue
+    )
+    return [jitter, mixing.random_shift(settings.shift)]
+
+
+def training_batches(config, source, labels, seed, **options):
+    """Returns the batches of all epochs of a trial, as its method wants them.
+
+    Options are those of `pipelines.training_batches`, in place of the config's.
+    """
+    method = method_of(config)
+    settings = {
+        "batch_size": config.batch_size,
+        "augment": augmentation(config, source),
+        "batch_augment": batch_augmentation(config),
+        "num_epochs": config.epochs,
+        "carry": ("index",) if method.needs_index else (),
+        "one_hot": method.is_one_hot,
+        "cache": config.data.cache,
+        "shuffle_buffer": config.data.shuffle_buffer or None,
+        "examples_per_epoch": config.steps_per_epoch * config.batch_size or None,
+        "balanced": config.data.balanced,
+    }
+    return pipelines.training_batches(
+        source, labels=labels, seed=seed, **{**settings, **options}
+    )
+
+
+def evaluation_batches(config, source, **options):
+    """Returns the batches of one pass over a source, as the network gets them.
+
+    Options are those of `pipelines.evaluation_batches`, in place of the config's.
+    """
+    settings = {
+        "batch_size": config.batch_size,
+        "prepare": preparation(config, source),
+        "cache": config.data.cache,
+    }
+    return pipelines.evaluation_batches(source, **{**settings, **options})
+
+
+def steps_per_epoch(config, source):
+    """Returns the number of batches in an epoch of training."""
+    return config.steps_per_epoch or pipelines.steps_per_epoch(
+        source.num_examples, config.batch_size
+    )

@@ -1,0 +1,162 @@
+"""Trainings in processes of their own: so many at a time, and only unfinished ones.
+
+Each has a log beside its folder. The log is locked while its training lives: who starts
+the same command again cannot train a second time in a folder whose training outlived
+the command that started it.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.comparison.outcome import outcome_of, spread
+
+# What a job's words are given to.
+TRAIN = (sys.executable, "-m", "keras_ncr.cli.train")
+_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_END = 10
+
+
+def run_jobs(jobs, num_processes, after_each=lambda: None):
+    """Runs what is not finished, and tells of each run as it ends.
+
+    A run that fails is told of, and the others go on. An interruption, by Ctrl-C or by
+    a signal to terminate, ends all that run: each goes on where it was saved
+    when it is run again.
+
+    Args:
+        jobs: Sequence of `Job`, in the order in which they are to be run.
+        num_processes: Int: how many at a time. They share the cores.
+        after_each: Function without arguments, called after each run.
+
+    Raises:
+        ValueError: If a folder holds the run of another config. Nothing is run then.
+        KeyboardInterrupt: If interrupted.
+    """
+    for job in jobs:
+        if (job.folder / "config.json").exists():
+            workdir.claim(job.folder, job.config)
+    waiting = [job for job in jobs if not outcome_of(job).is_finished]
+    total = len(waiting)
+    print(f"{len(jobs)} runs, {len(jobs) - total} of them finished before", flush=True)
+    num_threads = max(1, (os.cpu_count() or 1) // num_processes)
+    start = time.time()
+    running = []
+    with _ending_all_if_interrupted(running):
+        while waiting or running:
+            while waiting and len(running) < num_processes:
+                job = waiting.pop(0)
+                running.append((job, _started(job, num_threads), time.time()))
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            for entry in [entry for entry in running if _has_ended(entry)]:
+                running.remove(entry)
+                num_left = len(waiting) + len(running)
+                _tell(entry, total - num_left, total, time.time() - start)
+                after_each()
+
+
+def _started(job, num_threads):
+    """Returns the process of a job, or None if another one has the log."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    # What the user has set has precedence.
+    environment = {
+        "TF_NUM_INTRAOP_THREADS": str(num_threads),
+        "TF_NUM_INTEROP_THREADS": str(num_threads),
+        # Else the first takes all the memory of a GPU.
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "PYTHONUNBUFFERED": "1",
+        **os.environ,
+    }
+    with open(job.beside(".log"), "ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        job.beside(".failed").unlink(missing_ok=True)
+        return subprocess.Popen(
+            [*TRAIN, *job.words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for the command, which ends its processes itself.
+            start_new_session=True,
+        )
+
+
+def _has_ended(entry):
+    """Whether the process of a job is no longer there, or never was."""
+    _, process, _ = entry
+    return process is None or process.poll() is not None
+
+
+def _tell(entry, num_ended, total, seconds):
+    """Prints a line on a run that has ended, and notes why if it has failed."""
+    job, process, started = entry
+    outcome = outcome_of(job)
+    reason = _failure(job, process, outcome)
+    if reason:
+        job.beside(".failed").write_text(reason + "\n")
+        result = f"failed, {reason}"
+    else:
+        accuracy = f"{spread(outcome.last)} %" if outcome.last else "no accuracy"
+        result = f"{accuracy} {outcome.notes}".strip()
+    line = f"[{num_ended} of {total}] {job.name}: {result}"
+    line += f", took {_duration(time.time() - started)}"
+    if num_ended < total:
+        line += f"; about {_duration(seconds / num_ended * (total - num_ended))} left"
+    print(line, flush=True)
+
+
+def _failure(job, process, outcome):
+    """Returns why a run failed, or nothing."""
+    if process is None:
+        return "another process is training in its folder"
+    if outcome.is_finished:
+        return ""
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        return f"ended by {name}, log: {job.beside('.log')}"
+    lines = job.beside(".log").read_text(errors="replace").splitlines()
+    last_line = next((line for line in reversed(lines) if line.strip()), "no words")
+    return last_line.strip()
+
+
+def _duration(seconds):
+    """Returns a time in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _ending_all_if_interrupted(running):
+    """Turns signals to terminate into KeyboardInterrupt; leaves no process behind."""
+    previous = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # As under nohup.
+            previous[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        _end(running)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _end(running):
+    """Ends the processes of jobs that still run."""
+    processes = [process for _, process, _ in running if process is not None]
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

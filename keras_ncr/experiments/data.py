@@ -1,0 +1,348 @@
+"""The data of a run: which examples, to train on and to be tested on."""
+
+import contextlib
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_ncr import datasets
+from keras_ncr.checks import check_known
+from keras_ncr.datasets.skipped import ON_ERROR, first_ones
+from keras_ncr.distribution import is_chief
+from keras_ncr.experiments.config import default_config
+
+
+class Sources(NamedTuple):
+    """What a run trains on, is tested on every epoch, and is tested on at its end."""
+
+    train: datasets.Source
+    test: datasets.Source
+    final: dict = {}  # Read only. From the name of a split to its `Source`.
+    # Of which both are parts, if none but the training pictures were given.
+    whole: datasets.Source | None = None
+
+    @property
+    def splits(self):
+        """The `Source` of each split by its name, as they are given."""
+        final = {f"final {name}": source for name, source in self.final.items()}
+        if self.whole is not None:
+            return {"train": self.whole, **final}
+        return {"train": self.train, "test": self.test, **final}
+
+    @property
+    def skipped(self):
+        """Lists of what was left out, since it could not be read, by the split."""
+        # Nobody knows which part would have had what is missing in the whole.
+        splits = {split: source.skipped for split, source in self.splits.items()}
+        return {"test": (), **splits}
+
+
+def load_sources(data, verbose=False, is_checked=True):
+    """Returns the `Sources` of a data set; the user's own images are decoded once.
+
+    What cannot be read is refused, or left out if the config says so: then, too,
+    without `is_checked`, and it is said on standard output.
+    """
+    load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
+    _check_on_error(data)
+    _check_unused(data, used_keys)
+    train, test, final, whole = load(data, verbose)
+    for source in (test, *final.values()):
+        if source.class_names != train.class_names:
+            raise ValueError(
+                f"{source.name!r} must have the classes of {train.name!r}. Received: "
+                f"{source.num_classes} and {train.num_classes} classes, or other names."
+            )
+    if data.on_error == "skip":
+        _check_classes_left(train, data)
+    elif is_checked and "check_images" in used_keys and data.check_images:
+        check_images((train, test), verbose)
+    sources = Sources(
+        train,
+        _with_true_labels(test),
+        {split: _with_true_labels(source) for split, source in final.items()},
+        whole,
+    )
+    if is_chief():
+        _report_skipped(sources)
+    return sources
+
+
+def _check_on_error(data):
+    """Raises if what is to be done about faulty examples is unknown or cannot be."""
+    check_known(data.on_error, ON_ERROR, "config.data.on_error")
+    if data.on_error == "skip" and not data.check_images:
+        raise ValueError(
+            "`config.data.check_images` must be True with config.data.on_error='skip': "
+            "what is skipped must be known before training. Received: False."
+        )
+
+
+def _check_classes_left(train, data):
+    """Raises if all examples of a class were skipped."""
+    empty = np.flatnonzero(np.bincount(train.labels, minlength=train.num_classes) == 0)
+    # A small part of the data may be without some classes anyway.
+    if train.skipped and len(empty) and not data.limit:
+        names = [train.class_names[label] for label in empty[:3]]
+        raise ValueError(
+            f"Each class of {train.name!r} must have an example left to train on. "
+            f"Received: none of {', '.join(map(repr, names))}"
+            f"{' and others' if len(empty) > 3 else ''}, after "
+            f"{len(train.skipped):,} examples were skipped: "
+            f"{first_ones(train.skipped)}. Replace them, or remove the class."
+        )
+
+
+def _report_skipped(sources):
+    """Says on standard output what was left out of each split, if anything was."""
+    for split, source in sources.splits.items():
+        if source.skipped:
+            total = source.num_examples + len(source.skipped)
+            print(
+                f"Skipped {len(source.skipped):,} of {total:,} examples ({split}, "
+                f"{source.name!r}): {first_ones(source.skipped)}. "
+                "All of them are in skipped.csv in the workdir of the training."
+            )
+
+
+def check_images(sources, verbose=False):
+    """Raises if images of any source cannot be decoded; all are named at once."""
+    complaints = []
+    for source in sources:
+        try:
+            datasets.check_images(source, verbose=verbose)
+        except ValueError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise ValueError(" ".join(complaints))
+
+
+def _with_true_labels(source):
+    """Returns a source for testing: what is known to be true is what counts.
+
+    Images that belong to none of the classes have no right answer and are left out.
+    """
+    if source.clean_labels is None or np.all(source.clean_labels < 0):
+        return source
+    has_answer = np.flatnonzero(source.clean_labels >= 0)
+    if len(has_answer) < source.num_examples:
+        source = source.subset(has_answer)
+    return source.relabeled(source.clean_labels, clean_labels=source.clean_labels)
+
+
+def _digits_sources(data, verbose):
+    """Returns scikit-learn's digits."""
+    return Sources(*datasets.digits())
+
+
+def _tfds_sources(data, verbose):
+    """Returns splits of TensorFlow Datasets: all of the training data has its keys."""
+    keys = {
+        key: data[key] or None
+        for key in ("label_key", "clean_label_key", "is_clean_key")
+    }
+    folder = data.dir or None
+
+    def test_split(split):
+        true_key = data.clean_label_key or data.label_key or None
+        return datasets.from_tfds(
+            data.name, split, folder, label_key=true_key, on_error=data.on_error
+        )
+
+    return Sources(
+        datasets.from_tfds(
+            data.name,
+            data.train_split,
+            folder,
+            data.limit or None,
+            on_error=data.on_error,
+            **keys,
+        ),
+        test_split(data.test_split),
+        {split: test_split(split) for split in split_names(data.final_splits)},
+    )
+
+
+def _cifar_n_sources(data, verbose):
+    """Returns CIFAR with the labels that people gave, and its own for testing."""
+    return Sources(
+        datasets.cifar_n(
+            data.label_key,
+            data.train_split,
+            data.dir or None,
+            limit=data.limit or None,
+            on_error=data.on_error,
+        ),
+        datasets.cifar_n(
+            data.label_key, data.test_split, data.dir or None, on_error=data.on_error
+        ),
+    )
+
+
+def _folder_sources(data, verbose):
+    """Returns the pictures of folders; for testing from another, or held out.
+
+    A folder that holds `train` and `test` (or what the splits are called) is taken as
+    both; in any other, every folder is a class.
+    """
+    folder, test_folder = _own_path(data), data.test_path
+    beside = _beside(data)
+    if beside:
+        folder, test_folder = beside
+    with naming("path"):
+        train = _decodable(
+            datasets.from_folder(folder, on_error=data.on_error), data, verbose
+        )
+    if not test_folder:
+        return _with_part_held_out(train, data)
+    _check_apart(folder, pathlib.Path(test_folder))
+    with naming("test_path"):
+        test = datasets.from_folder(
+            test_folder, class_names=train.class_names, on_error=data.on_error
+        )
+        test = _decodable(test, data, verbose)
+    return Sources(train, test)
+
+
+def _table_sources(data, verbose):
+    """Returns the pictures of a table; for testing from another, or held out."""
+    columns = {
+        "image": data.image_key or "path",
+        "label": data.label_key or "label",
+        "clean_label": data.clean_label_key or None,
+        "on_error": data.on_error,
+    }
+    with naming("path"):
+        train = datasets.from_table(_own_path(data), **columns)
+        train = _decodable(train, data, verbose)
+    if not data.test_path:
+        return _with_part_held_out(train, data)
+    # A test label is the truth.
+    columns["clean_label"] = None
+    with naming("test_path"):
+        test = datasets.from_table(
+            data.test_path, class_names=train.class_names, **columns
+        )
+        test = _decodable(test, data, verbose)
+    shared = _paths(data.path, train) & _paths(data.test_path, test)
+    if shared:
+        raise ValueError(
+            "`config.data.test_path` must list other images than `config.data.path`. "
+            f"Received: {len(shared)} images in both, {min(shared)!r} for one."
+        )
+    return Sources(train, test)
+
+
+def _decodable(source, data, verbose):
+    """Returns a source of the user's own, without broken images if these are skipped.
+
+    Before anything is held out, so that both parts are of what there is.
+    """
+    if data.on_error == "raise":
+        return source
+    return datasets.skip_broken_images(source, verbose=verbose)
+
+
+def picture_folder(data):
+    """Returns the folder that the ids of the user's own training pictures start from.
+
+    None of data that are no files of the user's.
+    """
+    if data.name not in ("folder", "table"):
+        return None
+    path = _own_path(data)
+    if data.name == "table":
+        return path.parent
+    return (_beside(data) or [path])[0]
+
+
+def _beside(data):
+    """Returns the folders of both splits where the path holds both, else none."""
+    folder = _own_path(data)
+    beside = [folder / split for split in (data.train_split, data.test_split)]
+    is_found = not data.test_path and all(part.is_dir() for part in beside)
+    return beside if is_found else []
+
+
+def _with_part_held_out(whole, data):
+    """Returns both parts of the pictures, where none were given for testing."""
+    return Sources(*datasets.hold_out(whole, data.hold_out), whole=whole)
+
+
+@contextlib.contextmanager
+def naming(key):
+    """Says which setting an error is about."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"`config.data.{key}`: {error}") from error
+
+
+def _check_apart(folder, test_folder):
+    """Raises if images of one folder are in the other too."""
+    folder, test_folder = folder.resolve(), test_folder.expanduser().resolve()
+    if folder.is_relative_to(test_folder) or test_folder.is_relative_to(folder):
+        raise ValueError(
+            "`config.data.test_path` must not share images with `config.data.path`. "
+            f"Received: {str(test_folder)!r} and {str(folder)!r}, one within the "
+            "other. Move them apart."
+        )
+
+
+def _paths(table, source):
+    """Returns where the images of a table are."""
+    folder = pathlib.Path(table).expanduser().parent
+    return {os.path.realpath(folder / name) for name in source.ids.tolist()}
+
+
+def _own_path(data):
+    """Returns the path of the user's data, or says that it must be given."""
+    if not data.path:
+        raise ValueError(
+            f"`config.data.path` must say where the {data.name} is. Received: none. "
+            f"Pass --config=configs/{data.name}.py:PATH or --config.data.path=PATH."
+        )
+    return pathlib.Path(data.path).expanduser()
+
+
+# Of all data: what it is called, and how images are read.
+_COMMON_KEYS = {
+    *("name", "image_size", "short_side", "cache", "shuffle_buffer", "balanced"),
+    *("validation_share", "corrections"),
+}
+_CIFAR_N_KEYS = (
+    *("dir", "train_split", "test_split", "limit", "label_key", "on_error"),
+)
+_TFDS_KEYS = (*_CIFAR_N_KEYS, "final_splits", "clean_label_key", "is_clean_key")
+_OWN_KEYS = ("path", "test_path", "hold_out", "check_images", "on_error")
+
+# How a kind of data is loaded, and which keys of the config it goes by. What is not
+# here is a name of TensorFlow Datasets.
+DATA = {
+    "digits": (_digits_sources, ()),
+    "cifar_n": (_cifar_n_sources, _CIFAR_N_KEYS),
+    "folder": (_folder_sources, (*_OWN_KEYS, "train_split", "test_split")),
+    "table": (
+        _table_sources,
+        (*_OWN_KEYS, "image_key", "label_key", "clean_label_key"),
+    ),
+}
+
+
+def _check_unused(data, used_keys):
+    """Raises if a setting was given that the data set has no use for."""
+    default = default_config().data
+    for key in set(data) - set(used_keys) - _COMMON_KEYS:
+        if data[key] != default[key]:
+            raise ValueError(
+                f"`config.data.{key}` has no effect on {data.name!r}. "
+                f"Received: {data[key]!r}. Leave it out. Of the settings of data it "
+                f"goes by {', '.join(used_keys) or 'none'}."
+            )
+
+
+def split_names(words):
+    """Returns the names between commas."""
+    return [name.strip() for name in words.split(",") if name.strip()]

@@ -1,0 +1,117 @@
+"""What a config is about to train on: a report in words, and pictures."""
+
+import pathlib
+import textwrap
+
+import tensorflow as tf
+
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.config_checks import check_config
+from keras_ncr.experiments.data import check_images, load_sources
+from keras_ncr.experiments.inspection.pictures import figures_of
+from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
+from keras_ncr.experiments.labels import as_trained_on, noisy_labels
+from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.reviewed_labels import corrected
+
+__all__ = ["inspect_config"]
+
+
+def inspect_config(config, folder):
+    """Returns a report on what a config is about to train on, and draws pictures of it.
+
+    The model is built and nothing is trained. Of a data set whose images are files only
+    those in the pictures are decoded. One that can only be read from beginning to end
+    is read as far as training reads it before its first batch.
+
+    The pictures are `batch.png`, the first batch of the first trial with augmentation;
+    `evaluation.png`, the first test images; `same_images.png`, what augmentation makes
+    of a few images; `classes.png`, the class counts; and `transition_matrix.png`.
+
+    Args:
+        config: `ml_collections.ConfigDict` with the keys of
+            `keras_ncr.experiments.config.default_config`.
+        folder: String or path: where the pictures go. Not the workdir of a run that is
+            still to begin, which must be empty.
+
+    Returns:
+        String of several lines.
+
+    Raises:
+        ValueError: If the config names something unknown or is out of its range, or the
+            folder cannot be written to. Nothing is written then.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_ncr.experiments.config import default_config
+    >>> from keras_ncr.experiments.inspection import inspect_config
+    >>> report = inspect_config(default_config(), tempfile.mkdtemp())
+    >>> report.splitlines()[2]
+    '  training examples      1,437'
+    """
+    check_config(config)
+    # A look at a few images should not read all.
+    sources = load_sources(config.data, is_checked=False)
+    labels = noisy_labels(config, sources.train)
+    sources, labels, _ = corrected(config, sources, labels)
+    sections = {
+        "Data": data_rows(config, sources, labels),
+        "Noise": noise_rows(config, sources.train, labels),
+    }
+    sources, labels = as_trained_on(config, sources, labels)
+    model = compiled_model(config, sources.train)
+    sections["Training"] = training_rows(config, sources.train, model)
+    try:
+        figures, not_drawn = figures_of(config, sources, labels)
+    except tf.errors.InvalidArgumentError:
+        # It names the images that cannot be decoded.
+        check_images((sources.train, sources.test))
+        raise
+    folder = _saved(figures, not_drawn, folder)
+    sections[f"Pictures in {folder}"] = [
+        *((name, _PICTURES[name]) for name in figures),
+        *((name, f"not drawn: {reason}") for name, reason in not_drawn.items()),
+    ]
+    return "\n\n".join(
+        "\n".join([title, *map(_line, rows)]) for title, rows in sections.items()
+    )
+
+
+_PICTURES = {
+    "batch.png": "the first batch as the network gets it",
+    "evaluation.png": "the first test images as the network gets them",
+    "same_images.png": "the same images, augmented again and again",
+    "classes.png": "examples by class",
+    "transition_matrix.png": "which class is labeled as which",
+}
+
+
+def _line(row):
+    """Returns a row of the report, its text in lines of 88 characters."""
+    name, words = row
+    return textwrap.fill(
+        words,
+        width=88,
+        initial_indent=f"  {name:23}",
+        subsequent_indent=" " * 25,
+        break_long_words=False,  # The hash is to be copied.
+        break_on_hyphens=False,
+    )
+
+
+def _saved(figures, not_drawn, folder):
+    """Writes the figures, and returns the path of their folder."""
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            with workdir.replacing(folder / name) as temporary:
+                figure.savefig(temporary, dpi=120, bbox_inches="tight")
+        for name in not_drawn:  # It would be that of another config.
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(
+            "`workdir` must be a folder that can be made and written to. Received: "
+            f"{folder} ({error.strerror}). Pass another one."
+        ) from error
+    return folder

@@ -1,0 +1,269 @@
+"""Runs: from a config to trained classifiers and their results in a folder."""
+
+import os
+import pathlib
+import platform
+import statistics
+import sys
+
+import keras
+import tensorflow as tf
+
+import keras_ncr
+from keras_ncr import datasets, plots
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.multi_worker import lost_workers_named
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.batches import training_batches
+from keras_ncr.experiments.config_checks import check_config
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.labels import as_trained_on, noisy_labels
+from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.reviewed_labels import corrected
+from keras_ncr.experiments.skipped import keep_skipped
+from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy_of
+from keras_ncr.experiments.trials import Trial
+from keras_ncr.noise import NoisyLabels
+
+# What results.json has of each trial, and the mean and standard deviation of.
+# Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
+# nothing is known of which labels are wrong. The last two are of label propagation.
+MEASURES = {
+    "last_test_accuracy": "test accuracy, last epoch",
+    "best_test_accuracy": "test accuracy, best epoch",
+    "last_test_top_5_accuracy": "test top-5 accuracy, last epoch",
+    "memorization_rate": "wrong labels memorized",
+    "propagated_test_accuracy": "test accuracy, labels propagated",
+    "propagated_label_accuracy": "training labels right, propagated",
+}
+
+
+def train(config, folder, callbacks=(), verbose="auto"):
+    """Trains the classifiers that a config describes, and returns their results.
+
+    Trials that are finished are not run again. One that was interrupted goes on from
+    its last checkpoint, `config.checkpoint_seconds` before at most, to the same result
+    as without the interruption: on a CPU bit for bit, on other devices if
+    `tf.config.experimental.enable_op_determinism()` was called. What callbacks of the
+    caller's keep in mind is not saved, and steps that are done are counted again for
+    them. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved first;
+    where several workers train, who save at the ends of epochs alone, the epoch is.
+
+    Left in the folder are `config.json`, `noise.npz` (clean and noisy labels with a
+    hash), `results.json`, `history.csv` (a row for each epoch of each trial),
+    `figures`, a copy of the corrections, if there are any, and `skipped.csv`, if the
+    config says to skip what cannot be read. Each trial has, in
+    `trial-0` and so on, its own `history.csv`, `result.json`, `model.keras`,
+    `confidence.npy` (what the model gives to each training example's annotated label)
+    and the logs of TensorBoard.
+
+    A trial whose loss became infinite or NaN ends there. It stays in the results, with
+    the reason under `"failed"`, the others go on, and the statistics are of these:
+    `"num_failed"` says of how many they are not. To try again, remove its folder.
+
+    Args:
+        config: `ml_collections.ConfigDict` with the keys of
+            `keras_ncr.experiments.config.default_config`.
+        folder: String or path: the workdir, new or that of a run of this config.
+        callbacks: Keras callbacks for every trial, beside the run's own.
+        verbose: As in `keras.Model.fit`; 0 also silences the line per trial. Defaults
+            to `"auto"`: progress bars in a terminal, else a line per epoch.
+
+    Returns:
+        Dict, the content of `results.json`. Where several machines train one model
+        (`config.strategy = "multi_worker"`), they call this alike with one folder that
+        all can read; the first writes to it, and the others get `None`.
+
+    Raises:
+        ValueError: If the config names something unknown or is out of its range, or the
+            folder belongs to another config or is in use. Nothing is written then. Also
+            if images or files become unreadable in the middle: it names them.
+        NotWritten: If a file cannot be written. What was there stays.
+        Interrupted: At a signal, a `KeyboardInterrupt`.
+        WorkerLost: If another machine of the run is gone. The
+            same call on all of them goes on.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_ncr.experiments.config import default_config
+    >>> from keras_ncr.experiments.run import train
+    >>> config = default_config()
+    >>> config.epochs = 1
+    >>> results = train(config, tempfile.mkdtemp(), verbose=0)
+    >>> len(results["trials"]), results["noise"]["nominal_rate"]
+    (1, 0.4)
+    """
+    # Before anything else: several machines can be set up in a fresh process only.
+    strategy = strategy_of(config)
+    with strategy.scope(), lost_workers_named():
+        check_config(config)
+        check_replicas(config, strategy)
+        return _run(config, folder, callbacks, verbose)
+
+
+def _run(config, folder, callbacks, verbose):
+    """Returns the results of all trials, or `None` in a process that writes nothing."""
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    verbose = verbose if replicas.is_chief() else 0
+    sources = load_sources(config.data, verbose=verbose != 0)
+    # Should reading fail in the middle, the error says which image or file it was.
+    with datasets.faults_named(*sources.splits.values()):
+        return _run_on(sources, config, folder, callbacks, verbose)
+
+
+def _run_on(sources, config, folder, callbacks, verbose):
+    """Returns the results of all trials on the data that were loaded, as `_run`."""
+    is_chief, skipped = replicas.is_chief(), sources.skipped
+    labels = noisy_labels(config, sources.train)
+    sources, labels, corrections = corrected(config, sources, labels)
+    sources, labels = as_trained_on(config, sources, labels)
+    # Whatever these refuse, they refuse before anything is written.
+    check_parts(config, sources.train)
+    compiled_model(config, sources.train)
+    training_batches(config, sources.train, labels.noisy_labels, config.seed)
+    if not is_chief:
+        # All take part in what is computed, and one of them keeps it.
+        for trial in range(config.trials):
+            run = Trial(config, trial, sources, labels, pathlib.Path(folder))
+            run.result(callbacks, verbose)
+        return None
+    with workdir.occupied(folder, config) as folder:
+        _keep_labels(labels, folder / "noise.npz")
+        _keep_corrections(config.data.corrections, folder / "corrections.csv")
+        counts = {}
+        if config.data.on_error == "skip":
+            keep_skipped(skipped, folder / "skipped.csv")
+            counts["skipped"] = {split: len(found) for split, found in skipped.items()}
+        results = {**_description(config, labels, corrections), **counts, "trials": []}
+        for trial in range(config.trials):
+            if verbose:
+                print(f"Trial {trial + 1} of {config.trials}")
+            run = Trial(config, trial, sources, labels, folder)
+            results["trials"].append(run.result(callbacks, verbose))
+            finished = [trial for trial in results["trials"] if "failed" not in trial]
+            results["num_failed"] = len(results["trials"]) - len(finished)
+            results.update(_statistics_of(finished))
+            workdir.write_json(folder / "results.json", results)
+            workdir.join_histories(folder, [trial["trial"] for trial in finished])
+        _draw(config, labels, folder, [trial["trial"] for trial in finished])
+        return results
+
+
+def spread(measure):
+    """Returns mean and standard deviation in percent, as text."""
+    if measure["mean"] is None:
+        return "unknown"
+    if measure["sd"] is None:
+        return f"{100 * measure['mean']:.1f} %"
+    return f"{100 * measure['mean']:.1f} +- {100 * measure['sd']:.1f} %"
+
+
+def _keep_labels(labels, path):
+    """Writes the labels, or raises if the run has begun with other ones."""
+    if path.exists() and NoisyLabels.load(path).hash != labels.hash:
+        raise ValueError(
+            f"{path} holds other labels than this config gives now: the data set, its "
+            "corrections or the package have changed since. Pass another `workdir`."
+        )
+    with workdir.replacing(path) as temporary:
+        labels.save(temporary)
+
+
+def _keep_corrections(corrections, path):
+    """Writes a copy of the reviewed labels, or raises if the run began with others."""
+    if not corrections:
+        return
+    content = pathlib.Path(corrections).expanduser().read_bytes()
+    # Those of the labels that are trained on have been compared; not those of the rest.
+    if path.exists() and path.read_bytes() != content:
+        raise ValueError(
+            f"{path} holds other corrections than {corrections} does now. Pass another "
+            "`workdir`."
+        )
+    with workdir.replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _description(config, labels, corrections):
+    """Returns what results.json says of the run as a whole."""
+    return {
+        "method": config.method,
+        "data": config.data.name,
+        "noise": {
+            "kind": config.noise.kind,
+            # Of noise that the data set brought along, none was asked for.
+            "nominal_rate": None if config.noise.kind == "none" else config.noise.rate,
+            "realized_rate": labels.realized_rate,
+            "hash": labels.hash,
+        },
+        # How many labels were kept, relabeled and dropped in a review.
+        **({} if corrections is None else {"corrections": corrections}),
+        "versions": {
+            "keras_ncr": keras_ncr.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "hardware": {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "devices": [
+                device.device_type for device in tf.config.list_physical_devices()
+            ],
+        },
+    }
+
+
+def _statistics_of(trials):
+    """Returns mean and standard deviation over trials of what is measured in each."""
+    if not trials:
+        return {"final_tests": {}}
+    return {
+        **{
+            measure: _mean_and_deviation([trial[measure] for trial in trials])
+            for measure in MEASURES
+            if measure in trials[0]
+        },
+        "final_tests": {
+            split: {
+                name: _mean_and_deviation(
+                    [trial["final_tests"][split][name] for trial in trials]
+                )
+                for name in accuracies
+            }
+            for split, accuracies in trials[0]["final_tests"].items()
+        },
+    }
+
+
+def _mean_and_deviation(values):
+    """Returns both as a dict, of None where a value is not known."""
+    if None in values:
+        return {"mean": None, "sd": None}
+    # The deviation is that of a sample: none from one trial.
+    return {
+        "mean": statistics.mean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def _draw(config, labels, folder, trials):
+    """Draws what the run learned and what it learned by heart, if it learned at all."""
+    if not trials:
+        return
+    accuracies, confidences = workdir.read_trials(folder, trials)
+    share = (
+        "unknown share"
+        if labels.is_noisy is None
+        else (f"{100 * labels.realized_rate:.0f} %")
+    )
+    figure = plots.memorization_figure(
+        {config.method: accuracies},
+        {config.method: confidences},
+        labels.is_noisy,
+        title=f"{config.data.name}, {share} of the training labels wrong",
+    )
+    (folder / "figures").mkdir(exist_ok=True)
+    with workdir.replacing(folder / "figures" / "memorization.png") as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,124 @@
+"""The audit of a training run: from its folder to a list, pictures and a page."""
+
+import keras
+
+from keras_ncr import plots
+from keras_ncr.audit.auditing import check_precision, identity_of
+from keras_ncr.audit.findings import find
+from keras_ncr.audit.predictions import predict
+from keras_ncr.audit.report import report
+from keras_ncr.checks import check_integer
+from keras_ncr.datasets import faults_named
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.batches import evaluation_batches
+from keras_ncr.experiments.cross_validation import out_of_sample_predictions
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.reviewed_labels import audited
+from keras_ncr.review import check_folder, write_review
+
+
+def audit_run(
+    folder,
+    trial=0,
+    num_folds=0,
+    expected_precision=0.8,
+    num_neighbors=10,
+    review=None,
+    verbose=1,
+):
+    """Audits what a run was trained on, and leaves the list in the run's folder.
+
+    Of the user's own pictures those that were held out are audited too: their labels
+    are as noisy as the rest. In the folder `audit` are `labels.csv`, the worst first,
+    `labels.parquet`, `summary.json` and pictures.
+
+    Args:
+        folder: String or path: the workdir of a run that is finished.
+        trial: Int: by the model of which trial. Defaults to 0.
+        num_folds: Int. If not 0, the config is trained so many times, each time without
+            a part of the examples, which that model then judges. Trainings that are
+            finished are not run again. Defaults to 0.
+        expected_precision: As in `keras_ncr.audit`.
+        num_neighbors: As in `keras_ncr.audit`.
+        review: As in `keras_ncr.audit`.
+        verbose: As in `keras_ncr.audit`.
+
+    Returns:
+        String: what was found, and what to do next.
+
+    Raises:
+        ValueError: If there is no such run or model, or an argument is out of range.
+    """
+    check_precision(expected_precision)
+    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    if num_folds:
+        check_integer(num_folds, "num_folds", minimum=2)
+    if review is not None:
+        check_folder(review)  # Rather now than after the pass over the data.
+    config = workdir.read_config(folder)
+    model = _model(folder, trial)
+    sources = load_sources(config.data, is_checked=False)
+    labels = noisy_labels(config, sources.train)
+    source, labels = audited(config, sources, labels)
+    batches = evaluation_batches(
+        config, source, labels=labels.noisy_labels, carry=("index",), cache=False
+    )
+    with faults_named(source):
+        predictions = predict(model, batches, source.num_examples, verbose)
+    out = workdir.audit_folder(folder)
+    out.mkdir(exist_ok=True)
+    if num_folds:
+        out_of_sample = out_of_sample_predictions(
+            config,
+            source,
+            labels.noisy_labels,
+            out / f"{num_folds}-folds",
+            num_folds,
+            verbose,
+        )
+        predictions = out_of_sample.with_views_of(predictions)
+    identity = identity_of(predictions, source.name, source.ids, source.class_names)
+    findings = find(predictions, identity, expected_precision, num_neighbors, verbose)
+    _write(findings.frame, labels.is_noisy, out)
+    if review is not None:
+        neighborhood = findings.neighborhood
+        write_review(
+            review,
+            findings.frame,
+            None if neighborhood is None else neighborhood.indices,
+            source=source,
+            verbose=verbose != 0,
+        )
+    return report(findings.frame, labels.is_noisy, folder, review)
+
+
+def _model(folder, trial):
+    """Returns the trained model of a trial, or says that there is none."""
+    path = workdir.trial_folder(folder, trial) / "model.keras"
+    if not path.exists():
+        raise ValueError(
+            f"`trial` must be one of the run that is finished. Received: {trial}, and "
+            f"no {path}. The command that began the run goes on with it."
+        )
+    return keras.models.load_model(path)
+
+
+def _write(frame, is_wrong, out):
+    """Leaves the list, its summary and its pictures."""
+    with workdir.replacing(out / "labels.csv") as temporary:
+        frame.sort_values("label_quality", kind="stable").to_csv(temporary)
+    with workdir.replacing(out / "labels.parquet") as temporary:
+        frame.to_parquet(temporary)
+    workdir.write_json(out / "summary.json", frame.attrs)
+    figures = {
+        "labels": plots.audit_figure(frame, is_wrong),
+        "transition_matrix": plots.transition_matrix_figure(
+            frame.attrs["transition_matrix"],
+            frame.attrs["class_names"],
+            title="Transition matrix as the audit estimates it",
+        ),
+    }
+    for name, figure in figures.items():
+        with workdir.replacing(out / f"{name}.png") as temporary:
+            figure.savefig(temporary, dpi=120)

@@ -1,0 +1,191 @@
+"""Checkpoints of training: a run that dies goes on as if it had not died."""
+
+import math
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.distribution import replicas
+from keras_ncr.experiments.trials.checkpoint_files import CheckpointFiles, Position
+from keras_ncr.experiments.trials.interruption import Interrupted, Request
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state of a trial, and brings it back to exactly where it was.
+
+    Kept are weights, the optimizer's momenta and step number, the states of random
+    generators and the metrics of the epoch that runs. What other callbacks have in mind
+    is not kept. It is saved at the end of each epoch, and within an epoch when enough
+    time has passed; with several workers, who must not wait for each other where only
+    one of them knows of it, at the end of epochs alone.
+
+    `restore` comes first; then one call of `fit`, with this callback as the last of its
+    list, `initial_epoch` as it was returned, the whole number of `steps_per_epoch`, and
+    batches that start at the step that was returned. The steps before it are counted
+    again, so that Keras knows where the epoch ends, but neither compute nor take data.
+
+    Args:
+        folder: String or path of the folder of checkpoints.
+        steps_per_epoch: Int.
+        seconds: Float: how long to train within an epoch until the next one is written.
+            0: after every step. Defaults to no limit.
+        request: `Request`. As soon as it has a signal,
+            the state is saved and training ends. Defaults to one that never has.
+
+    Raises:
+        Interrupted: In `fit`, at a signal.
+        NotWritten: In `fit`, if the disk is full, for example.
+    """
+
+    def __init__(self, folder, steps_per_epoch, seconds=math.inf, request=None):
+        super().__init__()
+        self.files = CheckpointFiles(folder)
+        self.steps_per_epoch = steps_per_epoch
+        self.seconds = seconds
+        self.request = request or Request()
+        self.start = Position(0, 0)
+        self.restored = {}
+
+    def restore(self, model, batches):
+        """Loads the newest checkpoint that is whole, if there is any.
+
+        Args:
+            model: The compiled model.
+            batches: Iterable of `(inputs, targets)`, as the model is evaluated on.
+
+        Returns:
+            `Position`: what is done already.
+
+        Raises:
+            ValueError: If the checkpoint is of another model, or not all workers have
+                the same one.
+        """
+        model.optimizer.build(model.trainable_variables)
+        loaded = self.files.load()
+        if loaded is not None:
+            self.start, self.restored = loaded
+        if not replicas.are_alike(*self.start):
+            raise ValueError(
+                "`workdir` must be one folder that all workers can read. Received: "
+                f"{self.files.folder}, from which they have different checkpoints, "
+                f"this one {tuple(self.start)} (epoch and step). Pass one that is on a "
+                "shared disk."
+            )
+        if loaded is not None:
+            if self.start.step:
+                # Keras makes the metrics' variables when it first sees a batch.
+                model.test_on_batch(*next(iter(batches)))
+            self.assign(model)
+        return self.start
+
+    def assign(self, model):
+        """Gives all variables the values that were restored."""
+        variables = _state(model)
+        if self.start.step:
+            variables |= _metrics(model)
+        shapes = {name: tuple(each.shape) for name, each in variables.items()}
+        found = {name: array.shape for name, array in self.restored.items()}
+        if found != shapes:
+            raise ValueError(
+                f"{self.files.path(self.start)} must be a checkpoint of the model that "
+                f"the config describes, which has {len(shapes)} variables. Received: "
+                f"{len(found)} arrays, or others in shape. Pass another workdir, or "
+                "remove the folder of that trial."
+            )
+        for name, variable in variables.items():
+            variable.assign(self.restored[name])
+
+    def on_train_begin(self, logs=None):
+        self.saved_at = time.monotonic()
+        strategy = tf.distribute.get_strategy()
+        # Several processes have a clock each, and get signals each for itself.
+        self.is_within_epochs = not isinstance(
+            strategy, tf.distribute.MultiWorkerMirroredStrategy
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        if epoch == self.start.epoch and self.start.step:
+            # What callbacks have done as if the epoch began is undone.
+            self.assign(self.model)
+            self.skip_steps()
+        self.restored = {}
+
+    def skip_steps(self):
+        """Lets `fit` count the steps that are done, at no cost."""
+        model, train_function = self.model, self.model.train_function
+        logs = model.get_metrics_result()
+        num_left = self.start.step
+
+        def count(iterator):
+            nonlocal num_left
+            num_left -= 1
+            if not num_left:
+                model.train_function = train_function
+            return logs
+
+        model.train_function = count
+
+    def on_train_batch_end(self, batch, logs=None):
+        position = Position(self.epoch, batch + 1)
+        if position <= self.start or not self.is_within_epochs:
+            return
+        is_due = time.monotonic() - self.saved_at >= self.seconds
+        if is_due or self.request.number is not None:
+            self.save(position, _values(_metrics(self.model)))
+        self.end_if_asked(position)
+
+    def on_test_begin(self, logs=None):
+        if self.is_within_epochs:
+            # Evaluation is going to use them for its own.
+            self.metrics = _values(_metrics(self.model))
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.request.number is not None and self.is_within_epochs:
+            position = Position(self.epoch, self.steps_per_epoch)
+            self.save(position, self.metrics)
+            self.end_if_asked(position)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save(Position(epoch + 1, 0), {})
+        self.end_if_asked(Position(epoch, self.steps_per_epoch))
+
+    def save(self, position, metrics):
+        """Writes the state of the model with these values of the metrics."""
+        # All workers read: that may need the others. One writes.
+        arrays = _values(_state(self.model)) | metrics
+        if replicas.is_chief():
+            self.files.save(position, arrays)
+        self.saved_at = time.monotonic()
+
+    def end_if_asked(self, position):
+        """Ends training at a signal; all up to the position is saved."""
+        if self.request.number is not None:
+            raise Interrupted(self.request.number, position.epoch + 1, position.step)
+
+
+def _state(model):
+    """Returns all that training changes: weights, statistics, momenta, step number."""
+    return _named("state", [*model.variables, *model.optimizer.variables])
+
+
+def _metrics(model):
+    """Returns the variables in which the metrics of an epoch come together."""
+    return _named("metric", model.metrics_variables)
+
+
+def _named(kind, variables):
+    """Returns variables as a dict, by kind and number."""
+    return {f"{kind}-{number}": each for number, each in enumerate(variables)}
+
+
+def _values(variables):
+    """Returns what variables hold, as NumPy arrays."""
+    arrays = {name: np.asarray(each.numpy()) for name, each in variables.items()}
+    # Files of NumPy do not know bfloat16, of which float32 holds every value.
+    return {
+        name: array.astype("float32") if array.dtype == tf.bfloat16 else array
+        for name, array in arrays.items()
+    }

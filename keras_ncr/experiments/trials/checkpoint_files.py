@@ -1,0 +1,131 @@
+"""The files of checkpoints: the newest two are kept, and torn ones are passed over."""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_ncr.experiments import workdir
+
+_NAME = "epoch-{:06d}-step-{:06d}.npz"
+# The array of all other arrays' names.
+_NAMES = "names"
+_PATTERN = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
+
+
+class Position(NamedTuple):
+    """How far a trial has come."""
+
+    epoch: int  # How many epochs are done.
+    step: int  # How many steps are done of the one after them.
+
+
+class CheckpointFiles:
+    """The checkpoints of a trial, each a file that has its position in its name.
+
+    Position and content can therefore never disagree, as they can in the two files of
+    `keras.callbacks.BackupAndRestore`.
+
+    Args:
+        folder: String or path of their folder, which need not exist.
+
+    Example:
+    >>> import tempfile
+    >>> from keras_ncr.experiments.trials.checkpoint_files import (
+    ...     CheckpointFiles, Position
+    ... )
+    >>> files = CheckpointFiles(tempfile.mkdtemp())
+    >>> files.save(Position(epoch=2, step=7), {"kernel": np.ones(3)})
+    >>> files.load()
+    (Position(epoch=2, step=7), {'kernel': array([1., 1., 1.])})
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        # Those that are known to be whole, the newest first: two at most.
+        self.whole = []
+
+    def positions(self):
+        """Returns the positions of all files there, whole or not, the newest first."""
+        matches = (_PATTERN.fullmatch(path.name) for path in self.folder.glob("*"))
+        return sorted(
+            (Position(*map(int, match.groups())) for match in matches if match),
+            reverse=True,
+        )
+
+    def path(self, position):
+        """Returns the path of the file of a position."""
+        return self.folder / _NAME.format(*position)
+
+    def save(self, position, arrays):
+        """Writes a dict of arrays, and removes what is older than the one before.
+
+        Raises:
+            NotWritten: If it cannot be written. The files that were
+                there stay.
+        """
+        path = self.path(position)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise workdir.NotWritten(path, error) from error
+        with workdir.replacing(path) as temporary:
+            # In a tenth of `save_weights`' time, which counts where epochs are short.
+            np.savez(temporary, **{_NAMES: list(arrays)}, **arrays)
+        older = [other for other in self.whole if other != position]
+        self.whole = [position, *older][:2]
+        kept = [self.path(other) for other in self.whole]
+        # Also those whose writing was cut off.
+        for other in self.folder.glob("*epoch-*-step-*.npz"):
+            if other not in kept:
+                # One too many is no reason to end.
+                with contextlib.suppress(OSError):
+                    other.unlink()
+
+    def load(self):
+        """Returns position and arrays of the newest file that is whole.
+
+        Returns:
+            `(Position, dict)`, or `None` if there is none. A warning names every file
+            that is not whole, with the reason.
+        """
+        positions = self.positions()
+        for position in positions:
+            path = self.path(position)
+            try:
+                arrays = _read(path)
+            # Wherever a byte is wrong: there is no end to what NumPy may raise.
+            except Exception as error:
+                warnings.warn(
+                    f"The checkpoint {path} is not whole and is passed over: {error!r}",
+                    stacklevel=2,
+                )
+            else:
+                self.whole = [position]
+                return position, arrays
+        if positions:
+            warnings.warn(
+                f"No checkpoint in {self.folder} is whole. The trial starts anew.",
+                stacklevel=2,
+            )
+        return None
+
+    def clear(self):
+        """Removes the checkpoints of a trial that is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(path):
+    """Returns the arrays of a file, all of which are read, so that none is half."""
+    # NumPy leaves a file open that it takes for none of its own.
+    with open(path, "rb") as stream, np.load(stream) as file:
+        # To the end of each array, where the sum over its bytes is compared.
+        arrays = {name: file[name] for name in file.files}
+    # The file's own table of contents has no such sum.
+    if list(arrays.pop(_NAMES)) != list(arrays):
+        raise ValueError("Arrays are missing.")
+    return arrays

@@ -1,0 +1,289 @@
+"""One training run of a config: from a seed to a model, its measures and its files."""
+
+import contextlib
+import json
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.distribution import replicas
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.batches import (
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_ncr.experiments.methods import method_of
+from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.schedule import learning_rate_schedule
+from keras_ncr.experiments.trials import interruption
+from keras_ncr.experiments.trials.checkpoint import Checkpoint
+from keras_ncr.experiments.trials.checkpoint_files import Position
+from keras_ncr.experiments.trials.logs import TensorBoard, history_logger
+from keras_ncr.experiments.trials.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
+from keras_ncr.features.extraction import features_of
+from keras_ncr.features.label_propagation import propagate_labels
+from keras_ncr.models import CoDivide
+from keras_ncr.models.metrics import MemorizationMonitor
+
+
+class Trial:
+    """One training run of a config, with a seed of its own."""
+
+    def __init__(self, config, trial, sources, labels, folder):
+        self.config = config
+        self.trial = trial
+        self.seed = config.seed + trial
+        self.sources = sources
+        self.labels = labels
+        self.folder = workdir.trial_folder(folder, trial)
+
+    def result(self, callbacks, verbose):
+        """Returns the measures of the trial, which is run if it is not finished.
+
+        Where several workers train it, all of them compute. The first one writes and
+        has the measures; the others return `None`.
+        """
+        path = self.folder / "result.json"
+        is_finished = path.exists()
+        if not replicas.are_alike(is_finished):
+            raise ValueError(
+                "`workdir` must be one folder that all workers can read. Received: "
+                f"{self.folder.parent}, in which trial {self.trial} is finished for "
+                "some of them alone. Pass one that is on a shared disk."
+            )
+        checkpoint = Checkpoint(
+            self.folder / "checkpoint",
+            self.steps_per_epoch,
+            self.config.checkpoint_seconds,
+        )
+        if is_finished:
+            if not replicas.is_chief():
+                return None
+            checkpoint.files.clear()  # In case that the run ended just before it did.
+            return json.loads(path.read_text())
+        start = time.time()
+        keras.utils.set_random_seed(self.seed)
+        model = compiled_model(self.config, self.sources.train, self.seed)
+        position = checkpoint.restore(model, self.test_batches())
+        try:
+            if position.epoch < self.config.epochs:
+                self.fit(model, checkpoint, callbacks, verbose)
+            result = self.measured(model)
+        except NonFiniteLoss as error:
+            result = {"failed": str(error), "failed_at": error.place}
+        if not replicas.is_chief():
+            return None
+        result = {"trial": self.trial, "seed": self.seed, **result}
+        if "failed" not in result:
+            # Of the part that came after the last interruption.
+            result["seconds"] = round(time.time() - start, 1)
+            result["resumed_at_epoch"] = position.epoch
+            result["resumed_at_step"] = position.step
+        workdir.write_json(path, result)
+        checkpoint.files.clear()
+        return result
+
+    def fit(self, model, checkpoint, callbacks, verbose):
+        """Trains the model from where the checkpoint is, and logs every epoch."""
+        position = checkpoint.start
+        # Memorization needs clean labels.
+        monitors = (
+            []
+            if self.labels.is_noisy is None
+            else [MemorizationMonitor(self.annotated_batches())]
+        )
+        with (
+            interruption.noted() as checkpoint.request,
+            self.loggers(position.epoch) as loggers,
+        ):
+            model.fit(
+                self.training_batches(position),
+                validation_data=self.test_batches(),
+                initial_epoch=position.epoch,
+                epochs=self.config.epochs,
+                steps_per_epoch=self.steps_per_epoch,
+                shuffle=False,  # The pipeline does, and Keras warns that it does not.
+                verbose=verbose if replicas.is_chief() else 0,
+                callbacks=[
+                    self.fail_at_non_finite_loss(),
+                    *self.callbacks_of_method(),
+                    # Adds to the logs that those below take up.
+                    *monitors,
+                    *callbacks,
+                    *loggers,
+                    # Last: an epoch that it knows of has been logged.
+                    checkpoint,
+                ],
+            )
+
+    def measured(self, model):
+        """Returns the measures of the trained model, which is kept with its logits."""
+        confidence = self.confidence(model)
+        measures = {
+            **self.propagated(model),
+            "final_tests": self.final_tests(model),
+        }
+        if not replicas.is_chief():
+            model.save(self.folder / "model.keras")  # Which the chief alone keeps.
+            return measures
+        with workdir.replacing(self.folder / "model.keras") as temporary:
+            model.save(temporary)
+        with workdir.replacing(self.folder / "confidence.npy") as temporary:
+            np.save(temporary, confidence)
+        return {**self.measures(), **measures}
+
+    @property
+    def steps_per_epoch(self):
+        """The number of batches in an epoch."""
+        return steps_per_epoch(self.config, self.sources.train)
+
+    def training_batches(self, position, **options):
+        """Returns the batches from a position on, as `fit` wants them."""
+        batches = training_batches(
+            self.config,
+            self.sources.train,
+            self.labels.noisy_labels,
+            self.seed,
+            first_epoch=position.epoch,
+            first_step=position.step,
+            **options,
+        )
+        if position.step:
+            # Keras counts the steps that are skipped as well, and would stop as many
+            # before the end. So filtered, batches are of no known number.
+            batches = batches.filter(lambda *batch: True)
+        return batches
+
+    def test_batches(self):
+        """Returns the batches that every epoch is evaluated on."""
+        return evaluation_batches(
+            self.config,
+            self.sources.test,
+            one_hot=method_of(self.config).is_one_hot,
+        )
+
+    @contextlib.contextmanager
+    def loggers(self, first_epoch):
+        """Yields the callbacks that write logs: none on workers but the first."""
+        if not replicas.is_chief():
+            yield []
+            return
+        self.folder.mkdir(exist_ok=True)
+        with history_logger(self.folder / "history.csv", first_epoch) as logger:
+            yield [TensorBoard(self.folder / "tensorboard"), logger]
+
+    def fail_at_non_finite_loss(self):
+        """Returns what ends the trial at a loss that is not finite, and says where."""
+        return FailAtNonFiniteLoss(
+            self.steps_per_epoch,
+            learning_rate_schedule(self.config, self.steps_per_epoch),
+            self.examples_at,
+        )
+
+    def examples_at(self, epoch, step):
+        """Returns the indices of the examples of one batch, and their ids if words.
+
+        The batch is a function of the seed and the step, and is made once more.
+        """
+        batches = self.training_batches(
+            Position(epoch, step), batch_augment=None, carry=("index",)
+        )
+        _, targets = next(iter(batches))
+        indices = np.asarray(targets["index"])
+        ids = np.asarray(self.sources.train.ids)
+        has_words = ids.dtype.kind not in "iu"
+        return {
+            "indices": indices.tolist(),
+            **({"ids": ids[indices].tolist()} if has_words else {}),
+        }
+
+    def callbacks_of_method(self):
+        """Returns what a model needs between epochs beside what `fit` adds itself."""
+        if method_of(self.config).model != "divide_mix":
+            return []
+        return [CoDivide(self.annotated_batches())]
+
+    def annotated_batches(self):
+        """Returns the training images with annotated and clean labels, for a look."""
+        return evaluation_batches(
+            self.config,
+            self.sources.train,
+            labels=self.labels.noisy_labels,
+            carry=("clean_label", "index"),
+        )
+
+    def confidence(self, model):
+        """Returns the probability of each training example's annotated label."""
+        confidence = np.empty(self.sources.train.num_examples, np.float32)
+        for images, targets in self.annotated_batches():
+            labels = targets["label"]
+            # Under a strategy every replica predicts the whole batch.
+            logits = model.predict_on_batch(images)[: len(labels)]
+            probabilities = tf.nn.softmax(logits)
+            confidence[targets["index"]] = tf.gather(
+                probabilities, labels, batch_dims=1
+            )
+        return confidence
+
+    def measures(self):
+        """Returns accuracy in the last and in the best epoch, and what is memorized."""
+        rows = workdir.read_history(self.folder / "history.csv")
+        accuracies = [row["val_accuracy"] for row in rows]
+        measures = {
+            "last_test_accuracy": accuracies[-1],
+            "best_test_accuracy": max(accuracies),
+            "best_epoch": 1 + accuracies.index(max(accuracies)),
+            "memorization_rate": rows[-1].get("memorization_rate"),
+        }
+        if self.config.top_5:
+            measures["last_test_top_5_accuracy"] = rows[-1]["val_top_5_accuracy"]
+        return measures
+
+    def propagated(self, model):
+        """Returns what the labels are worth once they have spread over the features."""
+        if not method_of(self.config).is_propagated:
+            return {}
+        train_source, test_source, *_ = self.sources
+        batches = self.annotated_batches()
+        order = np.concatenate([targets["index"] for _, targets in batches])
+        test_batches = evaluation_batches(self.config, test_source)
+        test_labels = np.concatenate([labels for _, labels in test_batches])
+        features = [features_of(model, part, 0) for part in (batches, test_batches)]
+        annotated = self.labels.noisy_labels[order]
+        scores = propagate_labels(
+            np.concatenate(features),
+            np.concatenate([annotated, np.full(len(test_labels), -1)]),
+            train_source.num_classes,
+            **self.config.label_propagation.to_dict(),
+        )
+        spread_labels = np.argmax(scores, axis=1)
+        clean = self.labels.clean_labels
+        is_right = spread_labels[len(order) :] == test_labels
+        return {
+            "propagated_test_accuracy": float(np.mean(is_right)),
+            "propagated_label_accuracy": None
+            if clean is None
+            else float(np.mean(spread_labels[: len(order)] == clean[order])),
+        }
+
+    def final_tests(self, model):
+        """Returns the accuracies on the further test splits, by split."""
+        return {
+            split: {
+                name: value
+                for name, value in model.evaluate(
+                    evaluation_batches(
+                        self.config,
+                        source,
+                        one_hot=method_of(self.config).is_one_hot,
+                    ),
+                    verbose=0,
+                    return_dict=True,
+                ).items()
+                if name.endswith("accuracy")
+            }
+            for split, source in self.sources.final.items()
+        }

@@ -1,0 +1,286 @@
+"""The folder of a run: what is kept in it, and how it survives an interruption.
+
+A file is either whole or not there: each is written beside its place and then moved.
+Only `history.csv` of a trial and the logs of TensorBoard grow line by line.
+"""
+
+import contextlib
+import csv
+import errno
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from keras_ncr.experiments import run_lock
+from keras_ncr.experiments.config import default_config
+
+# Settings in which a run may differ from the one that the folder holds: more trials can
+# be added, the data may have moved, and it may go on with other devices.
+CHANGEABLE = (
+    *("trials", "strategy", "checkpoint_seconds"),
+    *("data.dir", "data.path", "data.test_path"),
+)
+
+
+class NotWritten(OSError):
+    """A file of a run could not be written.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        error: The `OSError` that says why.
+    """
+
+    def __init__(self, path, error):
+        super().__init__(error.errno, error.strerror or str(error))
+        self.path = path
+
+    def __str__(self):
+        return (
+            f"{self.path} could not be written: {self.strerror}. What was saved before "
+            "is whole. Make room or see to it that the folder can be written to; the "
+            "same command then goes on."
+        )
+
+
+def claim(path, config):
+    """Makes the folder of a run, or takes up the run that is in it.
+
+    Args:
+        path: String or path. A folder that is new, empty, or that of a run with the
+            same config.
+        config: `ml_collections.ConfigDict`.
+
+    Returns:
+        `pathlib.Path` of the folder, in which `config.json` now is.
+
+    Raises:
+        ValueError: If the folder holds a run with another config, or other files, or
+            cannot be written to.
+    """
+    path = _checked(path, config)
+    with _naming_the_workdir(path):
+        _begin(path, config)
+    return path
+
+
+@contextlib.contextmanager
+def occupied(path, config):
+    """Claims the folder of a run, and keeps it from other runs until the block ends.
+
+    Arguments, what is yielded and errors are those of `claim`.
+
+    Raises:
+        ValueError: Also if another process has the folder. Nothing is written then.
+    """
+    path = _checked(path, config)
+    with contextlib.ExitStack() as stack:
+        with _naming_the_workdir(path):
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(run_lock.held(path))
+            _begin(path, config)
+        yield path
+
+
+def _checked(path, config):
+    """Returns the path of a folder, or raises unless it is free for a config's run."""
+    path = pathlib.Path(path)
+    if (path / "config.json").exists():
+        _check_same(path, config)
+    elif path.exists() and not (path.is_dir() and _is_empty(path)):
+        raise ValueError(
+            f"`workdir` must be a new or empty folder, or that of a run. Received: "
+            f"{path}, which is {'not empty' if path.is_dir() else 'a file'} and has no "
+            "config.json."
+        )
+    return path
+
+
+def _begin(path, config):
+    """Makes the folder, if it is not there, and leaves the config in it."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "config.json", config.to_dict())
+
+
+@contextlib.contextmanager
+def _naming_the_workdir(path):
+    """Says in an error which setting is the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            "`workdir` must be a folder that can be made and written to. Received: "
+            f"{path} ({error.strerror}). Pass another one."
+        ) from error
+
+
+def _is_empty(folder):
+    """Whether a folder has nothing but what a run leaves that ends as it begins."""
+    return all(
+        file.name == run_lock.NAME or file.name.startswith(_WRITING)
+        for file in folder.iterdir()
+    )
+
+
+def read_config(path):
+    """Returns the config of the run in a folder.
+
+    Args:
+        path: String or path: the workdir.
+
+    Returns:
+        `ml_collections.ConfigDict`, locked, with the keys of
+        `keras_ncr.experiments.config.default_config`.
+
+    Raises:
+        ValueError: If the folder holds no run, or one of another version.
+    """
+    path = pathlib.Path(path)
+    file = path / "config.json"
+    if not file.exists():
+        raise ValueError(
+            f"`workdir` must be the folder of a run. Received: {path}, which has no "
+            "config.json. Train first: keras-ncr train --workdir=..."
+        )
+    config = default_config()
+    try:
+        config.update_from_flattened_dict(_flat(json.loads(file.read_text())))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} must hold the settings of this version. Received: {error}. Train "
+            "again in another workdir."
+        ) from error
+    return config
+
+
+def _check_same(path, config):
+    """Raises if the run in the folder is not one of this config."""
+    there = _flat(json.loads((path / "config.json").read_text()))
+    here = _flat(config.to_dict())
+    differing = [
+        f"{key} ({there.get(key)!r} there, {here.get(key)!r} here)"
+        for key in sorted({*there, *here} - {*CHANGEABLE})
+        if there.get(key) != here.get(key)
+    ]
+    if here["trials"] < there["trials"]:
+        differing.append(f"fewer trials ({there['trials']} there)")
+    if differing:
+        raise ValueError(
+            f"`workdir` {path} holds a run with another config: "
+            f"{', '.join(differing)}. Pass another workdir, or remove that one."
+        )
+
+
+def _flat(settings, prefix=""):
+    """Returns nested settings as one dict with dotted keys."""
+    items = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            items.update(_flat(value, f"{prefix}{key}."))
+        else:
+            items[prefix + key] = value
+    return items
+
+
+# How the name of a file begins that is not whole yet.
+_WRITING = "writing-"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path to write to; what was written then takes the place of `path`.
+
+    If anything goes wrong, nothing of it stays, and `path` is as it was.
+
+    Raises:
+        NotWritten: If it cannot be written.
+    """
+    path = pathlib.Path(path)
+    # Some writers insist on the file's own suffixes.
+    temporary = path.with_name(_WRITING + path.name)
+    try:
+        yield temporary
+        # After a power failure, too, the file is the old or the new one.
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise NotWritten(path, error) from error
+        raise
+
+
+def _sync(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems know no sync of folders, and say that it is invalid.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path, content):
+    """Writes `content`, made of dicts, lists, numbers and strings, to a JSON file."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def trial_folder(folder, trial):
+    """Returns the path in which a trial, counted from 0, keeps what is its own."""
+    return pathlib.Path(folder) / f"trial-{trial}"
+
+
+def audit_folder(folder):
+    """Returns the path in which an audit of the run keeps what it finds."""
+    return pathlib.Path(folder) / "audit"
+
+
+def read_history(path):
+    """Returns the rows of a `CSVLogger`'s file as dicts of floats."""
+    with open(path, newline="") as file:
+        return [
+            {key: float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def read_trials(folder, trials):
+    """Returns what a figure shows of trials that are finished.
+
+    Args:
+        folder: String or path: the workdir.
+        trials: Ints: which trials to read, counted from 0.
+
+    Returns:
+        A list with each trial's test accuracies by epoch, and a list with each trial's
+        array of the confidence in every training example's annotated label.
+    """
+    folders = [trial_folder(folder, trial) for trial in trials]
+    accuracies = [
+        [row["val_accuracy"] for row in read_history(path / "history.csv")]
+        for path in folders
+    ]
+    return accuracies, [np.load(path / "confidence.npy") for path in folders]
+
+
+def join_histories(folder, trials):
+    """Writes `history.csv`: the rows of all trials, each with its trial's number."""
+    rows = []
+    for trial in trials:
+        path = trial_folder(folder, trial) / "history.csv"
+        with open(path, newline="") as file:
+            header, *own_rows = csv.reader(file)
+        rows += [["trial", *header]] if not rows else []
+        rows += [[trial, *row] for row in own_rows]
+    with (
+        replacing(folder / "history.csv") as temporary,
+        open(temporary, "w", newline="") as file,
+    ):
+        csv.writer(file).writerows(rows)

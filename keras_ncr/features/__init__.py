@@ -1,0 +1,14 @@
+"""Features of whole data sets: what a model sees, who is near whom, labels spread."""
+
+from keras_ncr.features.extraction import features_and_logits_model, features_of
+from keras_ncr.features.figure_logger import FigureLogger
+from keras_ncr.features.label_propagation import propagate_labels
+from keras_ncr.features.nearest import nearest_neighbors
+
+__all__ = [
+    "FigureLogger",
+    "features_and_logits_model",
+    "features_of",
+    "nearest_neighbors",
+    "propagate_labels",
+]

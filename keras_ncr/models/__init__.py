@@ -1,0 +1,31 @@
+"""Classifiers that do not memorize wrong labels: NCR, its peers, and their joins."""
+
+from keras_ncr.models.co_divide import CoDivide
+from keras_ncr.models.co_teaching import CoTeachingModel
+from keras_ncr.models.divide_mix import DivideMixModel
+from keras_ncr.models.elr import EarlyLearningRegularization, ELRModel
+from keras_ncr.models.elr_plus import ELRPlusModel
+from keras_ncr.models.example_memory import ExampleMemory
+from keras_ncr.models.gjs import GJSModel
+from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
+from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.network_pair import NetworkPair
+from keras_ncr.models.sop import SOPModel
+from keras_ncr.models.warmup import ConsistencyWarmup
+
+__all__ = [
+    "CoDivide",
+    "CoTeachingModel",
+    "ConsistencyWarmup",
+    "DivideMixModel",
+    "ELRModel",
+    "ELRPlusModel",
+    "EarlyLearningRegularization",
+    "ExampleMemory",
+    "GJSModel",
+    "MemorizationMonitor",
+    "MemorizationRate",
+    "NCRModel",
+    "NetworkPair",
+    "SOPModel",
+]

@@ -1,0 +1,191 @@
+"""Co-teaching: two networks that choose for each other what to learn from."""
+
+import keras
+import tensorflow as tf
+
+from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.models.network_pair import NetworkPair, mean_logits
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class CoTeachingModel(NetworkPair):
+    """Two networks, each trained on what the other one finds easy.
+
+    Of every batch a network keeps the examples of smallest loss, and the OTHER network
+    learns from these: their losses are averaged over those kept. In epoch t, counted
+    from 0, the share kept is
+
+        R(t) = 1 - forget_rate * min(t / ramp_epochs, 1)
+
+    so that the first epoch keeps all. Right labels are fitted first, so those of large
+    loss are mostly wrong ones; and two networks do not make the same mistakes.
+
+    The share is one of the global batch, under a `tf.distribute` strategy too. It is
+    rounded to whole examples, at least one; of equal losses the earlier example is
+    kept. Sample weights act on the losses of those kept, not on the choice. With
+    `consistency_weight` above 0, NCR is joined: eq. 4 with this classification loss,
+    and neighbor consistency of the whole batch, since it needs no label.
+
+    The released code divides by the number kept twice, which Adam hides; here it is
+    done once.
+
+    Args:
+        backbones: As in `NetworkPair`.
+        num_classes: As in `NetworkPair`.
+        forget_rate: Float in [0, 1) (the paper's tau): the share of labels that are
+            wrong, known or estimated. It has no default, since no value is good for
+            all data.
+        ramp_epochs: Int, at least 0 (the paper's T_k): epochs over which the share
+            forgotten grows from 0 to `forget_rate`. Defaults to 10, the paper's.
+        **kwargs: As in `NetworkPair`, `consistency_weight` for example.
+
+    Raises:
+        ValueError: If an argument is out of its range or missing; in training, if the
+            compiled loss is not one for each example.
+
+    Reference:
+        - [Han et al., 2018](https://arxiv.org/abs/1804.06872), Algorithm 1.
+
+    Example:
+    >>> backbones = [
+    ...     keras.Sequential([keras.layers.Dense(16, activation="relu")])
+    ...     for _ in range(2)
+    ... ]
+    >>> model = keras_ncr.models.CoTeachingModel(
+    ...     backbones, num_classes=3, forget_rate=0.4
+    ... )
+    >>> model.compile(
+    ...     optimizer="adam",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ... )
+    >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
+    >>> history = model.fit(x, y, epochs=2, verbose=0)
+    >>> [round(model.forget_rate_at(epoch), 2) for epoch in (0, 5, 10, 20)]
+    [0.0, 0.2, 0.4, 0.4]
+    """
+
+    def __init__(self, backbones, num_classes, forget_rate, ramp_epochs=10, **kwargs):
+        super().__init__(backbones, num_classes, **kwargs)
+        if forget_rate is None or check_rate(forget_rate, "forget_rate") == 1:
+            raise ValueError(
+                "`forget_rate` must be the share of labels that are wrong, below 1. "
+                f"Received: forget_rate={forget_rate!r}. If it is not known, estimate "
+                "it on some examples that you look at."
+            )
+        self.forget_rate = float(forget_rate)
+        self.ramp_epochs = check_integer(ramp_epochs, "ramp_epochs", minimum=0)
+        # A plain variable, as the weight of the consistency loss: it belongs to the run
+        # of `fit`, which sets it every epoch. Loops without `fit` assign it themselves.
+        self.current_forget_rate = tf.Variable(self.forget_rate_at(0), trainable=False)
+
+    def forget_rate_at(self, epoch):
+        """Returns the share that is forgotten in `epoch`, counted from 0."""
+        if epoch >= self.ramp_epochs:
+            return self.forget_rate
+        return self.forget_rate * epoch / self.ramp_epochs
+
+    def own_callbacks(self):
+        """Returns a callback that sets the share forgotten as an epoch begins."""
+
+        def set_rate(epoch, logs=None):
+            self.current_forget_rate.assign(self.forget_rate_at(epoch))
+
+        return [
+            *super().own_callbacks(),
+            keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
+        ]
+
+    def network_objectives(self, x, y, sample_weight=None):
+        """Returns each network's loss on what the other one keeps, and mean logits."""
+        outputs = self.features_and_logits(x)
+        objectives = []
+        for (features, logits), (_, teacher_logits) in zip(
+            outputs, reversed(outputs), strict=True
+        ):
+            losses = example_losses(self.loss, label_of(y), teacher_logits)
+            weights = kept_weights(losses, 1 - self.current_forget_rate)
+            if sample_weight is not None:
+                own = tf.reshape(weight_of(sample_weight), [-1])
+                weights *= tf.cast(own, weights.dtype)
+            supervised = self.classification_loss(y, logits, weights)
+            objectives.append(self.joined_loss(supervised, features, logits))
+        return objectives, mean_logits(outputs)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "forget_rate": self.forget_rate,
+            "ramp_epochs": self.ramp_epochs,
+        }
+
+
+def example_losses(loss, labels, logits):
+    """Returns the compiled loss of each example, without a gradient.
+
+    Args:
+        loss: What `compile` was given: a `keras.losses.Loss`, its name, or a function
+            of labels and logits.
+        labels: Whatever the loss takes.
+        logits: Tensor of shape `(batch, num_classes)`.
+
+    Returns:
+        Float tensor of shape `(batch,)`.
+
+    Raises:
+        ValueError: If the loss is another thing, or returns another shape.
+
+    Example:
+    >>> from keras_ncr.models.co_teaching import example_losses
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> example_losses(loss, np.array([0, 1]), np.zeros((2, 2))).numpy().round(2)
+    array([0.69, 0.69], dtype=float32)
+    """
+    is_one = not isinstance(loss, dict | list | tuple)
+    function = keras.losses.get(loss) if is_one else None
+    if isinstance(function, keras.losses.Loss):
+        # It averages over the batch when it is called; its `call` does not, and takes
+        # what has its dtype.
+        labels = tf.cast(labels, function.dtype)
+        logits = tf.cast(logits, function.dtype)
+        function = function.call
+    losses = function(labels, logits) if callable(function) else None
+    if losses is None or losses.shape.rank != 1:
+        raise ValueError(
+            "`loss` must be a loss with one value per example, of which the smallest "
+            f"are chosen. Received: loss={loss!r}. Pass for example "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+        )
+    return tf.stop_gradient(losses)
+
+
+def kept_weights(losses, share):
+    """Returns sample weights that average a loss over the examples of smallest loss.
+
+    Args:
+        losses: Float tensor of shape `(batch,)`. Of several replicas, their parts of
+            the batch.
+        share: Scalar in (0, 1]: the share of the global batch to keep.
+
+    Returns:
+        Float32 tensor of shape `(batch,)`: 0 for what is not kept, and one number for
+        the rest, so that the weighted mean over the batch is the mean over the rest.
+
+    Example:
+    >>> from keras_ncr.models.co_teaching import kept_weights
+    >>> kept_weights(tf.constant([0.1, 3.0, 0.2, 0.3]), 0.5).numpy()
+    array([2., 0., 2., 0.], dtype=float32)
+    """
+    first, pool = 0, losses
+    if replicas.has_other_replicas():
+        first = replicas.first_of_replica(losses)
+        pool = replicas.gather_replicas(losses)
+    num_kept = tf.round(tf.cast(share, "float32") * tf.cast(tf.size(pool), "float32"))
+    num_kept = tf.maximum(num_kept, 1.0)
+    # The place of each example in the order of losses.
+    ranks = tf.math.invert_permutation(tf.argsort(pool, stable=True))
+    own_ranks = ranks[first : first + tf.size(losses)]
+    # `classification_loss` is going to divide by the size of the global batch.
+    scale = tf.cast(tf.size(pool), "float32") / num_kept
+    return tf.where(tf.cast(own_ranks, "float32") < num_kept, scale, 0.0)

@@ -1,0 +1,272 @@
+"""ELR+: two networks, each regularized by what the other one's average remembers."""
+
+import keras
+import tensorflow as tf
+
+from keras_ncr.checks import check_integer, check_positive, check_rate
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.models.elr import agreement_loss, clipped_softmax
+from keras_ncr.models.example_memory import ExampleMemory
+from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.network_pair import NetworkPair, mean_logits
+from keras_ncr.models.numbering import index_of, num_examples_of, numbered
+from keras_ncr.models.owner_shares import owner_shares
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class ELRPlusModel(NetworkPair):
+    """Two networks trained by mixup and early-learning regularization of each other.
+
+    A target is remembered for each example and network. It comes from the OTHER
+    network: from a copy of it whose weights are a moving average, shown the example as
+    it is. The network itself learns from mixtures. With `w = max(v, 1 - v)`,
+    `v ~ Beta(mixup_alpha, mixup_alpha)`, drawn once for a batch and a network, and j a
+    random partner of i in the batch, each network minimizes
+
+        t_i = beta * t_i + (1 - beta) * softmax(the other one's average)(x_i)
+        p_i = softmax(logits(w * x_i + (1 - w) * x_j))
+        (1 - alpha) * (w * loss(y_i, p_i) + (1 - w) * loss(y_j, p_i))
+            + alpha * neighbor consistency
+            + ramp * elr_weight * log(1 - <w * t_i + (1 - w) * t_j, p_i>)
+
+    averaged over the batch. The loss is the compiled one; to mix the values of
+    cross-entropy is to mix its labels. `alpha` is `consistency_weight`, 0 unless
+    given: ELR+ alone. The consistency is that of the mixed batch's features and logits,
+    and ELR's term stands outside of alpha, as in `ELRModel`.
+
+    After step s, counted from 1, an average becomes `d * average + (1 - d) * weight`
+    with `d = min(1 - 1 / s, average_decay)`; before it is the network itself. That
+    holds for weights that an optimizer trains. Others, such as the moving statistics of
+    batch normalization, are copied, and the average runs as in evaluation. The
+    compiled metrics of training are those of mixtures. Predictions are the mean of both
+    networks' logits, without the averages, as in the released code.
+
+    The model remembers two targets for each training example; how examples get their
+    numbers is said in `ELRModel`. Steps are those of the optimizer: compiling anew
+    starts the averages and the ramp anew. Under a `tf.distribute` strategy each replica
+    mixes its own part of the batch.
+
+    Args:
+        backbones: As in `NetworkPair`. They must be such that Keras can save them, to
+            be copied.
+        num_classes: As in `NetworkPair`.
+        num_examples: As in `ELRModel`.
+        elr_weight: Positive float (ELR's lambda). Defaults to 3.0, the released code's
+            for CIFAR-10 and symmetric noise (1 for asymmetric, 7 on CIFAR-100).
+        target_momentum: Float in [0, 1] (ELR's beta). Defaults to 0.7, the released
+            code's for CIFAR-10 and symmetric noise (0.9 for all else on CIFAR).
+        average_decay: Float in [0, 1]. Defaults to 0.997, the released code's.
+        mixup_alpha: Float, at least 0, which mixes nothing. Defaults to 1.0, the
+            released code's on CIFAR.
+        ramp_steps: Int, at least 0: the steps over which ELR's term grows to its full
+            weight, `ramp = exp(-5 * (1 - step / ramp_steps)**2)`. Defaults to 0, at
+            once, as on CIFAR-10; the released code has 40000 for CIFAR-100.
+        seed: Int. What the mixing is drawn from. Defaults to 0.
+        **kwargs: As in `NetworkPair`, `consistency_weight` for example.
+
+    Raises:
+        ValueError: If an argument is out of its range, or, in `fit`, examples cannot be
+            numbered or counted.
+
+    Reference:
+        - [Liu et al., 2020](https://arxiv.org/abs/2007.00151)
+
+    Example:
+    >>> backbones = [
+    ...     keras.Sequential([keras.layers.Dense(16, activation="relu")])
+    ...     for _ in range(2)
+    ... ]
+    >>> model = keras_ncr.models.ELRPlusModel(backbones, num_classes=3)
+    >>> model.compile(
+    ...     optimizer="sgd",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ... )
+    >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
+    >>> history = model.fit(x, y, epochs=1, verbose=0)
+    >>> [targets.num_examples for targets in model.targets]
+    [32, 32]
+    """
+
+    def __init__(
+        self,
+        backbones,
+        num_classes,
+        num_examples=None,
+        elr_weight=3.0,
+        target_momentum=0.7,
+        average_decay=0.997,
+        mixup_alpha=1.0,
+        ramp_steps=0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(backbones, num_classes, **kwargs)
+        self.elr_weight = check_positive(elr_weight, "elr_weight")
+        self.target_momentum = check_rate(target_momentum, "target_momentum")
+        self.average_decay = check_rate(average_decay, "average_decay")
+        is_zero = mixup_alpha == 0 and not isinstance(mixup_alpha, bool)
+        self.mixup_alpha = (
+            0.0 if is_zero else check_positive(mixup_alpha, "mixup_alpha")
+        )
+        self.ramp_steps = check_integer(ramp_steps, "ramp_steps", minimum=0)
+        self.seed = check_integer(seed, "seed", minimum=0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.owner_shares = [1.0]
+        if self.mixup_alpha:
+            self.owner_shares = owner_shares(self.mixup_alpha)
+        self.targets = [
+            ExampleMemory(self.num_classes, num_examples, name=name)
+            for name in ("first_targets", "second_targets")
+        ]
+        self.averages = [copy_of(network) for network in self.networks]
+        for average in self.averages:
+            average.trainable = False
+
+    @property
+    def num_examples(self):
+        """The number of examples that there is room for, or `None`."""
+        return self.targets[0].num_examples
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for average in self.averages:
+            average.build(input_shape)
+            # Once more, for layers that were not there before.
+            average.trainable = False
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As in `NetworkPair`; arrays are numbered, so that `y` needs nothing more.
+
+        Raises:
+            ValueError: As in `NetworkPair`, or if examples have no numbers.
+        """
+        y = numbered(x, y)
+        num_examples = num_examples_of(x, y, self.num_examples)
+        with self.distribute_strategy.scope():
+            for targets in self.targets:
+                targets.reserve(num_examples)
+        return super().fit(x, y, *args, **kwargs)
+
+    def network_objectives(self, x, y, sample_weight=None):
+        """Returns what each network minimizes, and the mean logits of mixtures."""
+        self.update_averages()
+        ramp = self.ramp()
+        sample_weight = weight_of(sample_weight)
+        objectives, outputs = [], []
+        for number, network in enumerate(self.networks):
+            targets = self.moved_targets(number, x, index_of(y))
+            mix = self.drawn_mixture(tf.shape(targets)[0])
+            mixed_x = keras.tree.map_structure(mix.rows, x)
+            features, logits = network(mixed_x, training=True, return_features=True)
+            supervised = self.mixed_classification_loss(mix, y, logits, sample_weight)
+            objective = self.joined_loss(supervised, features, logits)
+            agreement = agreement_loss(mix.rows(targets), clipped_softmax(logits))
+            term = self.elr_weight * ramp * replicas.global_mean(agreement)
+            objectives.append(objective + tf.cast(term, objective.dtype))
+            outputs.append((features, logits))
+        return objectives, mean_logits(outputs)
+
+    def moved_targets(self, number, x, index):
+        """Returns a network's targets, once the other one's average has moved them."""
+        teacher, memory = self.averages[1 - number], self.targets[number]
+        seen = clipped_softmax(teacher(x, training=False))
+        seen /= tf.reduce_sum(seen, axis=1, keepdims=True)
+        beta = self.target_momentum
+        targets = tf.stop_gradient(beta * memory(index) + (1 - beta) * seen)
+        memory.write(index, targets)
+        return targets
+
+    def drawn_mixture(self, batch_size):
+        """Returns a `Mixture` drawn at random."""
+        seed = self.seed_generator
+        drawn = keras.random.randint((), 0, len(self.owner_shares), seed=seed)
+        partners = keras.random.shuffle(tf.range(batch_size), seed=seed)
+        return Mixture(tf.gather(self.owner_shares, drawn), partners)
+
+    def mixed_classification_loss(self, mix, y, logits, sample_weight):
+        """Returns the compiled loss by the owners' labels and by their partners'."""
+        labels = label_of(y)
+        of_owners = self.classification_loss(labels, logits, sample_weight)
+        if sample_weight is not None:
+            sample_weight = mix.of_partners(sample_weight)
+        of_partners = self.classification_loss(
+            mix.of_partners(labels), logits, sample_weight
+        )
+        weight = tf.cast(mix.owner_weight, of_owners.dtype)
+        return weight * of_owners + (1 - weight) * of_partners
+
+    def ramp(self):
+        """Returns the share of ELR's weight that counts in this step."""
+        if not self.ramp_steps:
+            return 1.0
+        step = tf.cast(self.optimizer.iterations, "float32")
+        return tf.exp(-5.0 * tf.maximum(1.0 - step / self.ramp_steps, 0.0) ** 2)
+
+    def update_averages(self):
+        """Moves the averages toward the networks, and copies what is not trained.
+
+        As a step begins, so that those of the very first are the networks themselves.
+        """
+        step = tf.maximum(tf.cast(self.optimizer.iterations, "float32"), 1.0)
+        decay = tf.minimum(1.0 - 1.0 / step, self.average_decay)
+        for network, average in zip(self.networks, self.averages, strict=True):
+            for weight, mean in zip(network.weights, average.weights, strict=True):
+                value = tf.convert_to_tensor(weight.value)
+                if weight.trainable:
+                    own_decay = tf.cast(decay, value.dtype)
+                    value = own_decay * mean.value + (1 - own_decay) * value
+                mean.assign(value)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_examples": self.num_examples,
+            "elr_weight": self.elr_weight,
+            "target_momentum": self.target_momentum,
+            "average_decay": self.average_decay,
+            "mixup_alpha": self.mixup_alpha,
+            "ramp_steps": self.ramp_steps,
+            "seed": self.seed,
+        }
+
+
+def copy_of(network):
+    """Returns a copy of a network, with weights of its own."""
+    try:
+        return NCRModel.from_config(network.get_config())
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(
+            "`backbones` must be such that Keras can save and load them: ELR+ keeps a "
+            f"copy of each. Received: {network.backbone!r}, of which it says: {error}"
+        ) from error
+
+
+class Mixture:
+    """Mixes each row of a batch with that of a partner, all by the same weights.
+
+    Args:
+        owner_weight: Float scalar in [0.5, 1].
+        partners: Ints of shape `(batch,)`.
+
+    Example:
+    >>> from keras_ncr.models.elr_plus import Mixture
+    >>> Mixture(tf.constant(0.75), tf.constant([1, 0])).rows(tf.constant([0., 4.]))
+    <tf.Tensor: shape=(2,), dtype=float32, numpy=array([1., 3.], dtype=float32)>
+    """
+
+    def __init__(self, owner_weight, partners):
+        self.owner_weight = owner_weight
+        self.partners = partners
+
+    def rows(self, rows):
+        """Returns the mixed rows of a tensor; integers become floats, unrounded."""
+        rows = tf.convert_to_tensor(rows)
+        if not rows.dtype.is_floating:
+            rows = tf.cast(rows, keras.config.floatx())
+        weight = tf.cast(self.owner_weight, rows.dtype)
+        return weight * rows + (1 - weight) * self.of_partners(rows)
+
+    def of_partners(self, rows):
+        """Returns each row's partner."""
+        return tf.gather(rows, self.partners)

@@ -1,0 +1,386 @@
+"""NCRModel: any Keras backbone, trained with neighbor consistency by plain `fit`."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from keras_ncr.backbones import CosineClassifier
+from keras_ncr.checks import check_integer, check_layer, check_rate
+from keras_ncr.distribution import MultiWorkerTraining, replicas
+from keras_ncr.distribution.shares import share_of_mean
+from keras_ncr.distribution.targets import (
+    check_features,
+    check_per_example,
+    check_takes_logits,
+    checked_training_data,
+    label_of,
+    weight_of,
+    with_weights_by_class,
+)
+from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.warmup import with_warmup
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class NCRModel(MultiWorkerTraining, keras.Model):
+    """Classifier that pulls each prediction toward those of its neighbors.
+
+    Training minimizes eq. 4 of the paper,
+
+        (1 - alpha) * classification loss + alpha * neighbor consistency + self.losses
+
+    where the classification loss is the one given to `compile`, with sample and class
+    weights as ever, and `self.losses` are regularizers and `add_loss` terms, to which
+    alpha does not apply. Neighbor consistency is the mean of `consistency_loss` over
+    the global batch; sample weights do not enter it, since it needs no label.
+
+    In all else it is a Keras classifier: calling it, `predict`, `evaluate`, metrics,
+    saving and `export` deal with logits and the classification loss. `fit` reports
+    `loss` (eq. 4), `classification_loss` and `neighbor_consistency_loss`.
+
+    Labels may also come as a dict with the key `"label"`, beside whatever else a
+    subclass or a callback needs (`"clean_label"`, `"index"`). The compiled loss and
+    metrics get the labels.
+
+    Args:
+        backbone: Keras model or layer that returns features, `(batch, dim)`, or a
+            feature map, `(batch, height, width, dim)`, which is averaged. Features that
+            are not negative, as after a ReLU, are what the paper has.
+        num_classes: Int, at least 2.
+        consistency_loss: Layer from features and logits to one value per example.
+            Defaults to `NeighborConsistencyLoss()`.
+        consistency_weight: Float in [0, 1] (the paper's alpha). Defaults to 0.9, best
+            in the paper's ablation wherever labels are wrong.
+        warmup_epochs: Int (the paper's e): epochs of `fit` with alpha = 0 that come
+            first. Loops without `fit` assign `current_consistency_weight` themselves.
+            Defaults to 0, best in the paper's ablation at 40 % noise and more.
+        classifier: `"linear"`, a `Dense` layer; `"cosine"`, a `CosineClassifier`, as
+            the paper uses on WebVision; or a layer that returns logits. Defaults to
+            `"linear"`.
+        **kwargs: As in `keras.Model`.
+
+    Call arguments:
+        inputs: Whatever the backbone takes.
+        training: Bool, as in `keras.Model`.
+        return_features: Bool. Whether to return the features too. Defaults to `False`.
+
+    Returns:
+        Float32 logits of shape `(batch, num_classes)`, or `(features, logits)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on first use, if the backbone's
+            or the classifier's output has another shape.
+
+    Reference:
+        - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200)
+
+    Example:
+    >>> backbone = keras.Sequential([keras.layers.Dense(16, activation="relu")])
+    >>> model = keras_ncr.NCRModel(backbone, num_classes=3)
+    >>> model.compile(
+    ...     optimizer="sgd",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     metrics=["accuracy"],
+    ... )
+    >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
+    >>> history = model.fit(x, y, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'classification_loss', 'loss', 'neighbor_consistency_loss']
+    >>> model.predict(x, verbose=0).shape
+    (32, 3)
+
+    Another forward pass: override `features_and_logits`, here to compare neighbors by a
+    projection of the features.
+
+    >>> class ProjectedNCR(keras_ncr.NCRModel):
+    ...     def __init__(self, *args, **kwargs):
+    ...         super().__init__(*args, **kwargs)
+    ...         self.projection = keras.layers.Dense(8, activation="relu")
+    ...
+    ...     def features_and_logits(self, inputs, training=None):
+    ...         features, logits = super().features_and_logits(inputs, training)
+    ...         return self.projection(features), logits
+
+    Another loss term: `add_loss` in the same place, here a penalty on confidence.
+
+    >>> class HumbleNCR(keras_ncr.NCRModel):
+    ...     def features_and_logits(self, inputs, training=None):
+    ...         features, logits = super().features_and_logits(inputs, training)
+    ...         self.add_loss(0.01 * keras.ops.mean(logits**2))
+    ...         return features, logits
+    """
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        consistency_loss=None,
+        consistency_weight=0.9,
+        warmup_epochs=0,
+        classifier="linear",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if consistency_loss is None:
+            consistency_loss = NeighborConsistencyLoss()
+        self.backbone = check_layer(backbone, "backbone")
+        self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
+        self.consistency_loss = check_layer(consistency_loss, "consistency_loss")
+        self.consistency_weight = check_rate(consistency_weight, "consistency_weight")
+        self.warmup_epochs = check_integer(warmup_epochs, "warmup_epochs", minimum=0)
+        self.classifier = classifier_layer(classifier, self.num_classes)
+        self.classification_tracker = keras.metrics.Mean(name="classification_loss")
+        self.consistency_tracker = keras.metrics.Mean(name="neighbor_consistency_loss")
+        # A plain variable: it belongs to the run of `fit`, which sets it every epoch,
+        # and not to the weights that are counted, saved and averaged.
+        self.current_consistency_weight = tf.Variable(
+            0.0 if warmup_epochs else self.consistency_weight, trainable=False
+        )
+
+    def build(self, input_shape):
+        inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
+        try:
+            self.compute_output_spec(inputs)
+        except Exception as error:
+            # Strings, for example, or indices: a shape does not tell the dtype. The
+            # first call on a batch builds the rest, or fails where the reason shows.
+            warnings.warn(
+                f"{self.name} could not be built from input_shape={input_shape} alone: "
+                f"{error} Call it on a batch before its weights are used.",
+                stacklevel=2,
+            )
+
+    def features_and_logits(self, inputs, training=None):
+        """Returns the features and the logits of ONE forward pass; override this.
+
+        Their shapes are `(batch, dim)` and `(batch, num_classes)`; the arguments are
+        those of `call`.
+        """
+        features = self.backbone(inputs, training=training)
+        check_features(features)
+        if len(features.shape) == 4:
+            first = 1 if keras.config.image_data_format() == "channels_last" else 2
+            features = keras.ops.mean(features, axis=(first, first + 1))
+        return features, self.classifier(features)
+
+    def call(self, inputs, training=None, return_features=False):
+        features, logits = self.features_and_logits(inputs, training=training)
+        # Building the model builds the loss as well. Not so in one of several replicas
+        # that predict: there the loss would ask the others for their part of the batch.
+        if not (self.consistency_loss.built or replicas.has_other_replicas()):
+            self.consistency_loss(features, logits, training=False)
+        if tuple(logits.shape[1:]) != (self.num_classes,):
+            raise ValueError(
+                f"`classifier` must return (batch, num_classes={self.num_classes}). "
+                f"Received: a shape of {tuple(logits.shape)}."
+            )
+        logits = keras.ops.cast(logits, "float32")
+        return (features, logits) if return_features else logits
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """As in `keras.Model`, all arguments too; `loss` has to be one on logits.
+
+        Raises:
+            ValueError: If `loss`, or one of several, expects probabilities.
+        """
+        for one in keras.tree.flatten(loss):
+            check_takes_logits(one)
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    def compile_from_config(self, config):
+        # What Keras does as well, but not for a model with a `compile` of its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        *args,
+        **kwargs,
+    ):
+        """As in `keras.Model`, all arguments too; warm-up is taken care of.
+
+        Labels are ints `(n,)`, one-hot `(n, num_classes)`, or a dict of arrays with the
+        key `"label"`. Epochs of warm-up are counted from `initial_epoch` 0, so a second
+        `fit` starts with them again. A `ConsistencyWarmup` given replaces ours.
+
+        Raises:
+            ValueError: If labels are out of range or NaN, or there is no example.
+            tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
+        """
+        x = checked_training_data(x, y, self.num_classes, self.loss)
+        kwargs = with_weights_by_class(x, y, self.num_classes, validation_split, kwargs)
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            with_warmup(callbacks, self),
+            validation_split,
+            *args,
+            **kwargs,
+        )
+
+    def train_step(self, data):
+        """Minimizes eq. 4 on one batch; otherwise Keras' own step.
+
+        Args:
+            data: A batch `(inputs, labels)` or `(inputs, labels, sample_weight)`.
+
+        Returns:
+            Dict of the metrics' values so far in this epoch.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            features, logits = self(x, training=True, return_features=True)
+            # Replicas have one list of `add_loss` terms: it is read before any of them
+            # waits for the others, which are going to write theirs.
+            additional = self.additional_loss()
+            supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
+            size = replicas.global_size(logits)
+            supervised = share_of_mean(
+                supervised, self.loss, y, sample_weight, size, additional
+            )
+            target_losses = self.target_losses(y, logits)
+            # The consistency loss may add some of its own, beside what it returns.
+            before = self.additional_loss(self.consistency_loss)
+            consistency = self.consistency_loss(features, logits, training=True)
+            check_per_example(consistency)
+            added = self.additional_loss(self.consistency_loss) - before
+            additional += added
+            supervised += tf.cast(added, supervised.dtype)
+            share = replicas.global_mean(consistency, size)
+            target_share = replicas.global_mean(target_losses, size)
+            objective = self.objective(supervised, share, additional, target_share)
+            scaled_objective = self.optimizer.scale_loss(objective)
+        classification = supervised - tf.cast(additional, supervised.dtype)
+        self.track_losses(objective, classification, consistency, size)
+        gradients = tape.gradient(scaled_objective, self.trainable_weights)
+        self.optimizer.apply(gradients, self.trainable_weights)
+        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+
+    def target_losses(self, y, logits):
+        """Returns a term that needs more of the targets than labels; override this.
+
+        Called in training alone, once a batch. Like what `add_loss` adds, the term
+        stays outside of alpha. Its mean over the global batch is minimized.
+
+        Args:
+            y: The batch's targets: labels, or a dict of them and what comes with them.
+            logits: Float32 tensor of shape `(batch, num_classes)`.
+
+        Returns:
+            Float tensor of shape `(batch,)`: one value per example, here 0.
+        """
+        return tf.zeros_like(logits[:, 0])
+
+    def objective(self, supervised, consistency, additional, target_loss):
+        """Returns eq. 4 of scalars.
+
+        Alpha leaves `additional`, which is a part of `supervised`, and `target_loss`
+        alone.
+        """
+        dtype = supervised.dtype
+        target_loss = tf.cast(target_loss, dtype)
+        if self.consistency_weight == 0:
+            return supervised + target_loss
+        alpha = tf.cast(self.current_consistency_weight, dtype)
+        # The second term gives `additional` back, of which the first takes a share.
+        unweighted = tf.cast(consistency, dtype) + tf.cast(additional, dtype)
+        return (1 - alpha) * supervised + alpha * unweighted + target_loss
+
+    def additional_loss(self, layer=None):
+        """Returns this replica's share of the summed losses of a layer, or of all."""
+        dtype = keras.config.floatx()
+        terms = [tf.cast(tf.reduce_sum(loss), dtype) for loss in (layer or self).losses]
+        return (
+            sum(terms, tf.zeros((), dtype))
+            / self.distribute_strategy.num_replicas_in_sync
+        )
+
+    def track_losses(self, objective, classification, consistency, size):
+        """Counts a batch in the three losses that `fit` reports: means per example."""
+        num_replicas = self.distribute_strategy.num_replicas_in_sync
+        # Shares of a mean over the global batch: each stands for as many examples.
+        num_examples = size / num_replicas
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(objective * num_replicas, num_examples)
+        self.classification_tracker.update_state(
+            classification * num_replicas, num_examples
+        )
+        self.consistency_tracker.update_state(consistency)
+
+    def test_step(self, data):
+        """Returns Keras' own logs: the parts of eq. 4 are known in training alone."""
+        return self.without_own_losses(super().test_step(data))
+
+    def get_metrics_result(self):
+        """As in `keras.Model`, without the parts of eq. 4 if none has been counted."""
+        results = super().get_metrics_result()
+        if tf.executing_eagerly() and self.consistency_tracker.count == 0:
+            return self.without_own_losses(results)
+        return results
+
+    def without_own_losses(self, results):
+        """Returns metrics' results but for the parts of eq. 4."""
+        own = self.classification_tracker.name, self.consistency_tracker.name
+        return {name: value for name, value in results.items() if name not in own}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """As in `keras.Model`, on the labels alone where `y` is a dict."""
+        sample_weight = weight_of(sample_weight)
+        return super().compute_loss(x, label_of(y), y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """As in `keras.Model`, on the labels alone where `y` is a dict."""
+        sample_weight = weight_of(sample_weight)
+        return super().compute_metrics(x, label_of(y), y_pred, sample_weight)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "backbone": serialize(self.backbone),
+            "num_classes": self.num_classes,
+            "consistency_loss": serialize(self.consistency_loss),
+            "consistency_weight": self.consistency_weight,
+            "warmup_epochs": self.warmup_epochs,
+            "classifier": serialize(self.classifier),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+            for name in ("backbone", "consistency_loss", "classifier")
+        }
+        return cls(**{**config, **parts})
+
+
+def classifier_layer(classifier, num_classes):
+    """Returns the layer that `classifier` names, or the layer that it is."""
+    if classifier == "linear":
+        # As the cosine classifier: the last layer is where half precision costs most.
+        return keras.layers.Dense(num_classes, dtype="float32", name="classifier")
+    if classifier == "cosine":
+        return CosineClassifier(num_classes, name="classifier")
+    if isinstance(classifier, keras.Layer):
+        return classifier
+    raise ValueError(
+        '`classifier` must be "linear", "cosine" or a Keras layer. '
+        f"Received: classifier={classifier!r}."
+    )

@@ -1,0 +1,268 @@
+"""A data set written anew, as a table or a folder: what was there is only read."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.datasets.image_files import READABLE, first_few, is_hidden
+
+TABLES = (".csv", ".parquet")
+
+
+def write_table(source, path, folder=None):
+    """Writes the ids and labels of a source to a table.
+
+    Of files it is a table that `keras_ncr.datasets.from_table` reads: its columns are
+    path and label. Of other data they are id and label. Labels are names of classes.
+
+    Args:
+        source: `keras_ncr.datasets.Source`.
+        path: String or path of a `.csv` or `.parquet` file that does not exist.
+        folder: Optional string or path, if the ids are paths of files: the folder
+            that they start from. Paths in the table start from the table's own folder
+            if that is the same or above; else they are absolute. Defaults to `None`.
+
+    Raises:
+        ValueError: If `path` exists, or `from_table` could not read the table back: a
+            file is not there, or it would take names of classes for something else.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.review.export import write_table
+    >>> source = keras_ncr.datasets.from_arrays(
+    ...     np.zeros((2, 4, 4, 1), int), [1, 0], class_names=["cat", "dog"]
+    ... )
+    >>> write_table(source, "labels.csv")
+    >>> print(pathlib.Path("labels.csv").read_text())
+    id,label
+    0,dog
+    1,cat
+    """
+    import pandas as pd
+
+    path = _check_new(path)
+    is_text = path.suffix.lower() == ".csv"
+    ids = source.ids.tolist()
+    if folder is not None:
+        _check_names_kept(source, is_text)
+        ids = _paths_from(path.parent, pathlib.Path(folder).expanduser(), ids)
+    frame = pd.DataFrame(
+        {
+            "id" if folder is None else "path": ids,
+            "label": [source.class_names[label] for label in source.labels],
+        }
+    )
+    with _moved_into_place(path) as temporary:
+        if is_text:
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            frame.to_parquet(temporary, index=False)
+
+
+def write_folder(source, path, verbose=False):
+    """Writes the images of a source to a new folder, with a folder for each class.
+
+    That is what `keras_ncr.datasets.from_folder` reads. The images are copies, byte for
+    byte. One that is in the folder of its class keeps its path; one whose label has
+    changed moves to the same place in the folder of another. Where a name is taken, a
+    number is added. A class without images has no folder.
+
+    Args:
+        source: `keras_ncr.datasets.Source` of image files.
+        path: String or path of a folder that does not exist, or is empty.
+        verbose: Bool. Whether to show a progress bar. Defaults to `False`.
+
+    Raises:
+        ValueError: If `path` is in use, an image cannot be read, or the name of a class
+            or an image is none that `from_folder` would read back.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.review.export import write_folder
+    >>> for file in ("cat/1.png", "cat/2.png", "dog/1.png"):
+    ...     image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
+    ...     tf.io.write_file(f"photos/{file}", image)
+    >>> source = keras_ncr.datasets.from_folder("photos")
+    >>> write_folder(source.relabeled([0, 1, 1]), "corrected")
+    >>> sorted(str(path) for path in pathlib.Path("corrected").glob("*/*"))
+    ['corrected/cat/1.png', 'corrected/dog/1.png', 'corrected/dog/2.png']
+    """
+    path = _check_new(path)
+    if not source.is_encoded or source.read_image is None:
+        raise ValueError(
+            "A folder can be written of image files only. Received: "
+            f"{source.name!r}. Write a table, which ends with "
+            f"{' or '.join(TABLES)}."
+        )
+    files = _files_in_class_folders(source)
+    _check_found_again(source, files)
+    progress = keras.utils.Progbar(
+        len(files), verbose=int(verbose), unit_name="picture"
+    )
+    with _moved_into_place(path) as temporary:
+        for index, file in enumerate(files):
+            copy = temporary / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            # Where two names are one to the disk, this raises, and nothing is lost.
+            with open(copy, "xb") as stream:
+                stream.write(_bytes_of(source, index))
+            progress.update(index + 1)
+
+
+def check_apart(path, folder):
+    """Raises if a new folder would be within a folder of class folders.
+
+    Args:
+        path: String or path of what is to be written.
+        folder: String or path of a folder of the user's.
+
+    Raises:
+        ValueError: If it is.
+
+    Example:
+    >>> from keras_ncr.review.export import check_apart
+    >>> check_apart("photos-corrected", "photos")
+    """
+    path, folder = pathlib.Path(path).expanduser(), pathlib.Path(folder).expanduser()
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            "The new folder must not be within that of the pictures, where it would "
+            f"count as one class more. Received: {str(path)!r}, in {str(folder)!r}. "
+            "Choose a place outside."
+        )
+
+
+def _check_new(path):
+    """Returns a path to write to, or raises if something is there."""
+    path = pathlib.Path(path).expanduser().absolute()
+    is_empty_folder = path.is_dir() and not any(path.iterdir())
+    is_table = path.suffix.lower() in TABLES
+    if os.path.lexists(path) and (is_table or not is_empty_folder):
+        raise ValueError(
+            "What is written must not take the place of something. Received: "
+            f"{str(path)!r}, which exists. Choose another name, or remove it."
+        )
+    return path
+
+
+def _check_names_kept(source, is_text):
+    """Raises if `from_table` would take names of classes for something else."""
+    names = {source.class_names[label] for label in np.unique(source.labels)}
+    changed = [name for name in names if name != name.strip()]
+    if changed:
+        raise ValueError(
+            "In a table, names of classes must not begin or end with a space. "
+            f"Received: {first_few(sorted(changed))}. Write a folder instead."
+        )
+    are_numbers = all(re.fullmatch("-?(0|[1-9][0-9]*)", name) for name in names)
+    in_order = {str(number) for number in range(len(names))}
+    if is_text and are_numbers and names != in_order:
+        raise ValueError(
+            "In a CSV file, classes that are called by numbers must be 0, 1, 2 and so "
+            f"on. Received: {first_few(sorted(names))}. Write a .parquet file instead, "
+            "in which they are names."
+        )
+
+
+def _paths_from(table_folder, folder, ids):
+    """Returns the paths of files as a table in a folder has them, or raises."""
+    folder, table_folder = folder.resolve(), table_folder.resolve()
+    missing = [name for name in ids if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(ids)} files are not in {str(folder)!r}, or their "
+            f"names are no text in UTF-8. Received: {first_few(missing)}. Write a new "
+            "folder instead."
+        )
+    if folder.is_relative_to(table_folder):
+        folder = folder.relative_to(table_folder)
+    return [(folder / name).as_posix() for name in ids]
+
+
+def _files_in_class_folders(source):
+    """Returns the path of each image in the new folder, all different."""
+    class_names = set(source.class_names)
+    wanted = [
+        f"{source.class_names[label]}/{_path_in_class(image, class_names)}"
+        for image, label in zip(source.ids.tolist(), source.labels, strict=True)
+    ]
+    # What stays where it is comes first, so that it keeps its name.
+    order = np.argsort(np.array(wanted) != source.ids, kind="stable")
+    files, taken = [None] * len(wanted), set()
+    for index in order:
+        files[index] = _free_name(wanted[index], taken)
+        taken.add(files[index].casefold())  # Not every disk tells a.jpg from A.jpg.
+    return files
+
+
+def _path_in_class(image, class_names):
+    """Returns the path of an image from the folder of its class, or just its name."""
+    first, *inner = pathlib.PurePosixPath(image).parts
+    is_in_class = inner and first in class_names
+    # A class within another would be taken for a mistake.
+    if not is_in_class or ".." in inner or inner[0] in class_names:
+        return pathlib.PurePosixPath(image).name
+    return "/".join(inner)
+
+
+def _free_name(file, taken):
+    """Returns the path of a file, with a number where the path itself is taken."""
+    stem, suffix = os.path.splitext(file)
+    number = 1
+    while file.casefold() in taken:
+        number += 1
+        file = f"{stem} ({number}){suffix}"
+    return file
+
+
+def _check_found_again(source, files):
+    """Raises if `from_folder` would not read back what is to be written."""
+    lost = [
+        name
+        for name in source.class_names
+        if is_hidden(name) or {os.sep, os.altsep or os.sep} & set(name)
+    ]
+    lost += [
+        file
+        for file in files
+        if not file.lower().endswith(READABLE) or any(map(is_hidden, file.split("/")))
+    ]
+    if lost:
+        raise ValueError(
+            "Classes must have names that folders can have, and images names that end "
+            f"with one of {', '.join(READABLE)}; none may begin with a dot. Received: "
+            f"{first_few(lost)}. Write a table instead, which ends with "
+            f"{' or '.join(TABLES)}."
+        )
+
+
+def _bytes_of(source, index):
+    """Returns the content of an image file."""
+    try:
+        return source.read_image(tf.constant(index, tf.int64)).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"Images of {source.name!r} must be files that can be read. Received: "
+            f"{str(source.ids[index])!r}, which is gone or may not be read."
+        ) from error
+
+
+@contextlib.contextmanager
+def _moved_into_place(path):
+    """Yields a path to write to, which becomes `path` if nothing goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        # Still there only if something failed.
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,38 @@
+"""Tests of demo.py, shortened: what it prints and draws."""
+
+import re
+
+import pytest
+
+from keras_ncr.cli import demo
+from keras_ncr.experiments.config import default_config
+
+
+def small_config():
+    """Returns the default config with a network that takes little time to compile."""
+    config = default_config()
+    config.model.backbone = "mlp"
+    return config
+
+
+def test_demo_prints_the_table_and_draws_the_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "default_config", small_config)
+    figure = tmp_path / "new" / "demo.png"
+    demo.main(["--epochs", "2", "--trials", "1", "--figure", str(figure)])
+    printed = capsys.readouterr().out
+    row = r" +\d+\.\d % +\d+\.\d %$"
+    assert re.search("^cross-entropy" + row, printed, re.MULTILINE)
+    assert re.search("^NCR" + row, printed, re.MULTILINE)
+    assert re.search(r"rate 40 %: 3\d\.\d % of the training labels", printed)
+    assert f"Picture: {figure}" in printed
+    # Not a terminal: no bar that would fill a log file with backspaces.
+    assert "\b" not in printed
+    assert "Training with NCR: 1 x 2 epochs" in printed
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--trials"])
+def test_demo_refuses_to_do_nothing(option, capsys):
+    with pytest.raises(SystemExit):
+        demo.main([option, "0"])
+    assert "must be at least 1" in capsys.readouterr().err

@@ -1,0 +1,236 @@
+"""The words of `config.method`: what they stand for, and what makes no sense."""
+
+import numpy as np
+import pytest
+
+from keras_ncr.datasets import from_arrays
+from keras_ncr.experiments import run
+from keras_ncr.experiments.batches import training_batches
+from keras_ncr.experiments.config import METHOD_ROWS, default_config, set_noise
+from keras_ncr.experiments.config_checks import check_config
+from keras_ncr.experiments.data import Sources
+from keras_ncr.experiments.labels import as_trained_on, noisy_labels
+from keras_ncr.experiments.model import compiled_model
+
+
+def config_of(method, **settings):
+    config = default_config()
+    config.method, config.model.backbone = method, "mlp"
+    config.co_teaching.forget_rate = 0.4
+    config.divide_mix.warmup_epochs = 0
+    config.batch_size = 16
+    config.epochs = 2
+    config.update_from_flattened_dict(settings)
+    return config
+
+
+def small_source(num_examples=40):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (num_examples, 6, 6, 1), "uint8")
+    return from_arrays(images, np.arange(num_examples) % 4, num_classes=4)
+
+
+CLASSES = {
+    "standard": "Functional",
+    "label_smoothing": "Functional",
+    "ncr": "NCRModel",
+    "ncr+mixup": "NCRModel",
+    "ncr+soft_bootstrap": "NCRModel",
+    "elr": "ELRModel",
+    "ncr+elr": "ELRModel",
+    "elr_plus": "ELRPlusModel",
+    "ncr+elr_plus": "ELRPlusModel",
+    "gjs": "GJSModel",
+    "ncr+gjs": "GJSModel",
+    "sop": "SOPModel",
+    "co_teaching": "CoTeachingModel",
+    "co_teaching+gce": "CoTeachingModel",
+    "divide_mix": "DivideMixModel",
+}
+
+
+@pytest.mark.parametrize("method", CLASSES)
+def test_method_makes_its_model(method):
+    model = compiled_model(config_of(method), small_source())
+    assert type(model).__name__ == CLASSES[method]
+
+
+@pytest.mark.parametrize("method", ["standard", "elr", "elr_plus", "gjs", "sop"])
+def test_consistency_is_there_only_where_it_is_named(method):
+    source = small_source()
+    config = config_of(method)
+    config.ncr.consistency_weight, config.ncr.warmup_epochs = 0.4, 3
+    alone = compiled_model(config, source)
+    assert getattr(alone, "consistency_weight", 0) == 0
+    if method != "standard":
+        config.method = f"ncr+{method}"
+        config.elr.consistency_weight = config.elr_plus.consistency_weight = 0.2
+        joined = compiled_model(config, source)
+        expected = 0.2 if method.startswith("elr") else 0.4
+        assert (joined.consistency_weight, joined.warmup_epochs) == (expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ("standard", "SparseCategoricalCrossentropy"),
+        ("ncr", "SparseCategoricalCrossentropy"),
+        ("mixup", "CategoricalCrossentropy"),
+        ("label_smoothing", "CategoricalCrossentropy"),
+        ("ncr+label_smoothing", "CategoricalCrossentropy"),
+        ("soft_bootstrap", "SoftBootstrap"),
+        ("ncr+hard_bootstrap+mixup", "HardBootstrap"),
+        ("gce", "GeneralizedCrossEntropy"),
+        ("sce+mixup", "SymmetricCrossEntropy"),
+        ("js", "JensenShannon"),
+    ],
+)
+def test_method_has_its_loss(method, loss):
+    model = compiled_model(config_of(method), small_source())
+    assert type(model.loss).__name__ == loss
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value", "where"),
+    [
+        ("label_smoothing", "label_smoothing.weight", 0.3, "loss.label_smoothing"),
+        ("soft_bootstrap", "soft_bootstrap.weight", 0.3, "loss.weight"),
+        ("hard_bootstrap", "hard_bootstrap.weight", 0.3, "loss.weight"),
+        ("gce", "gce.q", 0.3, "loss.q"),
+        ("sce", "sce.reverse_weight", 0.3, "loss.reverse_weight"),
+        ("js", "js.label_weight", 0.3, "loss.label_weight"),
+        ("elr", "elr.weight", 5.0, "elr_weight"),
+        ("elr_plus", "elr_plus.average_decay", 0.9, "average_decay"),
+        ("gjs", "gjs.label_weight", 0.4, "label_weight"),
+        ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
+        ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
+        ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
+    ],
+)
+def test_settings_reach_the_model(method, key, value, where):
+    model = compiled_model(config_of(method, **{key: value}), small_source())
+    for name in where.split("."):
+        model = getattr(model, name)
+    assert model == value
+
+
+def first_batch(method):
+    source = small_source()
+    batches = training_batches(config_of(method), source, source.labels, 0)
+    images, targets = next(iter(batches))
+    return images.numpy(), targets
+
+
+def test_batches_are_what_the_method_needs():
+    images, labels = first_batch("standard")
+    assert images.shape == (16, 6, 6, 1) and labels.shape == (16,)
+    images, labels = first_batch("label_smoothing")
+    assert labels.shape == (16, 4) and np.all(np.max(labels, axis=1) == 1)
+    images, labels = first_batch("ncr+mixup")
+    assert images.dtype == "float32" and np.any(np.max(labels, axis=1) < 1)
+    images, targets = first_batch("ncr+elr")
+    assert sorted(targets) == ["index", "label"]
+
+
+def test_second_view_keeps_the_first_and_views_change_both():
+    originals, _ = first_batch("ncr")
+    images, labels = first_batch("ncr+second_view")
+    assert np.array_equal(images[::2], originals) and len(labels) == 32
+    assert not np.array_equal(images[1::2], originals)
+    images, labels = first_batch("gjs")
+    assert len(images) == 32 and not np.array_equal(images[::2], originals)
+    assert np.array_equal(labels[::2], labels[1::2])
+
+
+# Rows of which the model has tests of its own, or that differ from others by a loss.
+LIKE_OTHERS = {
+    *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
+    *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
+    *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),
+    *("standard", "co_teaching", "ncr"),
+}
+
+
+@pytest.mark.usefixtures("eager_functions")
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(row, marks=[pytest.mark.slow] if row in LIKE_OTHERS else [])
+        for row in METHOD_ROWS
+    ],
+)
+def test_row_trains_and_is_evaluated(method, tmp_path, monkeypatch):
+    source, test = small_source(40), small_source(20)
+    sources = Sources(source, test)
+    monkeypatch.setattr(run, "load_sources", lambda data, verbose: sources)
+    config = config_of(method, **{"optimizer.learning_rate": 0.01})
+    config.label_propagation.num_neighbors = 5
+    results = run.train(config, tmp_path, verbose=0)
+    assert results["method"] == method and results["num_failed"] == 0
+    assert 0 <= results["last_test_accuracy"]["mean"] <= 1
+    assert ("propagated_test_accuracy" in results) == (method == "label_propagation")
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("nrc+mixup", "'nrc'. Did you mean 'ncr'"),
+        ("gce+sce", "one loss at most"),
+        ("elr+sop", "one model at most, or ncr joined with another"),
+        ("ncr+co_teaching", r"ncr joined with one of \['elr', 'elr_plus', 'gjs'"),
+        ("gjs+gce", "no other loss with gjs"),
+        ("elr+mixup", "no mixup with elr"),
+        ("gjs+second_view", "no second_view with gjs"),
+        ("js+mixup", "no mixup with js"),
+        ("ncr+ncr", "no word twice"),
+        ("", "Received: ''"),
+    ],
+)
+def test_method_that_makes_no_sense_is_refused(method, message):
+    with pytest.raises(ValueError, match=message):
+        check_config(config_of(method))
+
+
+def test_refusal_lists_what_there_is():
+    with pytest.raises(
+        ValueError, match="Models: standard.*Losses: .*Additions: mixup"
+    ):
+        check_config(config_of("elr+mixup"))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_co_teaching_without_a_rate_is_refused(rate):
+    config = config_of("co_teaching")
+    # A rate of which no label is to be redrawn says nothing.
+    noise = "none" if rate else "symmetric"
+    set_noise(config, {"method": "co_teaching", "noise": noise, "rate": rate})
+    with pytest.raises(ValueError, match="forget_rate` must be the share of wrong"):
+        compiled_model(config, small_source())
+
+
+# The held-out part of the noisy training examples
+
+
+def test_validation_is_held_out_of_training_with_its_noisy_labels():
+    config = config_of("ncr", **{"data.validation_share": 0.25})
+    source, test = small_source(200), small_source(20)
+    labels = noisy_labels(config, source)
+    sources, kept = as_trained_on(config, Sources(source, test), labels)
+    assert (sources.train.num_examples, sources.test.num_examples) == (150, 50)
+    assert not set(sources.train.ids) & set(sources.test.ids)
+    given = dict(zip(source.ids, labels.noisy_labels, strict=True))
+    assert [given[i] for i in sources.test.ids] == sources.test.labels.tolist()
+    assert [given[i] for i in sources.train.ids] == kept.noisy_labels.tolist()
+    assert np.any(
+        sources.test.labels != source.labels[np.isin(source.ids, sources.test.ids)]
+    )
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_validation_share_out_of_range_is_refused(share):
+    config = config_of("ncr", **{"data.validation_share": share})
+    source = small_source()
+    labels = noisy_labels(config, source)
+    with pytest.raises(ValueError, match="`config.data.validation_share` must be"):
+        as_trained_on(config, Sources(source, source), labels)

@@ -1,0 +1,242 @@
+"""Tests of the audit of a run: from its folder to its wrong labels."""
+
+import importlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from finished_run import finished_run
+
+import keras_ncr
+from keras_ncr.audit.predictions import from_probabilities
+from keras_ncr.audit.report import report
+from keras_ncr.cli import audit as audit_command
+from keras_ncr.experiments import run_audit, workdir
+from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.run_audit import audit_run
+from keras_ncr.review.corrections import dataset_hash
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on digits, of whose labels 40 % were redrawn."""
+    config = default_config()
+    config.model.backbone = "mlp"
+    return finished_run(tmp_path_factory.mktemp("runs") / "digits", config, epochs=12)
+
+
+@pytest.fixture(scope="module")
+def output(run):
+    """What the audit says."""
+    return audit_run(run, verbose=0)
+
+
+@pytest.fixture
+def command(run_command):
+    """Runs the command here; returns what it prints."""
+    return lambda *arguments: run_command(audit_command, *arguments)
+
+
+def given_labels(run):
+    config = workdir.read_config(run)
+    return noisy_labels(config, load_sources(config.data).train)
+
+
+def test_audit_leaves_the_list_worst_first(run, output):
+    folder = run / "audit"
+    assert {path.name for path in folder.iterdir()} == {
+        "labels.csv",
+        "labels.parquet",
+        "summary.json",
+        "labels.png",
+        "transition_matrix.png",
+    }
+    table = pd.read_csv(folder / "labels.csv")
+    assert table["label_quality"].is_monotonic_increasing
+    frame = pd.read_parquet(folder / "labels.parquet")
+    assert frame.index.tolist() == list(range(1437))
+    assert json.loads((folder / "summary.json").read_text()) == frame.attrs
+    assert sorted(table["index"]) == frame.index.tolist()
+    for name in ("labels.png", "transition_matrix.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_list_is_of_the_labels_that_were_trained_on(run, output):
+    labels = given_labels(run)
+    frame = pd.read_parquet(run / "audit" / "labels.parquet")
+    np.testing.assert_array_equal(frame["given_label"], labels.noisy_labels)
+    expected = dataset_hash(labels.noisy_labels, labels.ids)
+    assert frame.attrs["dataset_hash"] == expected
+    assert frame.attrs["noise_rate"] == pytest.approx(labels.realized_rate, abs=0.06)
+    called = frame["is_label_issue"].to_numpy()
+    assert labels.is_noisy[called].mean() > 0.75
+    assert called[labels.is_noisy].mean() > 0.8
+
+
+def test_report_says_what_was_found(run, output):
+    frame = pd.read_parquet(run / "audit" / "labels.parquet")
+    called = frame["is_label_issue"].to_numpy()
+    found = re.search(r"1,437 labels, of which (\d+\.\d) % are estimated", output)
+    assert float(found[1]) == round(100 * frame.attrs["noise_rate"], 1)
+    assert f"Called wrong: {called.sum():,} labels, of which 80 %" in output
+    precision = 100 * given_labels(run).is_noisy[called].mean()
+    assert f"Known to be wrong: {precision:.1f} % of those called" in output
+    assert f"List and pictures: {run}/audit" in output
+    assert "To look at them: the same with --review=FOLDER" in output
+    assert "One so weak" not in output
+
+
+def test_flags_reach_the_audit(command, run, monkeypatch):
+    called = {}
+
+    def fake(folder, **options):
+        called.update(options, folder=folder)
+        return "found"
+
+    monkeypatch.setattr(audit_command, "audit_run", fake)
+    printed = command(
+        f"--workdir={run}",
+        "--trial=2",
+        "--folds=5",
+        "--expected_precision=0.9",
+        "--num_neighbors=7",
+        "--review=page",
+    )
+    assert printed == "found\n"
+    assert called == {
+        "folder": str(run),
+        "trial": 2,
+        "num_folds": 5,
+        "expected_precision": 0.9,
+        "num_neighbors": 7,
+        "review": "page",
+    }
+
+
+def test_folds_take_the_place_of_the_models_own_view(run, tmp_path, monkeypatch):
+    labels = given_labels(run)
+    known = 0.91 * np.eye(10)[labels.clean_labels] + 0.009
+    asked = []
+
+    def fake(config, source, noisy_labels, folder, num_folds, verbose):
+        asked.append((folder, num_folds))
+        return from_probabilities(noisy_labels, known)
+
+    monkeypatch.setattr(run_audit, "out_of_sample_predictions", fake)
+    copy = tmp_path / "run"
+    copy.symlink_to(run)
+    audit_run(copy, num_folds=5, verbose=0)
+    assert asked == [(copy / "audit" / "5-folds", 5)]
+    frame = pd.read_parquet(run / "audit" / "labels.parquet")
+    given = np.where(labels.is_noisy, 0.009, 0.919)
+    np.testing.assert_allclose(frame["given_confidence"], given, rtol=1e-5)
+    assert "neighbor_agreement" in frame
+
+
+@pytest.mark.slow
+def test_command_runs_in_a_process_of_its_own(run, tmp_path):
+    command = [sys.executable, "-m", "keras_ncr.audit", f"--workdir={run}"]
+    done = subprocess.run(
+        [*command, f"--review={tmp_path}/page"],
+        cwd=REPOSITORY,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Open in a browser: {tmp_path}/page/index.html" in done.stdout
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "flag --workdir must have a value"),
+        (["--workdir=nowhere"], "`workdir` must be the folder of a run.*nowhere"),
+        (["--workdir={run}", "--trial=1"], "`trial` must be one of the run.*trial-1"),
+        (
+            ["--workdir={run}", "--folds=1"],
+            "`num_folds` must be an integer of at least",
+        ),
+        (["--workdir={run}", "--expected_precision=0"], "must be above 0"),
+        (["--workdir={run}", "--expected_precision=2"], "from 0 to 1"),
+        (
+            ["--workdir={run}", "--num_neighbors=0"],
+            "num_neighbors=0: 0 is not a positive",
+        ),
+        (["--workdir={run}", "--review={run}"], "must be new, empty, or hold"),
+        (["--workdir={run}", "--reviw=page"], "reviw"),
+    ],
+)
+def test_command_that_cannot_work_says_why(arguments, message, command, run):
+    before = sorted(run.parent.rglob("*"))
+    with pytest.raises(SystemExit, match=message):
+        command(*(argument.format(run=run) for argument in arguments))
+    assert sorted(run.parent.rglob("*")) == before
+
+
+def test_words_that_are_no_flags_are_refused(command, run):
+    with pytest.raises(Exception, match="a flag reads --NAME=VALUE"):
+        command(f"--workdir={run}", "page")
+
+
+def test_run_that_is_not_finished_is_refused(tmp_path):
+    folder = workdir.claim(tmp_path / "run", default_config())
+    workdir.trial_folder(folder, 0).mkdir()  # Training has begun.
+    with pytest.raises(ValueError, match="The command that began the run goes on"):
+        audit_run(folder, verbose=0)
+    assert not (folder / "audit").exists()
+
+
+def test_function_and_package_of_one_name_live_together():
+    package = importlib.import_module("keras_ncr.audit")
+    importlib.import_module("keras_ncr.audit.findings")
+    assert keras_ncr.audit is package.audit
+    assert callable(keras_ncr.audit) and "audit" in keras_ncr.__all__
+
+
+@pytest.mark.parametrize(
+    ("num_called", "noise_rate", "is_advised"),
+    [(0, 0.2, True), (9, 0.2, True), (15, 0.2, False), (0, 0.001, False)],
+)
+def test_report_says_how_more_labels_are_called(num_called, noise_rate, is_advised):
+    frame = pd.DataFrame({"is_label_issue": np.arange(100) < num_called})
+    frame.attrs = {
+        "name": "pets",
+        "noise_rate": noise_rate,
+        "expected_precision": 0.8,
+        "suggestion_accuracy": 0.9,
+        "confused_classes": [],
+    }
+    words = "About 20 are expected to be wrong in all. More are called with --folds=5"
+    assert (words in report(frame, None, "runs/pets", None)) == is_advised
+
+
+@pytest.mark.parametrize(
+    ("noise_rate", "accuracy", "is_doubted"),
+    [(0.3, 0.9, False), (0.3, 0.7, True), (0.6, 0.9, True)],
+)
+def test_report_doubts_a_weak_model(noise_rate, accuracy, is_doubted):
+    frame = pd.DataFrame({"is_label_issue": np.arange(100) < 100 * noise_rate})
+    frame.attrs = {
+        "name": "pets",
+        "noise_rate": noise_rate,
+        "expected_precision": 0.8,
+        "suggestion_accuracy": accuracy,
+        "confused_classes": [],
+    }
+    words = f"the model knows the class of {100 * accuracy:.0f} % of the examples. One"
+    assert (words in report(frame, None, "runs/pets", None)) == is_doubted

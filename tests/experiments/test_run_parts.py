@@ -1,0 +1,516 @@
+"""Tests of experiments/: what a config becomes."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from keras_ncr import datasets, noise, pipelines
+from keras_ncr.datasets import digits, from_arrays
+from keras_ncr.experiments.batches import (
+    augmentation,
+    evaluation_batches,
+    input_shape,
+    preparation,
+    steps_per_epoch,
+    training_batches,
+)
+from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.config_checks import check_config
+from keras_ncr.experiments.data import Sources, load_sources, picture_folder
+from keras_ncr.experiments.labels import noisy_labels, without_wrong_labels
+from keras_ncr.experiments.model import backbone, compiled_model
+from keras_ncr.experiments.schedule import learning_rate_schedule
+from keras_ncr.experiments.schedule import optimizer as optimizer_of
+from keras_ncr.pipelines import augmentation as augment
+
+
+def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
+    """Returns a `Source` of noise images."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (num_examples, *image_shape), dtype="uint8")
+    labels = np.arange(num_examples) % num_classes
+    return from_arrays(images, labels, num_classes)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("method", "nrc", r"\['standard', 'ncr', .*Received: 'nrc'. .*mean 'ncr'"),
+        ("noise.kind", "symetric", "`config.noise.kind`.*mean 'symmetric'"),
+        ("model.backbone", "resnet-18", "`config.model.backbone`.*mean 'resnet18'"),
+        ("epochs", 0, "`config.epochs` must be an integer of at least 1.*=0"),
+        ("trials", 0, "`config.trials` must be"),
+        ("batch_size", -256, "`config.batch_size` must be"),
+        ("seed", -1, "`config.seed` must be an integer of at least 0"),
+        ("optimizer.learning_rate", 0.0, "learning_rate` must be above 0"),
+        ("optimizer.learning_rate", float("nan"), "learning_rate` must be above 0"),
+        ("optimizer.momentum", 1.0, "momentum` must be at least 0 and below 1"),
+        ("checkpoint_seconds", -1.0, "checkpoint_seconds` must be at least 0, which"),
+        ("optimizer.weight_decay", -1e-4, "weight_decay` must be at least 0"),
+        ("optimizer.warmup_epochs", -1.0, "warmup_epochs` must be at least 0"),
+        ("steps_per_epoch", -1, "`config.steps_per_epoch` must be an integer"),
+        ("augment.crop", "inception", "`config.augment.crop` must be one of"),
+        ("augment.crop", "resized", "`config.data.image_size` must be above 0"),
+        ("data.short_side", 256, "`config.data.image_size` must be above 0"),
+        ("data.image_size", -8, "`config.data.image_size` must be an integer"),
+        ("data.balanced", True, "`config.data.balanced` needs .*steps_per_epoch"),
+        ("optimizer.warmup_epochs", 7.0, "below config.epochs=7. Received: 7.0"),
+    ],
+)
+def test_setting_that_makes_no_run_is_refused(key, value, message):
+    config = default_config()
+    config.epochs = 7
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message):
+        check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("limit", 100),
+        ("dir", "data"),
+        ("train_split", "train[:9]"),
+        ("path", "pictures"),
+        ("label_key", "label"),
+        ("final_splits", "validation"),
+    ],
+)
+def test_setting_without_effect_on_digits_is_refused(key, value):
+    data = default_config().data
+    data[key] = value
+    with pytest.raises(ValueError, match=f"`config.data.{key}`.*no effect on 'digits'"):
+        load_sources(data)
+
+
+def test_limit_is_one_on_training_examples():
+    data = default_config().data
+    data.name, data.limit = "cifar10", 6
+    with tfds.testing.mock_data(num_examples=8):
+        train, test, *_ = load_sources(data)
+    assert (train.num_examples, test.num_examples) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "splits", "expected"),
+    [
+        ("digits", "", (), None),
+        ("folder", "pets", (), "pets"),
+        ("folder", "pets", ("train",), "pets"),
+        ("folder", "pets", ("train", "test"), "pets/train"),
+        ("table", "pets/labels.csv", (), "pets"),
+    ],
+)
+def test_ids_of_pictures_start_from_a_folder(tmp_path, name, path, splits, expected):
+    for split in splits:
+        (tmp_path / path / split).mkdir(parents=True)
+    data = default_config().data
+    data.name, data.path = name, str(tmp_path / path)
+    expected = None if expected is None else tmp_path / expected
+    assert picture_folder(data) == expected
+
+
+# Noise
+
+
+@pytest.mark.parametrize(
+    ("kind", "matrix"),
+    [
+        ("symmetric", noise.symmetric(10, 0.3, include_true=True)),
+        ("pair_flip", noise.pair_flip(10, 0.3)),
+    ],
+)
+def test_noise_is_that_of_the_matrix_and_seed(kind, matrix):
+    train, _ = digits()
+    config = default_config()
+    config.noise.kind, config.noise.rate, config.noise.seed = kind, 0.3, 5
+    labels = noisy_labels(config, train)
+    expected = noise.LabelNoise(matrix, seed=5, exact=True).corrupt(train.labels)
+    np.testing.assert_array_equal(labels.noisy_labels, expected)
+    np.testing.assert_array_equal(labels.clean_labels, train.labels)
+    np.testing.assert_array_equal(labels.ids, train.ids)
+
+
+def test_without_the_true_class_the_rate_is_the_share_of_wrong_labels():
+    config = default_config()
+    config.noise.include_true, config.noise.exact = False, True
+    labels = noisy_labels(config, digits()[0])
+    assert labels.realized_rate == pytest.approx(0.4, abs=10 / 1437)
+
+
+def test_noise_is_the_same_in_every_trial():
+    train, _ = digits()
+    first, second = default_config(), default_config()
+    second.seed = first.seed + 1
+    hashes = [noisy_labels(config, train).hash for config in (first, second)]
+    assert hashes[0] == hashes[1]
+
+
+def test_no_noise_leaves_the_labels_and_claims_nothing_of_them():
+    config = default_config()
+    config.noise.kind = "none"
+    labels = noisy_labels(config, digits()[0])
+    assert np.array_equal(labels.noisy_labels, digits()[0].labels)
+    assert labels.is_noisy is None and labels.realized_rate is None
+
+
+def annotated_source():
+    """Sixty examples of which the data set knows that three are wrong."""
+    source = random_source(60)
+    clean = source.labels.copy()
+    clean[[5, 7]], clean[30] = (clean[[5, 7]] + 1) % 10, -1
+    return dataclasses.replace(source, clean_labels=clean)
+
+
+def test_noise_of_the_data_set_is_known():
+    config = default_config()
+    config.noise.kind = "none"
+    labels = noisy_labels(config, annotated_source())
+    assert np.flatnonzero(labels.is_noisy).tolist() == [5, 7, 30]
+    assert labels.realized_rate == 3 / 60
+
+
+def test_noise_is_not_put_upon_noise():
+    with pytest.raises(ValueError, match="noise of their own.*Set it to 'none'"):
+        noisy_labels(default_config(), annotated_source())
+
+
+def test_oracle_trains_on_right_labels_only():
+    config = default_config()
+    config.noise.kind = "none"
+    source = annotated_source()
+    part, labels = without_wrong_labels(source, noisy_labels(config, source))
+    kept = np.setdiff1d(np.arange(60), [5, 7, 30])
+    assert part.num_examples == len(labels) == 57
+    assert np.array_equal(part.ids, source.ids[kept])
+    assert np.array_equal(labels.ids, source.ids[kept])
+    assert np.array_equal(part.images, source.images[kept])
+    assert labels.realized_rate == 0
+
+
+def test_oracle_of_drawn_noise():
+    config = default_config()
+    source = random_source(100)
+    labels = noisy_labels(config, source)
+    part, right = without_wrong_labels(source, labels)
+    assert part.num_examples == 100 - labels.is_noisy.sum() == len(right)
+    assert np.array_equal(right.noisy_labels, part.labels)
+
+
+def test_oracle_needs_to_know():
+    config = default_config()
+    config.noise.kind = "none"
+    source = random_source(60)
+    labels = noisy_labels(config, source)
+    with pytest.raises(ValueError, match="An oracle needs to know"):
+        without_wrong_labels(source, labels)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10:3.*.*"])
+def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
+    config = default_config()
+    config.data.name, config.noise.kind = name, "asymmetric"
+    labels = noisy_labels(config, random_source(200))
+    wrong = labels.is_noisy
+    # Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
+    pairs = set(
+        zip(labels.clean_labels[wrong], labels.noisy_labels[wrong], strict=True)
+    )
+    assert pairs == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
+
+
+# Model
+
+
+def test_ncr_settings_reach_the_model():
+    config = default_config()
+    config.ncr.update(
+        {
+            "consistency_weight": 0.5,
+            "warmup_epochs": 3,
+            "num_neighbors": 7,
+            "temperature": 4.0,
+            "similarity_power": 2.0,
+            "direction": "neighbors_to_self",
+            "temperature_squared": True,
+        }
+    )
+    config.model.classifier = "cosine"
+    model = compiled_model(config, random_source(20))
+    assert (model.consistency_weight, model.warmup_epochs) == (0.5, 3)
+    assert type(model.classifier).__name__ == "CosineClassifier"
+    loss = model.consistency_loss.get_config()
+    assert loss["num_neighbors"] == 7
+    assert loss["temperature"] == 4
+    assert loss["similarity_power"] == 2
+    assert loss["direction"] == "neighbors_to_self"
+    assert loss["temperature_squared"] is True
+
+
+def test_zero_neighbors_stand_for_all():
+    config = default_config()
+    config.ncr.num_neighbors = 0
+    model = compiled_model(config, random_source(20))
+    assert model.consistency_loss.get_config()["num_neighbors"] is None
+
+
+@pytest.mark.parametrize("classifier", ["linear", "cosine"])
+def test_methods_have_the_same_weights(classifier):
+    shapes = {}
+    for method in ("standard", "ncr"):
+        config = default_config()
+        config.method, config.model.classifier = method, classifier
+        model = compiled_model(config, random_source(20))
+        shapes[method] = [weight.shape for weight in model.weights]
+    assert shapes["standard"] == shapes["ncr"]
+
+
+# Optimizer
+
+
+def test_learning_rate_without_warmup_starts_at_its_peak():
+    config = default_config()
+    config.epochs, config.optimizer.learning_rate = 100, 0.2
+    schedule = learning_rate_schedule(config, steps_per_epoch=6)
+    rates = [float(schedule(6 * epoch)) for epoch in (0, 50, 100)]
+    np.testing.assert_allclose(rates, [0.2, 0.1, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(256, 6), (128, 12), (4096, 1)])
+def test_steps_follow_the_batch_size(batch_size, steps):
+    config = default_config()
+    config.batch_size, config.epochs, config.optimizer.warmup_epochs = batch_size, 20, 5
+    model = compiled_model(config, digits()[0])
+    schedule = model.optimizer.get_config()["learning_rate"]["config"]
+    assert schedule["warmup_steps"] == 5 * steps
+    assert schedule["decay_steps"] == 15 * steps
+
+
+def test_augmentation_is_made_only_if_asked_for():
+    config, source = default_config(), random_source(4)
+    assert augmentation(config, source) is None
+    assert preparation(config, source) is None
+    config.augment.padding = 1
+    shifted = augmentation(config, source)(source.images[0], [0, 1])
+    assert shifted.shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, augment.crop_and_flip(0, False, 6)),
+        (
+            {"augment.padding": 2, "augment.flip": True},
+            augment.crop_and_flip(2, True, 6),
+        ),
+        (
+            {"augment.crop": "random", "data.short_side": 9},
+            augment.random_crop(6, 9, flip=False),
+        ),
+        ({"augment.crop": "random"}, augment.random_crop(6, 6, flip=False)),
+        (
+            {"augment.crop": "resized", "augment.min_area": 0.7},
+            augment.random_resized_crop(6, 0.7, flip=False),
+        ),
+    ],
+)
+def test_augmentation_is_the_one_asked_for(settings, expected):
+    config = default_config()
+    config.data.image_size = 6
+    config.update_from_flattened_dict(settings)
+    check_config(config)
+    source = random_source(2, (12, 20, 3))
+    change = augmentation(config, source)
+    for number in range(5):
+        image = change(source.images[0], [0, number])
+        assert image.shape == input_shape(config, source) == (6, 6, 3)
+        np.testing.assert_array_equal(image, expected(source.images[0], [0, number]))
+
+
+@pytest.mark.parametrize("short_side", [0, 9])
+def test_tests_see_the_middle_of_the_image(short_side):
+    config = default_config()
+    config.augment.crop = "random"
+    config.data.image_size, config.data.short_side = 6, short_side
+    source = random_source(2, (12, 20, 3))
+    expected = augment.central_crop(6, short_side or None)(source.images[0])
+    prepared = preparation(config, source)(source.images[0])
+    np.testing.assert_array_equal(prepared, expected)
+
+
+def test_settings_of_reading_reach_the_pipelines(monkeypatch):
+    passed = {}
+    for name in ("training_batches", "evaluation_batches"):
+        monkeypatch.setattr(
+            pipelines,
+            name,
+            lambda *args, name=name, **options: passed.update({name: options}),
+        )
+    config, source = default_config(), random_source(40)
+    config.data.cache, config.data.shuffle_buffer = False, 7
+    config.steps_per_epoch, config.batch_size, config.data.balanced = 2, 8, True
+    training_batches(config, source, source.labels, seed=3, first_epoch=4)
+    evaluation_batches(config, source, carry=["index"])
+    training, evaluation = passed["training_batches"], passed["evaluation_batches"]
+    assert training["cache"] is False and training["shuffle_buffer"] == 7
+    assert training["examples_per_epoch"] == 16 and training["balanced"] is True
+    assert (training["seed"], training["first_epoch"]) == (3, 4)
+    assert training["num_epochs"] == config.epochs
+    assert evaluation["cache"] is False and evaluation["carry"] == ["index"]
+
+
+def test_another_label_is_another_label_in_testing_too():
+    data = default_config().data
+    data.name, data.label_key = "smallnorb", "label_elevation"
+    with tfds.testing.mock_data(num_examples=4):
+        train, test, *_ = load_sources(data)
+    assert train.num_classes == test.num_classes == 9
+
+
+def test_tests_of_other_classes_are_refused(monkeypatch):
+    sources = Sources(random_source(10), random_source(9, num_classes=9))
+    monkeypatch.setattr(datasets, "digits", lambda: sources[:2])
+    with pytest.raises(
+        ValueError, match="must have the classes of .* 9 and 10 classes"
+    ):
+        load_sources(default_config().data)
+
+
+def test_tests_count_what_is_known_to_be_true(monkeypatch):
+    sources = random_source(10), annotated_source()
+    monkeypatch.setattr(datasets, "digits", lambda: sources)
+    _, test, *_ = load_sources(default_config().data)
+    kept = np.setdiff1d(np.arange(60), [30])  # The one that is of no class.
+    given, true = annotated_source().labels, annotated_source().clean_labels
+    assert np.array_equal(test.labels, true[kept])
+    assert np.any(test.labels != given[kept])
+    batches = evaluation_batches(default_config(), test)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    assert np.array_equal(labels, true[kept])
+
+
+def test_an_epoch_may_have_fewer_steps_than_the_data():
+    config, source = default_config(), random_source(100)
+    config.batch_size, config.epochs = 8, 2
+    assert steps_per_epoch(config, source) == 13
+    config.steps_per_epoch, config.data.balanced = 3, True
+    assert steps_per_epoch(config, source) == 3
+    batches = training_batches(config, source, source.labels, seed=0)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    assert len(labels) == 2 * 24
+    assert np.ptp(np.bincount(labels[:24], minlength=10)) <= 1
+    assert float(compiled_model(config, source).optimizer.learning_rate) > 0
+
+
+def test_backbones_of_keras_applications_are_known_by_name():
+    settings = default_config().model
+    settings.backbone = "MobileNet"
+    network = backbone(settings, (32, 32, 3))
+    assert network.output_shape == (None, 1024)
+
+
+def test_large_images_have_a_stem_of_their_own():
+    settings = default_config().model
+    settings.backbone, settings.stem = "resnet18", "imagenet"
+    network = backbone(settings, (64, 64, 3))
+    first = next(
+        layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)
+    )
+    assert first.kernel_size == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("stem", "imagenet", "`config.model.stem` has no effect on 'small_cnn'"),
+        ("weights", "imagenet", "`config.model.weights` has no effect on 'small_cnn'"),
+    ],
+)
+def test_setting_without_effect_on_the_network_is_refused(key, value, message):
+    settings = default_config().model
+    settings[key] = value
+    with pytest.raises(ValueError, match=message):
+        backbone(settings, (32, 32, 3))
+
+
+def test_top_5_accuracy_is_measured_if_asked_for():
+    config, source = default_config(), random_source(8, (8, 8, 1))
+    config.top_5 = True
+    model = compiled_model(config, source)
+    batches = evaluation_batches(config, source)
+    results = model.evaluate(batches, verbose=0, return_dict=True)
+    logits = model.predict(source.images, verbose=0)
+    best = np.argsort(-logits, axis=1)[:, :5]
+    expected = np.mean(
+        [label in row for label, row in zip(source.labels, best, strict=True)]
+    )
+    assert results["top_5_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_weight_decay_shrinks_as_the_papers_does(momentum):
+    """Keras decays past the momentum, papers through it: the long run is the same."""
+    config = default_config()
+    config.epochs, config.optimizer.learning_rate = 5000, 0.1
+    config.optimizer.momentum, config.optimizer.weight_decay = momentum, 5e-4
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(5000) / 5000))
+    ours = np.cumprod(1 - rates * 5e-4 / (1 - momentum))
+
+    variable = keras.Variable([1.0])
+    optimizer = optimizer_of(config, steps_per_epoch=1)
+    for _ in range(10):
+        optimizer.apply([np.zeros(1, "float32")], [variable])
+    assert float(variable[0]) == pytest.approx(ours[9], rel=1e-6)
+
+    weight, velocity = 1.0, 0.0
+    for rate in rates:  # As in PyTorch and the papers: decay enters the gradient.
+        velocity = momentum * velocity - rate * 5e-4 * weight
+        weight += velocity
+    assert np.log(ours[-1]) == pytest.approx(np.log(weight), rel=0.01)
+
+
+def decayed(config):
+    """Returns the names of the weights that shrink when there is no gradient."""
+    model = compiled_model(config, random_source(20, (8, 8, 1)))
+    variables = model.trainable_variables
+    for variable in variables:
+        variable.assign(np.ones(variable.shape))  # Biases start at 0, where none shows.
+    model.optimizer.apply([np.zeros(v.shape, "float32") for v in variables], variables)
+    return {v.name for v in variables if np.all(v.numpy() < 1)}
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "kernels_only", "expected"),
+    [
+        (0.0, False, set()),
+        (0.0, True, set()),
+        (5e-4, True, {"kernel"}),
+        (5e-4, False, {"kernel", "bias", "gamma", "beta"}),
+    ],
+)
+def test_weights_that_decay_are_those_asked_for(weight_decay, kernels_only, expected):
+    config = default_config()
+    config.optimizer.weight_decay = weight_decay
+    config.optimizer.decay_kernels_only = kernels_only
+    assert decayed(config) == expected
+
+
+def test_scale_of_the_cosine_classifier_does_not_decay():
+    config = default_config()
+    config.optimizer.weight_decay = 5e-4
+    config.optimizer.decay_kernels_only = True
+    config.model.classifier = "cosine"
+    assert decayed(config) == {"kernel"}
+
+
+def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known():
+    config = default_config()
+    config.data.name, config.noise.kind = "mnist", "asymmetric"
+    with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
+        noisy_labels(config, digits()[0])

@@ -1,0 +1,307 @@
+"""Tests of workdir.py, run_lock.py and trials/logs.py: whose folder, whole files."""
+
+import csv
+import errno
+import json
+import os
+import resource
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ncr.experiments import workdir
+from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.trials.logs import TensorBoard, history_logger
+
+
+def contents(folder):
+    """Returns every file below a folder with its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# Whose folder it is
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_new_or_empty_folder_is_claimed(tmp_path, is_there):
+    folder = tmp_path / "runs" / "first"
+    if is_there:
+        folder.mkdir(parents=True)
+    config = default_config()
+    assert workdir.claim(str(folder), config) == folder
+    assert list(contents(folder)) == ["config.json"]
+    assert json.loads((folder / "config.json").read_text()) == config.to_dict()
+
+
+def test_run_of_the_same_config_is_taken_up(tmp_path):
+    workdir.claim(tmp_path, default_config())
+    (tmp_path / "trial-0").mkdir()
+    assert workdir.claim(tmp_path, default_config()) == tmp_path
+    assert (tmp_path / "trial-0").exists()
+
+
+def test_trials_devices_and_data_folder_may_change(tmp_path):
+    workdir.claim(tmp_path, default_config())
+    config = default_config()
+    config.trials, config.data.dir = 5, "elsewhere"
+    config.strategy, config.checkpoint_seconds = "mirrored", 0.0
+    workdir.claim(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text())["trials"] == 5
+
+
+def test_finished_trials_are_not_forgotten_for_fewer(tmp_path):
+    config = default_config()
+    config.trials = 3
+    workdir.claim(tmp_path, config)
+    config.trials = 2
+    with pytest.raises(ValueError, match=r"another config: fewer trials \(3 there\)"):
+        workdir.claim(tmp_path, config)
+
+
+def test_run_of_another_config_is_refused_and_left_alone(tmp_path):
+    workdir.claim(tmp_path, default_config())
+    before = contents(tmp_path)
+    config = default_config()
+    config.ncr.num_neighbors, config.epochs, config.trials = 5, 7, 2
+    with pytest.raises(ValueError) as error:
+        workdir.claim(tmp_path, config)
+    default = default_config().epochs
+    assert f"another config: epochs ({default} there, 7 here)" in str(error.value)
+    assert "ncr.num_neighbors (10 there, 5 here)" in str(error.value)
+    assert "trials" not in str(error.value)
+    assert contents(tmp_path) == before
+
+
+def test_run_with_keys_of_another_version_is_refused(tmp_path):
+    workdir.claim(tmp_path, default_config())
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["old_key"] = settings.pop("method")
+    workdir.write_json(tmp_path / "config.json", settings)
+    with pytest.raises(ValueError) as error:
+        workdir.claim(tmp_path, default_config())
+    assert "method (None there, 'ncr' here)" in str(error.value)
+    assert "old_key ('ncr' there, None here)" in str(error.value)
+
+
+def test_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(ValueError, match="not empty and has no config.json"):
+        workdir.claim(tmp_path, default_config())
+    assert list(contents(tmp_path)) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("file", "which is a file"), ("file/below", "made and written to.*directory")],
+)
+def test_place_that_cannot_be_a_folder_is_refused(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=message):
+        workdir.claim(tmp_path / name, default_config())
+
+
+# Whole files
+
+
+def test_interrupted_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "results.json"
+    workdir.write_json(path, {"a": 1})
+    with pytest.raises(KeyboardInterrupt), workdir.replacing(path) as temporary:
+        temporary.write_text("{ half")
+        raise KeyboardInterrupt
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path):
+    path = tmp_path / "results.json"
+    workdir.write_json(path, {"a": 1})
+    with pytest.raises(workdir.NotWritten) as error:
+        with workdir.replacing(path) as temporary:
+            temporary.write_text("{ half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(error.value) == (
+        f"{path} could not be written: No space left on device. What was saved before "
+        "is whole. Make room or see to it that the folder can be written to; the same "
+        "command then goes on."
+    )
+    assert error.value.errno == errno.ENOSPC
+    assert contents(tmp_path) == {"results.json": b'{\n  "a": 1\n}\n'}
+
+
+def test_file_is_on_the_disk_before_it_takes_the_place_of_another(
+    tmp_path, monkeypatch
+):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def noted_replace(source, target):
+        done.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    workdir.write_json(tmp_path / "results.json", {})
+    assert done == ["writing-results.json", "replace", tmp_path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_folder_that_knows_no_sync_is_no_reason_to_stop(tmp_path, monkeypatch, number):
+    sync = os.fsync
+
+    def refused_for_folders(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refused_for_folders)
+    if number == errno.EINVAL:
+        workdir.write_json(tmp_path / "results.json", {"a": 1})
+        assert json.loads((tmp_path / "results.json").read_text()) == {"a": 1}
+        return
+    with pytest.raises(workdir.NotWritten, match="Input/output error"):
+        workdir.write_json(tmp_path / "results.json", {})
+
+
+def log_epochs(path, first_epoch, epochs):
+    """Logs epochs as `fit` does, each with values of its own."""
+    with history_logger(path, first_epoch) as logger:
+        logger.set_model(keras.Sequential())
+        logger.on_train_begin()
+        for epoch in epochs:
+            logs = {"val_accuracy": epoch / 7, "loss": 1 / (1 + epoch)}
+            logger.on_epoch_end(epoch, logs)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9])
+def test_history_goes_on_after_the_epochs_that_are_done(tmp_path, cut):
+    log_epochs(tmp_path / "whole.csv", 0, range(6))
+    path = tmp_path / "resumed.csv"
+    log_epochs(path, 0, range(4))
+    if cut:  # A row of which the last bytes were never written.
+        path.write_bytes(path.read_bytes()[:-cut])
+    log_epochs(path, 3, range(3, 6))
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_history_starts_anew_without_a_checkpoint(tmp_path):
+    path = tmp_path / "history.csv"
+    log_epochs(path, 0, range(2))
+    log_epochs(path, 0, range(1))
+    assert workdir.read_history(path) == [{"epoch": 0, "val_accuracy": 0, "loss": 1}]
+
+
+def test_history_is_closed_after_an_interruption(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        with history_logger(tmp_path / "history.csv", 0) as logger:
+            logger.on_train_begin()
+            raise KeyboardInterrupt
+    assert logger.csv_file.closed
+
+
+@pytest.fixture
+def full_disk():
+    """Lets no file grow over two thousand bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_history_that_cannot_be_written_is_named_and_goes_on_later(tmp_path, full_disk):
+    path = tmp_path / "history.csv"
+    with pytest.raises(workdir.NotWritten, match=f"^{path} could not be .*too large"):
+        log_epochs(path, 0, range(1000))
+    assert path.stat().st_size == 2000
+    log_epochs(path, 3, range(3, 6))  # The last row was half there.
+    log_epochs(tmp_path / "whole.csv", 0, range(6))
+    assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_logs_of_tensorboard_that_cannot_be_written_are_named(tmp_path, full_disk):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    board = TensorBoard(tmp_path)
+    board.set_model(model)
+    board.on_train_begin()
+    with pytest.raises(workdir.NotWritten, match=f"^{tmp_path} .*ten: File too large"):
+        for epoch in range(100):
+            board.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.5})
+
+
+def test_model_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "model.keras"
+    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(300)])
+    with workdir.replacing(path) as temporary:
+        model.save(temporary)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(workdir.NotWritten, match="model.keras could not be"):
+            with workdir.replacing(path) as temporary:
+                model.save(temporary)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == {"model.keras": before}
+
+
+def test_histories_of_all_trials_are_joined(tmp_path):
+    for trial in range(2):
+        folder = workdir.trial_folder(tmp_path, trial)
+        folder.mkdir()
+        log_epochs(folder / "history.csv", 0, range(2 + trial))
+    workdir.join_histories(tmp_path, [0, 1])
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["trial", "epoch", "loss", "val_accuracy"]
+    assert [(row["trial"], row["epoch"]) for row in rows] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("1", "0"),
+        ("1", "1"),
+        ("1", "2"),
+    ]
+    assert float(rows[4]["val_accuracy"]) == 2 / 7
+
+
+def test_trials_are_read_for_a_figure(tmp_path):
+    folder = workdir.trial_folder(tmp_path, 0)
+    folder.mkdir()
+    log_epochs(folder / "history.csv", 0, range(3))
+    np.save(folder / "confidence.npy", np.array([0.25, 0.5]))
+    accuracies, confidences = workdir.read_trials(tmp_path, [0])
+    assert accuracies == [[0.0, 1 / 7, 2 / 7]]
+    assert [list(confidence) for confidence in confidences] == [[0.25, 0.5]]
+
+
+# Configs
+
+
+def test_config_of_a_run_is_read_back(tmp_path):
+    config = default_config()
+    config.ncr.num_neighbors = 7
+    workdir.claim(tmp_path / "run", config)
+    config_there = workdir.read_config(tmp_path / "run")
+    assert config_there.to_dict() == config.to_dict()
+    assert config_there.is_locked
+
+
+def test_folder_without_a_run_has_no_config(tmp_path):
+    with pytest.raises(ValueError, match="has no config.json. Train first"):
+        workdir.read_config(tmp_path)
+
+
+def test_config_of_another_version_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"no_such_setting": 1}')
+    with pytest.raises(ValueError, match="settings of this version"):
+        workdir.read_config(tmp_path)

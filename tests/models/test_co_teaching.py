@@ -1,0 +1,284 @@
+"""Co-teaching: what is kept, by whom, and what one step does with it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ncr.losses import GeneralizedCrossEntropy
+from keras_ncr.models.co_teaching import (
+    CoTeachingModel,
+    example_losses,
+    kept_weights,
+)
+
+X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 3, 20)
+WEIGHTS = np.linspace(0.5, 2.0, 20).astype("float32")
+SETTINGS = {"batch_size": 20, "shuffle": False, "verbose": 0}
+
+
+def cross_entropy(**kwargs):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **kwargs)
+
+
+def dense(units, seed, **kwargs):
+    initializer = keras.initializers.GlorotUniform(seed)
+    return keras.layers.Dense(units, kernel_initializer=initializer, **kwargs)
+
+
+def make(forget_rate=0.4, ramp_epochs=0, run_eagerly=True, **kwargs):
+    """Returns a pair of linear networks with the same weights every time."""
+    model = CoTeachingModel(
+        [dense(6, 1), dense(6, 2)],
+        3,
+        forget_rate,
+        ramp_epochs,
+        classifier=[dense(3, 3, dtype="float32"), dense(3, 4, dtype="float32")],
+        **kwargs,
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    model.compile(
+        optimizer, cross_entropy(), metrics=["accuracy"], run_eagerly=run_eagerly
+    )
+    return model
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+# What is kept
+
+
+@pytest.mark.parametrize(
+    "losses, share, expected",
+    [
+        ([0.1, 3.0, 0.2, 0.3], 1.0, [1, 1, 1, 1]),
+        ([0.1, 3.0, 0.2, 0.3], 0.75, [4 / 3, 0, 4 / 3, 4 / 3]),
+        ([0.1, 3.0, 0.2, 0.3], 0.5, [2, 0, 2, 0]),
+        ([0.1, 3.0, 0.2, 0.3], 0.01, [4, 0, 0, 0]),
+        ([1.0, 1.0, 1.0, 0.5], 0.5, [2, 0, 0, 2]),
+        ([2.0], 0.3, [1]),
+    ],
+    ids=["all", "three", "two", "never none", "first of equals", "batch of one"],
+)
+def test_examples_of_smallest_loss_are_kept(losses, share, expected):
+    assert_close(kept_weights(tf.constant(losses), share), expected)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+def test_the_number_kept_is_exact(rate):
+    weights = kept_weights(tf.range(10.0), tf.constant(1.0) - tf.constant(rate))
+    assert np.count_nonzero(weights) == round(10 * (1 - rate))
+    assert_close(np.mean(weights), 1.0)
+
+
+def test_weights_compile_with_xla():
+    losses = tf.constant([0.1, 3.0, 0.2, 0.3])
+    compiled = tf.function(kept_weights, jit_compile=True)
+    np.testing.assert_array_equal(compiled(losses, 0.5), kept_weights(losses, 0.5))
+
+
+@pytest.mark.parametrize(
+    "loss, labels",
+    [
+        (cross_entropy(), Y),
+        (cross_entropy(), Y[:, None]),
+        (keras.losses.CategoricalCrossentropy(from_logits=True), np.eye(3)[Y]),
+        (lambda y, logits: cross_entropy(reduction=None)(y, logits), Y),
+        (GeneralizedCrossEntropy(q=1e-7, dtype="float64"), Y),
+    ],
+    ids=["class numbers", "a column", "one-hot", "function", "of this package"],
+)
+def test_losses_of_examples_are_those_of_the_compiled_loss(loss, labels):
+    logits = X[:, :3]
+    expected = tf.nn.sparse_softmax_cross_entropy_with_logits(Y, logits)
+    assert_close(example_losses(loss, labels, logits), expected)
+
+
+@pytest.mark.parametrize("loss", [lambda y, logits: tf.reduce_mean(logits), {"a": 1}])
+def test_a_loss_that_is_not_per_example_is_refused(loss):
+    with pytest.raises(ValueError, match="`loss` must be a loss with one value"):
+        example_losses(loss, Y, X[:, :3])
+
+
+# The share over the epochs
+
+
+@pytest.mark.parametrize(
+    "ramp_epochs, rates",
+    [(4, [0, 0.1, 0.2, 0.3, 0.4, 0.4]), (1, [0, 0.4, 0.4]), (0, [0.4, 0.4])],
+)
+def test_the_share_forgotten_grows_to_its_end(ramp_epochs, rates):
+    model = make(0.4, ramp_epochs)
+    assert_close([model.forget_rate_at(epoch) for epoch in range(len(rates))], rates)
+
+
+@pytest.mark.parametrize("initial_epoch", [0, 2])
+def test_fit_sets_the_share_of_its_epoch(initial_epoch):
+    model = make(0.4, ramp_epochs=4)
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(
+            float(model.current_forget_rate)
+        )
+    )
+    settings = SETTINGS | {"initial_epoch": initial_epoch, "epochs": 4}
+    model.fit(X, Y, callbacks=[look], **settings)
+    assert_close(seen, [0.0, 0.1, 0.2, 0.3][initial_epoch:])
+
+
+# A step
+
+
+def by_hand(parameters, forget_rate, weights):
+    """Returns both losses, and the gradients of one network's four arrays each."""
+    logits, losses, gradients = [], [], []
+    for kernel, bias, head, head_bias in parameters:
+        logits.append((X @ kernel + bias) @ head + head_bias)
+    each = []
+    for rows in logits:
+        shifted = rows - rows.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        each.append((-log_p[np.arange(20), Y], np.exp(log_p)))
+    num_kept = round(20 * (1 - forget_rate))
+    for own in range(2):
+        kept = np.argsort(each[1 - own][0], kind="stable")[:num_kept]
+        values, probabilities = each[own]
+        losses.append(np.sum(weights[kept] * values[kept]) / num_kept)
+        slope = (probabilities - np.eye(3)[Y]) * weights[:, None] / num_kept
+        slope[np.setdiff1d(np.arange(20), kept)] = 0
+        kernel, bias, head, _ = parameters[own]
+        back = slope @ head.T
+        gradients.append(
+            [X.T @ back, back.sum(0), (X @ kernel + bias).T @ slope, slope.sum(0)]
+        )
+    return losses, gradients
+
+
+@pytest.mark.parametrize(
+    "forget_rate, weighted", [(0.0, False), (0.25, True), (0.4, False), (0.9, True)]
+)
+def test_a_step_learns_from_what_the_other_network_keeps(forget_rate, weighted):
+    model = make(forget_rate)
+    model(X)
+    before = [network.get_weights() for network in model.networks]
+    weights = WEIGHTS if weighted else np.ones(20, "float32")
+    losses, gradients = by_hand(before, forget_rate, weights)
+    given = {"sample_weight": WEIGHTS} if weighted else {}
+    history = model.fit(X, Y, **SETTINGS, **given).history
+    assert_close(history["loss"], [np.mean(losses)])
+    for network, old, steps in zip(model.networks, before, gradients, strict=True):
+        for weight, start, step in zip(network.get_weights(), old, steps, strict=True):
+            assert_close(weight, start - 0.1 * step)
+
+
+def test_consistency_is_joined_by_eq_4():
+    alpha = 0.7
+    models = [make(consistency_weight=weight) for weight in (0.0, alpha, 1.0)]
+    plain, joined, alone = (
+        model.fit(X, Y, **SETTINGS).history["loss"][0] for model in models
+    )
+    assert_close(joined, (1 - alpha) * plain + alpha * alone)
+    assert alone > 0
+
+
+# A Keras classifier
+
+
+def test_graph_mode_trains_alike():
+    eager, graph = make(), make(run_eagerly=False)
+    settings = SETTINGS | {"epochs": 2}
+    assert_close(
+        graph.fit(X, Y, **settings).history["loss"],
+        eager.fit(X, Y, **settings).history["loss"],
+    )
+
+
+@pytest.mark.slow
+def test_two_replicas_choose_from_the_global_batch(two_replicas):
+    one = make()
+    with two_replicas.scope():
+        two = make()
+    settings = SETTINGS | {"sample_weight": WEIGHTS}
+    histories = [model.fit(X, Y, **settings).history for model in (one, two)]
+    assert_close(histories[0]["loss"], histories[1]["loss"])
+    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
+        assert_close(ours, theirs)
+
+
+def test_mixed_float16_trains():
+    keras.config.set_dtype_policy("mixed_float16")
+    model = make()
+    model(X)
+    half = model.fit(X, Y, **SETTINGS).history["loss"]
+    keras.config.set_dtype_policy("float32")
+    other = make()
+    assert_close(half, other.fit(X, Y, **SETTINGS).history["loss"], 1e-2)
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert_close(ours, theirs, 1e-2)
+
+
+def test_a_saved_model_predicts_and_trains_alike(tmp_path):
+    model = make(ramp_epochs=3)
+    model.fit(X, Y, epochs=2, **SETTINGS)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert (copy.forget_rate, copy.ramp_epochs) == (0.4, 3)
+    expected = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(copy.predict(X, verbose=0), expected)
+    settings = SETTINGS | {"initial_epoch": 2, "epochs": 4}
+    assert_close(
+        copy.fit(X, Y, **settings).history["loss"],
+        model.fit(X, Y, **settings).history["loss"],
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"forget_rate": None}, "`forget_rate` must be the share of labels that are"),
+        ({"forget_rate": 1}, "Received: forget_rate=1"),
+        ({"forget_rate": -0.1}, "forget_rate=-0.1"),
+        ({"ramp_epochs": -1}, "ramp_epochs=-1"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+# Learning
+
+
+def noisy_task():
+    """Returns blobs of three classes, 40 % of the labels redrawn, and clean ones."""
+    random = np.random.default_rng(5)
+    centers = random.normal(size=(3, 10)) * 1.2
+    labels = random.integers(0, 3, 600)
+    inputs = (centers[labels] + random.normal(size=(600, 10))).astype("float32")
+    annotated = labels[:300].copy()
+    redrawn = random.random(300) < 0.4
+    annotated[redrawn] = (annotated[redrawn] + random.integers(1, 3, 300)[redrawn]) % 3
+    return inputs[:300], annotated, inputs[300:], labels[300:]
+
+
+def wide(seed):
+    initializer = keras.initializers.HeNormal(seed)
+    return keras.layers.Dense(256, activation="relu", kernel_initializer=initializer)
+
+
+@pytest.mark.slow
+def test_it_learns_better_than_cross_entropy_from_wrong_labels():
+    x, y, test_x, test_y = noisy_task()
+    accuracies = []
+    for forget_rate in (0.0, 0.4):
+        keras.utils.set_random_seed(2)
+        model = CoTeachingModel([wide(1), wide(2)], 3, forget_rate, ramp_epochs=5)
+        model.compile(
+            keras.optimizers.Adam(0.01), cross_entropy(), metrics=["accuracy"]
+        )
+        model.fit(x, y, batch_size=100, epochs=60, verbose=0)
+        accuracies.append(model.evaluate(test_x, test_y, verbose=0)[1])
+    assert accuracies[1] > accuracies[0] + 0.1

@@ -1,0 +1,384 @@
+"""ELR+: steps by hand, the averages' course, and the manners of a Keras classifier."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_ncr
+from keras_ncr.models.elr_plus import ELRPlusModel, Mixture
+
+X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 3, 12)
+WEIGHTS = np.linspace(0.5, 2.0, 12).astype("float32")
+SETTINGS = {"batch_size": 12, "shuffle": False, "verbose": 0}
+RATE = 0.1
+
+
+def cross_entropy():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def dense(units, seed, **kwargs):
+    initializer = keras.initializers.GlorotUniform(seed)
+    return keras.layers.Dense(units, kernel_initializer=initializer, **kwargs)
+
+
+def make(run_eagerly=True, backbones=None, **kwargs):
+    """Returns a pair of linear networks with the same weights every time."""
+    model = ELRPlusModel(
+        backbones or [dense(6, 1), dense(6, 2)],
+        3,
+        classifier=[dense(3, 3, dtype="float32"), dense(3, 4, dtype="float32")],
+        **kwargs,
+    )
+    model.compile(
+        keras.optimizers.SGD(RATE),
+        cross_entropy(),
+        metrics=["accuracy"],
+        run_eagerly=run_eagerly,
+    )
+    return model
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def assert_same_variables(ours, theirs, tolerance=1e-5):
+    for one, two in zip(ours, theirs, strict=True):
+        assert_close(one.numpy(), two.numpy(), tolerance)
+
+
+# Steps by hand
+
+
+class Fixed(ELRPlusModel):
+    """Mixes with the next row, by a weight of 0.7 in the first network, 0.6 after."""
+
+    def drawn_mixture(self, batch_size):
+        self.turn = getattr(self, "turn", 0) + 1
+        weight = 0.7 if self.turn % 2 else 0.6
+        return Mixture(tf.constant(weight), tf.roll(tf.range(batch_size), -1, axis=0))
+
+
+def linear(weights, x):
+    kernel, bias, head, head_bias = weights
+    features = x @ kernel + bias
+    return features, features @ head + head_bias
+
+
+def clipped(logits):
+    return tf.clip_by_value(tf.nn.softmax(logits), 1e-4, 1 - 1e-4)
+
+
+def by_hand(networks, num_steps, weights, alpha, ramp_steps):
+    """Returns each step's loss, and the weights, targets and averages at the end."""
+    networks = [[tf.constant(w) for w in network] for network in networks]
+    averages = networks
+    targets = [np.zeros((12, 3)), np.zeros((12, 3))]
+    partners = [*range(1, 12), 0]
+    losses = []
+    for step in range(num_steps):
+        decay = min(1 - 1 / max(step, 1), 0.9)
+        averages = [
+            [decay * mean + (1 - decay) * w for mean, w in zip(*pair, strict=True)]
+            for pair in zip(averages, networks, strict=True)
+        ]
+        ramp = np.exp(-5 * (1 - min(step / ramp_steps, 1)) ** 2) if ramp_steps else 1.0
+        moved, total = [], 0.0
+        for own, w in [(0, 0.7), (1, 0.6)]:
+            seen = clipped(linear(averages[1 - own], X)[1]).numpy()
+            seen = seen / seen.sum(axis=1, keepdims=True)
+            targets[own] = 0.7 * targets[own] + 0.3 * seen
+            q = w * targets[own] + (1 - w) * targets[own][partners]
+            with tf.GradientTape() as tape:
+                tape.watch(networks[own])
+                mixed = w * X + (1 - w) * X[partners]
+                features, logits = linear(networks[own], mixed)
+                log_p = tf.nn.log_softmax(logits)
+                labels = weights[:, None] * np.eye(3, dtype="float32")[Y]
+                labels = w * labels + (1 - w) * labels[partners]
+                supervised = -tf.reduce_sum(labels * log_p) / 12
+                consistency = tf.reduce_mean(
+                    keras_ncr.losses.neighbor_consistency(features, logits)
+                )
+                agreement = tf.reduce_sum(q * clipped(logits), axis=1)
+                term = 2.0 * ramp * tf.reduce_mean(tf.math.log(1 - agreement))
+                loss = (1 - alpha) * supervised + alpha * consistency + term
+            gradients = tape.gradient(loss, networks[own])
+            moved.append(
+                [v - RATE * g for v, g in zip(networks[own], gradients, strict=True)]
+            )
+            total += float(loss) / 2
+        networks = moved
+        losses.append(total)
+    return losses, networks, targets, averages
+
+
+@pytest.mark.parametrize(
+    "alpha, ramp_steps, weighted", [(0.0, 0, False), (0.6, 2, True)]
+)
+def test_steps_are_those_by_hand(alpha, ramp_steps, weighted):
+    model = Fixed(
+        [dense(6, 1), dense(6, 2)],
+        3,
+        elr_weight=2.0,
+        average_decay=0.9,
+        ramp_steps=ramp_steps,
+        consistency_weight=alpha,
+        classifier=[dense(3, 3), dense(3, 4)],
+    )
+    model.compile(keras.optimizers.SGD(RATE), cross_entropy(), run_eagerly=True)
+    model(X)
+    start = [network.get_weights() for network in model.networks]
+    weights = WEIGHTS if weighted else np.ones(12, "float32")
+    given = {"sample_weight": WEIGHTS} if weighted else {}
+    history = model.fit(X, Y, epochs=4, **SETTINGS, **given).history
+    losses, networks, targets, averages = by_hand(start, 4, weights, alpha, ramp_steps)
+    assert_close(history["loss"], losses)
+    for own in range(2):
+        assert_same_variables(model.networks[own].weights, networks[own])
+        assert_same_variables(model.averages[own].weights, averages[own])
+        assert_close(model.targets[own].rows.numpy(), targets[own])
+
+
+def test_targets_are_those_of_the_other_network():
+    model = make(target_momentum=0.0)
+    second = tf.nn.softmax(model.networks[1](X)).numpy()
+    model.fit(X, Y, **SETTINGS)
+    assert_close(model.targets[0].rows.numpy(), second)
+
+
+def test_targets_follow_the_index_of_an_example():
+    model = make(num_examples=20)
+    index = np.arange(12)[::-1] + 5
+    model.fit(X, {"label": Y, "index": index}, **SETTINGS)
+    other = make()
+    other.fit(X, Y, **SETTINGS)
+    expected = other.targets[0].rows.numpy()
+    assert_close(model.targets[0].rows.numpy()[index], expected)
+    assert not model.targets[0].rows.numpy()[:5].any()
+
+
+# Averages
+
+
+def normalized_backbone(seed):
+    return keras.Sequential(
+        [dense(6, seed), keras.layers.BatchNormalization(momentum=0.5)]
+    )
+
+
+def test_moving_statistics_are_copied_and_weights_averaged():
+    backbones = [normalized_backbone(1), normalized_backbone(2)]
+    model = make(backbones=backbones, average_decay=1.0)
+    model.fit(X, Y, epochs=3, **SETTINGS)
+    model.update_averages()
+    network, average = model.networks[0], model.averages[0]
+    for weight, mean in zip(network.weights, average.weights, strict=True):
+        if "kernel" in weight.path:
+            assert np.abs(weight.numpy() - mean.numpy()).max() > 1e-5, weight.path
+        elif "moving" in weight.path:
+            np.testing.assert_array_equal(weight.numpy(), mean.numpy())
+
+
+def test_averages_are_not_trained():
+    backbones = [normalized_backbone(1), normalized_backbone(2)]
+    model = make(backbones=backbones)
+    model(X)
+    trained = sum(len(network.trainable_weights) for network in model.networks)
+    assert len(model.trainable_weights) == trained
+    assert not model.averages[0].trainable_weights
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_averages_start_as_the_networks(decay):
+    model = make(average_decay=decay)
+    model(X)
+    start = model.networks[0].get_weights()
+    model.fit(X, Y, **SETTINGS)
+    for mean, weight in zip(model.averages[0].get_weights(), start, strict=True):
+        np.testing.assert_array_equal(mean, weight)
+
+
+# Mixing
+
+
+def test_mixture_weighs_owner_and_partner():
+    mix = Mixture(tf.constant(0.75), tf.constant([1, 2, 0]))
+    assert_close(mix.rows(np.array([0, 4, 8], "uint8")), [1.0, 5.0, 6.0])
+    assert_close(mix.of_partners(np.array([5, 6, 7])), [6, 7, 5])
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.2, 1.0])
+def test_owners_weigh_half_or_more_as_the_beta_distribution_has_it(alpha):
+    model = make(mixup_alpha=alpha)
+    draw = tf.function(lambda: model.drawn_mixture(4).owner_weight, autograph=False)
+    weights = [float(draw()) for _ in range(300)]
+    assert 0.5 <= min(weights) and max(weights) <= 1.0
+    # E max(v, 1 - v) by numerical means.
+    drawn = np.random.default_rng(0).beta(alpha, alpha, 100_000)
+    assert np.mean(weights) == pytest.approx(
+        np.mean(np.maximum(drawn, 1 - drawn)), 0.05
+    )
+
+
+def test_mixing_compiles_with_xla():
+    model = make()
+    draw = tf.function(
+        lambda: model.drawn_mixture(6).rows(tf.range(6)), autograph=False
+    )
+    compiled = tf.function(draw, jit_compile=True, autograph=False)
+    assert compiled().shape == (6,)
+
+
+def test_partners_are_a_permutation_and_draws_differ():
+    model = make()
+    first, second = model.drawn_mixture(12), model.drawn_mixture(12)
+    assert sorted(first.partners.numpy()) == list(range(12))
+    assert list(first.partners.numpy()) != list(second.partners.numpy())
+    assert float(first.owner_weight) != float(second.owner_weight)
+    again = make().drawn_mixture(12)
+    np.testing.assert_array_equal(again.partners, first.partners)
+    other = make(seed=1).drawn_mixture(12)
+    assert list(other.partners.numpy()) != list(first.partners.numpy())
+
+
+# A Keras classifier
+
+
+@pytest.mark.slow
+def test_graph_mode_trains_alike_also_from_a_dataset():
+    eager, graph = make(), make(run_eagerly=False, num_examples=12)
+    targets = {"label": Y, "index": np.arange(12)}
+    dataset = tf.data.Dataset.from_tensor_slices((X, targets)).batch(12)
+    expected = eager.fit(X, Y, epochs=2, **SETTINGS).history
+    history = graph.fit(dataset, epochs=2, verbose=0).history
+    assert_close(history["loss"], expected["loss"])
+    assert_same_variables(graph.weights, eager.weights)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one_device(two_replicas):
+    one = make(mixup_alpha=0, average_decay=0.5, consistency_weight=0.5)
+    with two_replicas.scope():
+        two = make(mixup_alpha=0, average_decay=0.5, consistency_weight=0.5)
+    histories = [model.fit(X, Y, epochs=2, **SETTINGS).history for model in (one, two)]
+    assert_close(histories[0]["loss"], histories[1]["loss"])
+    assert_same_variables(one.weights, two.weights)
+
+
+def test_mixed_float16_trains():
+    keras.config.set_dtype_policy("mixed_float16")
+    half = make(mixup_alpha=0)
+    half.fit(X, Y, epochs=2, **SETTINGS)
+    keras.config.set_dtype_policy("float32")
+    full = make(mixup_alpha=0)
+    full.fit(X, Y, epochs=2, **SETTINGS)
+    assert_same_variables(half.weights, full.weights, 1e-2)
+
+
+def test_a_saved_model_predicts_and_trains_alike(tmp_path):
+    # Keras does not save where random numbers stand: nothing is mixed here.
+    model = make(mixup_alpha=0)
+    model.fit(X, Y, epochs=2, **SETTINGS)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    expected = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(copy.predict(X, verbose=0), expected)
+    model.fit(X, Y, epochs=2, **SETTINGS)
+    copy.fit(X, Y, epochs=2, **SETTINGS)
+    assert len(model.weights) == 2 * (4 + 4 + 1)
+    assert_same_variables(model.weights, copy.weights)
+
+
+def test_variables_hold_all_that_training_changes():
+    """A resumed run is bit-equal: what the checkpoint of a run saves is enough."""
+    model = make()
+    model.fit(X, Y, epochs=2, **SETTINGS)
+    state = [*model.variables, *model.optimizer.variables]
+    values = [variable.numpy() for variable in state]
+    first = model.fit(X, Y, epochs=2, **SETTINGS).history["loss"]
+    for variable, value in zip(state, values, strict=True):
+        variable.assign(value)
+    assert model.fit(X, Y, epochs=2, **SETTINGS).history["loss"] == first
+
+
+def test_predictions_are_without_the_averages():
+    model = make()
+    model.fit(X, Y, epochs=2, **SETTINGS)
+    first, second = (network(X) for network in model.networks)
+    assert_close(model.predict(X, verbose=0), (first + second) / 2)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"elr_weight": 0}, "elr_weight=0"),
+        ({"target_momentum": 1.5}, "target_momentum=1.5"),
+        ({"average_decay": -1}, "average_decay=-1"),
+        ({"mixup_alpha": -0.5}, "mixup_alpha=-0.5"),
+        ({"ramp_steps": 0.5}, "ramp_steps=0.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"num_examples": 0}, "num_examples=0"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+class Unknown(keras.layers.Dense):
+    """A layer that Keras is not told of, and cannot load."""
+
+
+def test_backbones_that_cannot_be_copied_are_refused():
+    with pytest.raises(ValueError, match="`backbones` must be such.*'Unknown'"):
+        make(backbones=[Unknown(6), Unknown(6)])
+
+
+def test_a_dataset_without_numbers_is_refused():
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(12)
+    with pytest.raises(ValueError, match="the number of"):
+        make(num_examples=12).fit(dataset, verbose=0)
+
+
+# Learning
+
+
+def noisy_task():
+    """Returns blobs of three classes, 40 % of the labels redrawn, and clean ones."""
+    random = np.random.default_rng(5)
+    centers = random.normal(size=(3, 10)) * 1.2
+    labels = random.integers(0, 3, 600)
+    inputs = (centers[labels] + random.normal(size=(600, 10))).astype("float32")
+    annotated = labels[:300].copy()
+    redrawn = random.random(300) < 0.4
+    annotated[redrawn] = (annotated[redrawn] + random.integers(1, 3, 300)[redrawn]) % 3
+    return inputs[:300], annotated, inputs[300:], labels[300:]
+
+
+def wide(seed):
+    initializer = keras.initializers.HeNormal(seed)
+    return keras.layers.Dense(256, activation="relu", kernel_initializer=initializer)
+
+
+@pytest.mark.slow
+def test_it_learns_better_than_cross_entropy_from_wrong_labels():
+    x, y, test_x, test_y = noisy_task()
+    accuracies = []
+    for cls in (keras_ncr.models.network_pair.NetworkPair, ELRPlusModel):
+        keras.utils.set_random_seed(2)
+        model = cls([wide(1), wide(2)], 3)
+        model.compile(
+            keras.optimizers.SGD(0.1, momentum=0.9),
+            cross_entropy(),
+            metrics=["accuracy"],
+        )
+        model.fit(x, y, batch_size=100, epochs=60, verbose=0)
+        accuracies.append(model.evaluate(test_x, test_y, verbose=0)[1])
+    assert accuracies[1] > accuracies[0] + 0.1

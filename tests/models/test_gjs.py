@@ -1,0 +1,287 @@
+"""GJSModel: views that agree with a label, in training; one view in evaluation."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ncr import NCRModel
+from keras_ncr.losses import JensenShannon
+from keras_ncr.models.gjs import GJSModel
+from keras_ncr.pipelines import mixing
+
+X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+Y = np.repeat(np.random.default_rng(1).integers(0, 3, 12), 2)
+WEIGHTS = np.repeat(np.linspace(0.1, 2.0, 12).astype("float32"), 2)
+
+
+def make(cls=GJSModel, backbone=None, loss=None, compiled=None, **kwargs):
+    """Returns a compiled model with the same initial weights every time."""
+    keras.utils.set_random_seed(1)
+    model = cls((backbone or small_backbone)(), 3, **kwargs)
+    settings = {"metrics": ["accuracy"], "run_eagerly": True} | (compiled or {})
+    model.compile(keras.optimizers.SGD(0.5), loss, **settings)
+    return model
+
+
+def small_backbone():
+    return keras.Sequential([keras.layers.Dense(8, activation="relu")])
+
+
+def fit(model, x=X, y=Y, **kwargs):
+    settings = {"batch_size": 12, "shuffle": False, "verbose": 0}
+    return model.fit(x, y, **settings | kwargs).history
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def entropy(p):
+    return -sum(value * np.log(value) for value in p if value > 0)
+
+
+def gjs(kernel, x, y, weights, label_weight, num_views):
+    """The loss of a linear classifier, example by example, by entropies."""
+    total = 0.0
+    for first in range(0, len(x), num_views):
+        views = [softmax(x[first + view] @ kernel) for view in range(num_views)]
+        parts = [np.eye(3)[y[first]], *views]
+        shares = [label_weight] + [(1 - label_weight) / num_views] * num_views
+        mean = sum(share * part for share, part in zip(shares, parts, strict=True))
+        divergence = entropy(mean) - sum(
+            share * entropy(part) for share, part in zip(shares, parts, strict=True)
+        )
+        scale = -(1 - label_weight) * np.log(1 - label_weight)
+        total += weights[first] * divergence / scale
+    return total * num_views / len(x)
+
+
+def numeric_gradient(function, values, step=1e-6):
+    gradient = np.zeros_like(values)
+    for place in np.ndindex(*values.shape):
+        change = np.zeros_like(values)
+        change[place] = step
+        difference = function(values + change) - function(values - change)
+        gradient[place] = difference / (2 * step)
+    return gradient
+
+
+# One step
+
+
+@pytest.mark.parametrize("num_views", [1, 2, 3])
+@pytest.mark.parametrize("label_weight", [0.1, 0.7])
+def test_a_step_follows_the_formula(num_views, label_weight):
+    labels = np.repeat(Y[::2], num_views)[:24]
+    weights = np.repeat(WEIGHTS[::2], num_views)[:24]
+    model = make(
+        backbone=keras.layers.Flatten,
+        label_weight=label_weight,
+        num_views=num_views,
+        classifier=keras.layers.Dense(3, use_bias=False),
+    )
+    x = X[: len(labels)]
+    model(x)
+    before = model.classifier.kernel.numpy().astype("float64")
+
+    def loss(kernel):
+        return gjs(kernel, x, labels, weights, label_weight, num_views)
+
+    history = fit(model, x, labels, batch_size=24, sample_weight=weights)
+    np.testing.assert_allclose(history["classification_loss"], [loss(before)], 1e-5)
+    expected = before - 0.5 * numeric_gradient(loss, before)
+    np.testing.assert_allclose(model.classifier.kernel, expected, atol=1e-5)
+
+
+def test_one_view_is_the_loss_for_any_keras_model():
+    ours = make(num_views=1, label_weight=0.3)
+    theirs = make(NCRModel, loss=JensenShannon(0.3), consistency_weight=0.0)
+    assert fit(ours, epochs=2) == fit(theirs, epochs=2)
+    for one, two in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_views_that_are_copies_are_one_view():
+    x, y = np.repeat(X[::2], 2, axis=0), Y
+    twice = fit(make(), x, y, batch_size=24)
+    once = fit(make(num_views=1), x[::2], y[::2])
+    np.testing.assert_allclose(
+        twice["classification_loss"], once["classification_loss"], rtol=1e-5
+    )
+
+
+def test_ncr_joins_by_eq_4_and_regularizers_stay_outside():
+    def backbone():
+        return keras.layers.Dense(8, "relu", kernel_regularizer="l2")
+
+    model = make(backbone=backbone, consistency_weight=0.4)
+    model.build((None, 5))
+    penalty = float(model.losses[0])
+    history = fit(model, batch_size=24)
+    parts = [
+        history[f"{n}_loss"][0] for n in ("classification", "neighbor_consistency")
+    ]
+    assert min(*parts, penalty) > 0.001
+    expected = 0.6 * parts[0] + 0.4 * parts[1] + penalty
+    np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
+
+
+def test_evaluation_has_one_view():
+    model = make(label_weight=0.3)
+    loss, accuracy = model.evaluate(X[:7], Y[:7], verbose=0)
+    logits = model.predict(X[:7], verbose=0)
+    np.testing.assert_allclose(loss, JensenShannon(0.3)(Y[:7], logits), rtol=1e-5)
+    np.testing.assert_allclose(accuracy, np.mean(logits.argmax(1) == Y[:7]))
+    history = fit(model, validation_data=(X[:7], Y[:7]))
+    assert history["val_loss"][0] > 0
+
+
+# The manners of a Keras classifier
+
+
+@pytest.mark.parametrize("labels", ["numbers", "one-hot", "dict"])
+def test_labels_come_in_any_form(labels):
+    y = {"numbers": Y, "one-hot": np.eye(3)[Y], "dict": {"label": Y, "more": Y}}[labels]
+    history, expected = fit(make(), y=y), fit(make())
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
+    assert history["accuracy"] == expected["accuracy"]
+
+
+def view_batches(*augments):
+    augment = mixing.in_sequence(mixing.second_view(lambda x, seed: x + 1), *augments)
+    batches = tf.data.Dataset.from_tensor_slices((X, np.eye(3, dtype="float32")[Y]))
+    return batches.batch(8).map(lambda x, y: augment(x, y, [0, 7]))
+
+
+@pytest.mark.parametrize("augments", [(), (mixing.mixup(),)], ids=["plain", "mixup"])
+def test_batches_of_the_pipeline_train(augments):
+    model = make(consistency_weight=0.5)
+    history = fit(model, view_batches(*augments), None, batch_size=None)
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.slow
+def test_graph_trains_as_eager_execution():
+    options = {"y": None, "batch_size": None}
+    graph = make(compiled={"run_eagerly": False})
+    history = fit(graph, view_batches(), **options)
+    expected = fit(make(), view_batches(), **options)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one_device(two_replicas):
+    with two_replicas.scope():
+        two = make()
+    one = make()
+    histories = [fit(model, batch_size=24) for model in (one, two)]
+    for name in histories[0]:
+        np.testing.assert_allclose(histories[1][name], histories[0][name], rtol=1e-5)
+    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_mixed_float16_trains_at_the_pace_of_float32():
+    kernels = []
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        model = make()
+        fit(model)
+        kernels.append(model.classifier.kernel.numpy())
+    np.testing.assert_allclose(*kernels, atol=5e-3)
+
+
+def test_a_saved_model_predicts_and_trains_on(tmp_path):
+    model = make(label_weight=0.3, consistency_weight=0.5)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    config = loaded.get_config()
+    assert (config["label_weight"], config["num_views"]) == (0.3, 2)
+    np.testing.assert_array_equal(
+        loaded.predict(X, verbose=0), model.predict(X, verbose=0)
+    )
+    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+    np.testing.assert_allclose(fit(loaded)["loss"], fit(model)["loss"], rtol=1e-5)
+
+
+# Errors
+
+
+def test_a_batch_of_odd_size_says_what_is_expected():
+    with pytest.raises(ValueError, match="2 views of each example in neighboring rows"):
+        make().train_on_batch(X[:3], Y[:3])
+    with pytest.raises(ValueError, match="keras_ncr.pipelines.second_view"):
+        fit(make(), batch_size=3)
+
+
+def test_data_without_views_do_not_train():
+    with pytest.raises(ValueError, match="rows from 0 on that differ in their label"):
+        fit(make(), y=np.arange(24) % 3)
+    with pytest.raises(ValueError, match="Pass shuffle=False"):
+        make().fit(X, Y, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((X, np.arange(24) % 3)).batch(8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="second_view"):
+        make().fit(batches, verbose=0)
+
+
+@pytest.mark.parametrize("setting", [{"loss": "mse"}, {"loss_weights": 2.0}])
+def test_compile_takes_no_loss(setting):
+    model = GJSModel(small_backbone(), 3)
+    with pytest.raises(ValueError, match="must be left out: GJSModel trains on the J"):
+        model.compile("sgd", **setting)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"label_weight": 0.0}, "`label_weight` must be .*label_weight=0.0"),
+        ({"label_weight": 1.0}, "`label_weight` must be .*label_weight=1.0"),
+        ({"num_views": 0}, "`num_views` must be .*num_views=0"),
+        ({"num_views": 1.5}, "`num_views` must be .*num_views=1.5"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GJSModel(small_backbone(), 3, **arguments)
+
+
+# Learning
+
+
+def blobs(num_examples, seed, rate=0.4):
+    """Four Gaussian blobs; returns inputs, clean labels and labels partly wrong."""
+    rng = np.random.default_rng(seed)
+    centers = np.random.default_rng(9).normal(size=(4, 8), scale=1.5)
+    clean = rng.integers(0, 4, num_examples)
+    x = (centers[clean] + rng.normal(size=(num_examples, 8))).astype("float32")
+    is_wrong = rng.random(num_examples) < rate
+    noisy = np.where(is_wrong, (clean + rng.integers(1, 4, num_examples)) % 4, clean)
+    return x, clean, noisy
+
+
+@pytest.mark.slow
+def test_it_learns_better_than_cross_entropy_from_wrong_labels():
+    x, _, y = blobs(512, seed=0)
+    test_x, test_y, _ = blobs(512, seed=1)
+    accuracy = []
+    for cls, loss, kwargs in [
+        (
+            NCRModel,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            {"consistency_weight": 0.0},
+        ),
+        (GJSModel, None, {"label_weight": 0.9}),
+    ]:
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
+        model = cls(keras.Sequential(layers), 4, **kwargs)
+        model.compile(keras.optimizers.Adam(1e-2), loss)
+        views = np.repeat(x, 2, axis=0)
+        views += np.random.default_rng(3).normal(size=views.shape, scale=0.5)
+        fit(model, views, np.repeat(y, 2), batch_size=64, epochs=40)
+        logits = model.predict(test_x, verbose=0)
+        accuracy.append(np.mean(logits.argmax(1) == test_y))
+    assert accuracy[1] > accuracy[0] + 0.1
