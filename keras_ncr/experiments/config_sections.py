@@ -53,7 +53,12 @@ def peer_settings():
         "ramp_epochs": 16,
         "averaged_epochs": 1,
     }
-    peers.label_propagation = {"num_neighbors": 50, "alpha": 0.99}
+    # Without balance it is the paper's eq. 2 as printed.
+    peers.label_propagation = {
+        "num_neighbors": 50,
+        "alpha": 0.99,
+        "balance_classes": True,
+    }
     return peers
 
 

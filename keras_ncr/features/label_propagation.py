@@ -1,50 +1,50 @@
-"""Label propagation: labels of all examples from those of their neighbors, by a graph.
+"""Label propagation: corrects and completes labels by a graph of nearest neighbors.
 
-The transductive baseline that the paper starts from (Section 3, eq. 2): the features
-are fixed, all examples are there at once, and only their labels are corrected. Nothing
-is trained.
+The transductive baseline that the paper starts from (Section 3, eq. 2). The features
+are fixed, all examples are there at once, and nothing is trained.
 """
 
 import numpy as np
 
 from keras_ncr.checks import (
+    check_bool,
     check_clean_labels,
     check_integer,
     check_positive,
     check_rate,
 )
+from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.losses.neighbors import ROUNDING
 
 
 def propagate_labels(
     features,
     labels,
-    num_classes,
-    num_neighbors=50,
-    similarity_power=3.0,
-    alpha=0.99,
-    tolerance=1e-5,
-    max_iterations=10_000,
-):
-    """Returns the scores of all classes that a graph of neighbors gives each example.
+    num_classes: int,
+    num_neighbors: int = 50,
+    similarity_power: float = 3.0,
+    alpha: float = 0.99,
+    balance_classes: bool = True,
+    tolerance: float = 1e-5,
+    max_iterations: int = 10_000,
+) -> np.ndarray:
+    """Returns the score of each class for each example, from a graph of neighbors.
 
-    It joins `neighbor_graph` and `spread_labels`; where several `alpha` are tried, call
-    these, since the graph takes most of the time. Wrong labels are corrected by the
-    majority around them, and missing ones filled in: `np.argmax(scores, axis=1)`.
-
-    50,000 examples with 512 features and 10 classes take about 65 seconds of CPU time,
-    most of it spread over all cores.
+    Calls `neighbor_graph` and `spread_labels`. To try several values of `alpha`, call
+    these two: the graph takes most of the time. `np.argmax(scores, axis=1)` replaces
+    wrong labels by those of the majority around them, and fills in missing ones.
 
     Args:
-        features: Array-like of shape `(n, dim)`, of a trained model for example
+        features: Array-like of shape `(n, dim)`, for example of a trained model
             (`keras_ncr.features.features_of`). The lengths of its rows do not matter.
         labels: Ints of shape `(n,)`, -1 where there is no label.
         num_classes: Int, at least 2.
         num_neighbors: As in `neighbor_graph`.
         similarity_power: As in `neighbor_graph`.
-        alpha: As in `spread_labels`, as all that follow.
-        tolerance: See there.
-        max_iterations: See there.
+        alpha: As in `spread_labels`.
+        balance_classes: As in `spread_labels`.
+        tolerance: As in `spread_labels`.
+        max_iterations: As in `spread_labels`.
 
     Returns:
         NumPy float32 array of shape `(n, num_classes)` whose rows sum to 1.
@@ -55,7 +55,8 @@ def propagate_labels(
 
     Reference:
         - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Section 3.
-        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), for the graph.
+        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), for the graph and the
+          balance of the classes.
 
     Example:
     Two groups of four: one label is wrong, one is missing.
@@ -70,34 +71,37 @@ def propagate_labels(
     array([0, 0, 0, 0, 1, 1, 1, 1])
     """
     labels = _checked_labels(labels, num_classes)
-    _check_spread(alpha, tolerance, max_iterations)
+    _check_settings(alpha, balance_classes, tolerance, max_iterations)
     if np.shape(features)[:1] != labels.shape:
         raise ValueError(
             "`features` and `labels` must have one row per example. Received: shapes "
             f"{np.shape(features)} and {labels.shape}."
         )
     graph = neighbor_graph(features, num_neighbors, similarity_power)
-    return spread_labels(graph, labels, num_classes, alpha, tolerance, max_iterations)
+    return spread_labels(
+        graph, labels, num_classes, alpha, balance_classes, tolerance, max_iterations
+    )
 
 
-def neighbor_graph(features, num_neighbors=50, similarity_power=3.0):
-    """Returns the graph that joins each example to its nearest ones: a sparse matrix.
+def neighbor_graph(features, num_neighbors: int = 50, similarity_power: float = 3.0):
+    """Returns the sparse graph that joins each example to its nearest neighbors.
 
-    Two examples are joined if one of them is among the other's `num_neighbors` most
-    similar, itself not counted, and their similarity is positive. Of several that tie
-    with the last neighbor, some are taken.
+    It is that of Iscen et al., 2019: two examples that are among each other's neighbors
+    are joined twice as strongly. Negative similarities join nothing.
 
     Formula:
 
-        W_ij = cos(v_i, v_j)**similarity_power if joined, else 0
+        A_ij = cos(v_i, v_j)**similarity_power if j is one of the `num_neighbors`
+               examples nearest to i and the cosine is positive, else 0
+        W = A + A^T
 
     Args:
         features: Array-like of shape `(n, dim)`. A row of zeros has no neighbors.
-        num_neighbors: Int, at least 1; more than there are others are all of them.
-            Defaults to 50, as Iscen et al., 2019 have it. With a hundred or so examples
-            per class, fewer are better.
+        num_neighbors: Int, at least 1. Neighbors per example, itself excluded; clamped
+            to `n - 1`. Defaults to 50, as in Iscen et al., 2019. With about a hundred
+            examples per class, use fewer.
         similarity_power: Positive number. Above 1 favors the closest neighbors.
-            Defaults to 3.0, as Iscen et al., 2019 have it.
+            Defaults to 3.0, as in Iscen et al., 2019.
 
     Returns:
         `scipy.sparse.csr_matrix` of float64 and shape `(n, n)`: symmetric, with zeros
@@ -106,51 +110,52 @@ def neighbor_graph(features, num_neighbors=50, similarity_power=3.0):
     Raises:
         ValueError: If an argument is out of its range, or a feature is not finite.
 
+    Reference:
+        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), Section 4.2.
+
     Example:
+    The first two examples are each other's neighbors; the third is joined to both from
+    its side alone.
+
     >>> graph = keras_ncr.features.label_propagation.neighbor_graph(
-    ...     [[1, 0], [2, 0], [1, 1], [0, -1]], num_neighbors=2, similarity_power=2
+    ...     [[1, 0], [2, 0], [1, 1], [0, -1]], num_neighbors=1, similarity_power=2
     ... )
     >>> graph.toarray().round(3)
-    array([[0. , 1. , 0.5, 0. ],
-           [1. , 0. , 0.5, 0. ],
-           [0.5, 0.5, 0. , 0. ],
+    array([[0. , 2. , 0.5, 0. ],
+           [2. , 0. , 0. , 0. ],
+           [0.5, 0. , 0. , 0. ],
            [0. , 0. , 0. , 0. ]])
     """
     from scipy.sparse import csr_matrix
-    from sklearn.neighbors import NearestNeighbors
 
-    features = _checked_features(features)
-    num_neighbors = check_integer(num_neighbors, "num_neighbors", minimum=1)
     similarity_power = check_positive(similarity_power, "similarity_power")
-    num_examples = len(features)
-    # A row of zeros would be nearer to all others than those at an obtuse angle.
-    lengths = np.linalg.norm(features, axis=1)
-    (nonzero,) = np.nonzero(lengths)
-    num_neighbors = min(num_neighbors, len(nonzero) - 1)
-    if num_neighbors < 1:
-        return csr_matrix((num_examples, num_examples))
-    # Of unit vectors the nearest are the most similar; without an argument,
-    # `kneighbors` leaves out each vector itself, also where it has twins.
-    vectors = features[nonzero] / lengths[nonzero, None]
-    search = NearestNeighbors(n_neighbors=num_neighbors, algorithm="brute")
-    distances, columns = search.fit(vectors).kneighbors()
-    similarities = 1 - distances.ravel() ** 2 / 2
-    rows = np.repeat(nonzero, num_neighbors)
-    joined = similarities > ROUNDING
-    weights = similarities[joined] ** similarity_power
-    places = rows[joined], nonzero[columns.ravel()[joined]]
-    graph = csr_matrix((weights, places), shape=(num_examples, num_examples))
-    return graph.maximum(graph.T).tocsr()
+    columns, similarities = nearest_neighbors(features, num_neighbors)
+    num_examples, num_neighbors = columns.shape
+    is_joined = similarities > ROUNDING
+    weights = similarities[is_joined].astype("float64") ** similarity_power
+    rows = np.repeat(np.arange(num_examples), np.count_nonzero(is_joined, axis=1))
+    graph = csr_matrix(
+        (weights, (rows, columns[is_joined])), shape=(num_examples, num_examples)
+    )
+    return (graph + graph.T).tocsr()
 
 
 def spread_labels(
-    graph, labels, num_classes, alpha=0.99, tolerance=1e-5, max_iterations=10_000
-):
-    """Returns the scores of all classes that labels spread over a graph give.
+    graph,
+    labels,
+    num_classes: int,
+    alpha: float = 0.99,
+    balance_classes: bool = True,
+    tolerance: float = 1e-5,
+    max_iterations: int = 10_000,
+) -> np.ndarray:
+    """Returns the scores that labels give to all classes when they spread over a graph.
 
-    Zhou et al.'s iteration, by scikit-learn's `LabelSpreading`. Its limit minimizes the
-    paper's eq. 2 with mu = 2 (1 - alpha) / alpha; the rows are then scaled to sum to 1.
-    An example that no label reaches gets the same score for all classes.
+    Runs the iteration of Zhou et al., 2004, by scikit-learn's `LabelSpreading`. Its
+    limit minimizes the paper's eq. 2 with mu = 2 (1 - alpha) / alpha. Then it divides
+    each class's scores by the number of its labels, as the code of Iscen et al., 2019
+    does, and scales the rows to sum to 1. An example that no label reaches gets the
+    same score for all classes.
 
     Formula:
 
@@ -158,16 +163,19 @@ def spread_labels(
         P <- alpha S P + (1 - alpha) Y,  Y one-hot, and zero without a label
 
     Args:
-        graph: Sparse matrix of shape `(n, n)`, as `neighbor_graph` returns it (W).
+        graph: Sparse or dense matrix of shape `(n, n)`, from `neighbor_graph` (W).
         labels: Ints of shape `(n,)`, -1 where there is no label.
         num_classes: Int, at least 2.
-        alpha: Number above 0 and below 1: the neighbors' share of a score, against that
-            of the example's own label. Defaults to 0.99, the choice of Zhou et al. and
-            of Iscen et al., 2019.
-        tolerance: Positive number. Iteration ends when scores, before they are scaled,
-            change by less than this in sum for each label given. Defaults to 1e-5.
-        max_iterations: Int, at least 1. Defaults to 10,000, which `alpha` up to 0.99
-            does not need.
+        alpha: Number above 0 and below 1: how much the neighbors count against the
+            example's own label. Defaults to 0.99, as in both references.
+        balance_classes: Bool. Whether to divide by the number of labels. Without it,
+            large classes flood small ones. `False` is eq. 2 as printed. Defaults to
+            `True`.
+        tolerance: Positive number. The iteration ends when scores, before they are
+            scaled, change by less than this in sum for each label given. Defaults to
+            1e-5.
+        max_iterations: Int, at least 1. Defaults to 10,000, more than `alpha` up to
+            0.99 needs. scikit-learn warns if they are not enough.
 
     Returns:
         NumPy float32 array of shape `(n, num_classes)` whose rows sum to 1.
@@ -177,6 +185,7 @@ def spread_labels(
 
     Reference:
         - [Zhou et al., 2004](https://proceedings.neurips.cc/paper/2003/hash/87682805257e619d49b8e0dfdc14affa-Abstract.html)
+        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), eq. 5.
 
     Example:
     A chain of four, with labels at its ends:
@@ -194,7 +203,7 @@ def spread_labels(
     from sklearn.semi_supervised import LabelSpreading
 
     labels = _checked_labels(labels, num_classes)
-    _check_spread(alpha, tolerance, max_iterations)
+    _check_settings(alpha, balance_classes, tolerance, max_iterations)
     num_examples = len(labels)
     if graph.shape != (num_examples, num_examples):
         raise ValueError(
@@ -207,16 +216,19 @@ def spread_labels(
         tol=tolerance * np.count_nonzero(labels >= 0),
         max_iter=max_iterations,
     )
-    # The features that it asks for would only go to `kernel`.
+    # Only `kernel` would look at the features that `fit` asks for.
     spreading.fit(np.zeros((num_examples, 1)), labels)
-    scores = np.zeros((num_examples, num_classes), "float32")
-    scores[:, spreading.classes_] = spreading.label_distributions_
-    scores[scores.sum(axis=1) == 0] = 1 / num_classes
-    return scores
+    found = spreading.label_distributions_
+    if balance_classes:  # The limit is linear in Y: dividing its columns is the same.
+        found = found / np.bincount(labels[labels >= 0])[spreading.classes_]
+    scores = np.zeros((num_examples, num_classes))
+    scores[:, spreading.classes_] = found
+    scores[scores.sum(axis=1) == 0] = 1
+    return (scores / scores.sum(axis=1, keepdims=True)).astype("float32")
 
 
 def _checked_labels(labels, num_classes):
-    """Returns the labels, of which at least one is known, or raises."""
+    """Returns labels of which at least one is known, or raises."""
     num_classes = check_integer(num_classes, "num_classes", minimum=2)
     labels = check_clean_labels(labels, num_classes, name="labels")
     if np.all(labels == -1):
@@ -227,32 +239,13 @@ def _checked_labels(labels, num_classes):
     return labels
 
 
-def _checked_features(features):
-    """Returns the features as a finite float64 matrix, or raises."""
-    # In float64 no square of a float32 number overflows or vanishes.
-    features = np.asarray(features, "float64")
-    if features.ndim != 2 or len(features) == 0:
-        raise ValueError(
-            "`features` must have shape (n, dim), n at least 1. Received: shape "
-            f"{features.shape}. Flatten images with `features.reshape(n, -1)`."
-        )
-    is_finite = np.isfinite(features).all(axis=1)
-    if not is_finite.all():
-        row = int(np.argmin(is_finite))
-        value = features[row][~np.isfinite(features[row])][0]
-        raise ValueError(
-            f"`features` must be finite. Received: {value} in row {row}. Leave such "
-            "examples out, or look for what makes the model diverge."
-        )
-    return features
-
-
-def _check_spread(alpha, tolerance, max_iterations):
-    """Raises unless the arguments of the iteration are in their ranges."""
+def _check_settings(alpha, balance_classes, tolerance, max_iterations):
+    """Raises unless the settings of the iteration are in their ranges."""
     if check_rate(alpha, "alpha") in (0, 1):
         raise ValueError(
             f"`alpha` must be above 0 and below 1. Received: alpha={alpha!r}. At 0 "
-            "labels stay as they are, at 1 they have no say."
+            "labels stay as they are, at 1 they do not count."
         )
+    check_bool(balance_classes, "balance_classes")
     check_positive(tolerance, "tolerance")
     check_integer(max_iterations, "max_iterations", minimum=1)

@@ -1,4 +1,4 @@
-"""Label propagation: the graph, its closed form, digits."""
+"""Label propagation: the graph, its closed form, classes of many sizes, digits."""
 
 import itertools
 
@@ -29,8 +29,8 @@ def slow_graph(features, num_neighbors, similarity_power):
         others = [j for j in range(count) if j != i]
         for j in sorted(others, key=lambda j: -cosines[i, j])[:num_neighbors]:
             if cosines[i, j] > 1e-6:
-                graph[i, j] = graph[j, i] = cosines[i, j] ** similarity_power
-    return graph
+                graph[i, j] = cosines[i, j] ** similarity_power
+    return graph + graph.T
 
 
 def one_hot(labels, num_classes):
@@ -48,7 +48,11 @@ def closed_form(graph, targets, alpha):
     )
 
 
-def scaled(scores):
+def scaled(scores, labels=None):
+    """Rows that sum to 1; with labels, columns are divided by their numbers first."""
+    if labels is not None:
+        sizes = [max(np.sum(labels == c), 1) for c in range(scores.shape[1])]
+        scores = scores / sizes
     return scores / scores.sum(axis=1, keepdims=True)
 
 
@@ -78,7 +82,9 @@ def test_graph_equals_its_definition(num_examples, num_neighbors, power, dtype):
 def test_graph_of_half_precision_is_that_of_its_values():
     features = example()[0].astype("float16")
     expected = slow_graph(features.astype("float64"), 5, 3)
-    np.testing.assert_allclose(neighbor_graph(features, 5).toarray(), expected)
+    np.testing.assert_allclose(
+        neighbor_graph(features, 5).toarray(), expected, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("num_neighbors", [39, 40, 1000])
@@ -94,7 +100,9 @@ def test_twins_are_neighbors_and_nobody_is_its_own():
     assert not graph.diagonal().any()
     assert not graph[:6, 6:].any()
     assert ((graph > 0).sum(axis=1) >= 3).all()
-    np.testing.assert_allclose(graph[graph > 0], 1)
+    # 1 where one is the other's neighbor, 2 where both are.
+    np.testing.assert_allclose(graph[graph > 0], graph[graph > 0].round(), atol=1e-6)
+    assert graph.max() == pytest.approx(2, abs=1e-6)
 
 
 def test_row_of_zeros_has_no_neighbors_and_displaces_none():
@@ -135,24 +143,63 @@ def test_lengths_of_features_do_not_matter(scale):
 # The labels.
 
 
+@pytest.mark.parametrize("balance_classes", [False, True])
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("num_classes", [2, 5])
 @pytest.mark.parametrize("num_neighbors", [2, 10, 100])
-def test_scores_equal_the_closed_form(num_neighbors, num_classes, alpha):
+def test_scores_equal_the_closed_form(
+    num_neighbors, num_classes, alpha, balance_classes
+):
     features, labels = example(num_classes=num_classes, seed=num_neighbors)
     scores = propagate_labels(
-        features, labels, num_classes, num_neighbors, alpha=alpha, tolerance=1e-12,
+        features, labels, num_classes, num_neighbors,
+        alpha=alpha, balance_classes=balance_classes, tolerance=1e-12,
     )  # fmt: skip
     graph = slow_graph(features, num_neighbors, 3)
-    expected = scaled(closed_form(graph, one_hot(labels, num_classes), alpha))
+    limit = closed_form(graph, one_hot(labels, num_classes), alpha)
+    expected = scaled(limit, labels if balance_classes else None)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_default_is_what_the_authors_of_2019_solve():
+    """Their code solves a system per class, with Y divided by the class's size."""
+    features, labels = example(60)
+    graph, expected = slow_graph(features, 10, 3), np.zeros((60, 3))
+    roots = graph.sum(axis=1) ** 0.5
+    system = np.eye(60) - 0.99 * graph / roots[:, None] / roots
+    for c in range(3):
+        (members,) = np.nonzero(labels == c)
+        target = np.zeros(60)
+        target[members] = 1 / len(members)
+        expected[:, c] = np.linalg.solve(system, target)
+    scores = propagate_labels(features, labels, 3, num_neighbors=10, tolerance=1e-12)
+    np.testing.assert_allclose(scores, scaled(expected), atol=1e-6)
+
+
+def test_balance_keeps_the_largest_class_from_flooding_the_next():
+    """Five overlapping classes of 40 to 5 %, one label of ten given, 30 % wrong."""
+    rng = np.random.default_rng(0)
+    sizes = [400, 300, 150, 100, 50]
+    classes = np.repeat(np.arange(5), sizes)
+    features = rng.normal(size=(5, 16))[classes] + 0.9 * rng.normal(size=(1000, 16))
+    labels = np.where(rng.random(1000) < 0.3, rng.integers(0, 5, 1000), classes)
+    labels[rng.random(1000) > 0.1] = -1
+    recalls = {}
+    for balance_classes in (False, True):
+        scores = propagate_labels(
+            features, labels, 5, 20, balance_classes=balance_classes
+        )
+        is_right = scores.argmax(axis=1) == classes
+        recalls[balance_classes] = [is_right[classes == c].mean() for c in range(5)]
+    assert min(recalls[False]) < 0.1
+    assert min(recalls[True]) > 0.6
 
 
 def test_default_tolerance_comes_near_the_closed_form():
     features, labels = example(200)
     scores = propagate_labels(features, labels, 3)
     graph = slow_graph(features, 50, 3)
-    expected = scaled(closed_form(graph, one_hot(labels, 3), 0.99))
+    expected = scaled(closed_form(graph, one_hot(labels, 3), 0.99), labels)
     np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
@@ -174,16 +221,17 @@ def test_closed_form_minimizes_eq_2(alpha):
 
 
 def test_two_that_disagree_share_by_alpha():
-    scores = propagate_labels(
-        [[1.0, 0.0], [1.0, 0.0]], [0, 1], 2, alpha=0.5, tolerance=1e-9
-    )
+    features = [[1.0, 0.0], [1.0, 0.0]]
+    scores = propagate_labels(features, [0, 1], 2, alpha=0.5, tolerance=1e-9)
     np.testing.assert_allclose(scores, [[2 / 3, 1 / 3], [1 / 3, 2 / 3]], rtol=1e-6)
 
 
 def test_own_label_counts_less_the_larger_alpha():
     features, labels = [[1.0, 0.0]] * 5, [0, 1, 1, 1, 1]
-    kept = propagate_labels(features, labels, 2, alpha=0.1)
-    corrected = propagate_labels(features, labels, 2, alpha=0.9)
+    kept, corrected = (
+        propagate_labels(features, labels, 2, alpha=alpha, balance_classes=False)
+        for alpha in (0.1, 0.9)
+    )
     assert kept[0].argmax() == 0
     assert corrected[0].argmax() == 1
 
@@ -279,6 +327,7 @@ def test_too_few_iterations_warn():
         ({"alpha": 0}, "`alpha` must be above 0 and below 1.*alpha=0"),
         ({"alpha": 1.0}, "`alpha` must be above 0 and below 1.*alpha=1.0"),
         ({"alpha": 1.5}, "`alpha` must be a number from 0 to 1.*alpha=1.5"),
+        ({"balance_classes": 1}, "`balance_classes` must be"),
         ({"tolerance": 0}, "`tolerance` must be a positive"),
         ({"max_iterations": 0}, "`max_iterations` must be an integer of at least 1"),
     ],
