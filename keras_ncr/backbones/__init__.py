@@ -8,11 +8,20 @@ choices:
 - The first layer rescales pixels to [-1, 1], so that pipelines carry uint8 to the
   device and a saved model serves raw images.
 - The last operations are a ReLU and, but for the two smallest nets, a global average.
-  Features are therefore non-negative and their cosines lie in [0, 1].
+  Features are therefore non-negative and their cosines lie in [0, 1]. The features of
+  `preact_resnet18` have either sign, as those of its authors.
+- Convolutions with strides are padded alike on all sides, as in PyTorch, and not on the
+  right and the bottom alone, as `padding="same"` does it.
 - There is no classifier and no regularizer inside: weight decay is the optimizer's
   affair (`keras.optimizers.SGD(weight_decay=...)`).
-- Initial weights are He's (https://arxiv.org/abs/1502.01852) and follow
-  `keras.utils.set_random_seed`.
+- Initial weights are He's (https://arxiv.org/abs/1502.01852), normal by fan-in, and
+  follow `keras.utils.set_random_seed`. torchvision's are normal by fan-out, those of
+  ELR, DivideMix and SOP PyTorch's default, uniform within 1 / sqrt(fan-in).
+
+The `keras.layers.Dense` that models put on top starts as Keras has it: uniform with a
+standard deviation of sqrt(2 / (fan-in + classes)), 1.40 / sqrt(fan-in) for 512 features
+and 10 classes, biases 0. The released NCR code (Flax) has 1 / sqrt(fan-in); PyTorch has
+0.58 / sqrt(fan-in), for biases too.
 """
 
 from keras_ncr.backbones.applications import application

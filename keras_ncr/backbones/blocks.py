@@ -23,12 +23,17 @@ def pixel_input(input_shape):
 
 
 def convolution(x, filters, kernel_size, strides=1, name=None):
-    """Returns a convolution without bias, its initial weights drawn as by He."""
+    """Returns a convolution without bias, padded alike on all sides as in PyTorch."""
+    padding = "same"
+    if strides > 1 and kernel_size > 1:
+        # "same" would pad the right and the bottom alone, one pixel off the shortcut.
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        padding = "valid"
     return layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
-        padding="same",
+        padding=padding,
         use_bias=False,
         kernel_initializer="he_normal",
         name=name,
@@ -67,7 +72,8 @@ def resnet_stem(x, stem):
         return normalized_relu(x, "stem")
     x = convolution(x, STAGE_FILTERS[0], 7, strides=2, name="stem_conv")
     x = normalized_relu(x, "stem")
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # none of x is below zero
+    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
 
 def basic_block(x, filters, strides, zero_init_residual, name):
@@ -98,19 +104,12 @@ def _add_shortcut(x, branch, filters, strides, name):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, branch]))
 
 
-def preact_block(x, filters, strides, is_first, name):
-    """Returns a shortcut plus two 3x3 convolutions, with ReLU before each of them.
-
-    In the first block of a stage the first ReLU is shared with the shortcut, as in
-    He et al.: a projection needs normalized input, and so does all that follows the
-    stem. The other blocks pass `x` on untouched.
-    """
-    branch = normalized_relu(x, f"{name}_1")
-    if is_first:
-        x = branch
-    if strides != 1 or x.shape[-1] != filters:
-        x = convolution(x, filters, 1, strides, name=f"{name}_shortcut_conv")
-    branch = convolution(branch, filters, 3, strides, name=f"{name}_conv1")
+def preact_block(x, filters, strides, name):
+    """Returns a shortcut plus two 3x3 convolutions, both from the ReLU of `x`."""
+    x = normalized_relu(x, f"{name}_1")
+    branch = convolution(x, filters, 3, strides, name=f"{name}_conv1")
     branch = normalized_relu(branch, f"{name}_2")
     branch = convolution(branch, filters, 3, name=f"{name}_conv2")
+    if strides != 1 or x.shape[-1] != filters:
+        x = convolution(x, filters, 1, strides, name=f"{name}_shortcut_conv")
     return layers.Add(name=f"{name}_add")([x, branch])

@@ -101,8 +101,10 @@ def resnet18(
     """Returns ResNet-18, the network of the paper's CIFAR and mini-ImageNet rows.
 
     Shortcuts are identities wherever the shape allows and 1x1 projections elsewhere.
-    (The released NCR code projects in all eight blocks, which is not the standard
-    network.)
+    With the `"imagenet"` stem and the same weights it equals torchvision's `resnet18`
+    in evaluation, but for the pixels: torchvision takes them standardized by channel,
+    and this network scales them to [-1, 1] itself. The released NCR code projects in
+    all eight blocks, which is not the standard network.
 
     Args:
         input_shape: Tuple `(height, width, channels)`; height and width may be `None`.
@@ -138,6 +140,9 @@ def resnet34(
 ) -> keras.Model:
     """Returns ResNet-34, the network of ELR's CIFAR rows.
 
+    It equals ELR's `resnet34` with the `"cifar"` stem, and torchvision's with the
+    `"imagenet"` stem, in the sense of `resnet18`.
+
     Args:
         input_shape: As in `resnet18`.
         stem: As in `resnet18`. Defaults to `"cifar"`.
@@ -164,9 +169,9 @@ def resnet50(
 ) -> keras.Model:
     """Returns ResNet-50, the network of the paper's WebVision and Clothing1M rows.
 
-    A block that halves the image does so in its 3x3 convolution ("version 1.5", as in
-    torchvision), where the first version does so in the 1x1 before it. For ImageNet
-    weights take `keras.applications.ResNet50` as the backbone.
+    It equals torchvision's `resnet50` in the sense of `resnet18`: a block that halves
+    the image does so in its 3x3 convolution ("version 1.5"), where the first version
+    does so in the 1x1 before it. For ImageNet weights take `application("ResNet50")`.
 
     Args:
         input_shape: As in `resnet18`.
@@ -193,9 +198,12 @@ def resnet50(
 def preact_resnet18(input_shape: tuple) -> keras.Model:
     """Returns the pre-activation ResNet-18 of DivideMix, ELR+, MOIT and SOP.
 
-    Normalization and ReLU come before each convolution. The stem is the CIFAR one. A
-    last normalization and ReLU follow the last block, as in He et al.; common CIFAR
-    copies leave them out, and the features would then have either sign.
+    It equals the network of DivideMix's and ELR+'s released code with the same weights:
+    normalization and ReLU follow the stem, come before each convolution, and feed the
+    shortcut of every block. Nothing follows the last block (He et al. normalize once
+    more), so features have either sign. NCR gives pairs with a negative cosine the
+    weight 0, as if they were no neighbors. With `Dense(10)` it has 11,171,274
+    parameters that are trained.
 
     Args:
         input_shape: As in `resnet18`.
@@ -207,7 +215,8 @@ def preact_resnet18(input_shape: tuple) -> keras.Model:
         ValueError: If `input_shape` is no image shape or the image is too small.
 
     Reference:
-        - [He et al., 2016](https://arxiv.org/abs/1603.05027), Figure 4(e).
+        - [He et al., 2016](https://arxiv.org/abs/1603.05027).
+        - [Li et al., 2020](https://arxiv.org/abs/2002.07394), the released code.
 
     Example:
     >>> keras_ncr.backbones.preact_resnet18((32, 32, 3)).output_shape
@@ -216,12 +225,10 @@ def preact_resnet18(input_shape: tuple) -> keras.Model:
     _check_input_shape(input_shape)
     _check_stem("cifar", input_shape)
     inputs, x = blocks.pixel_input(input_shape)
-    x = blocks.convolution(x, blocks.STAGE_FILTERS[0], 3, name="stem_conv")
+    x = blocks.resnet_stem(x, "cifar")
     for stage, filters in enumerate(blocks.STAGE_FILTERS, start=1):
-        strides = 1 if stage == 1 else 2
-        x = blocks.preact_block(x, filters, strides, True, f"stage{stage}_1")
-        x = blocks.preact_block(x, filters, 1, False, f"stage{stage}_2")
-    x = blocks.normalized_relu(x, "last")
+        x = blocks.preact_block(x, filters, min(stage, 2), f"stage{stage}_1")
+        x = blocks.preact_block(x, filters, 1, f"stage{stage}_2")
     x = layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(inputs, x, name="preact_resnet18")
 
