@@ -35,6 +35,7 @@ from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy_labels
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.features.nearest import nearest_neighbors
+from keras_ncr.files import replacing
 from keras_ncr.noise import NoisyLabels
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -250,7 +251,7 @@ def train(config, folder, model):
         for name, value in vars(predictions).items()
         if value is not None and name != "descriptors"
     }
-    with workdir.replacing(path) as temporary:
+    with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
             **arrays,

@@ -20,11 +20,11 @@ from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
 from keras_ncr.cli.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
-from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.table import markdown, write_csv
 from keras_ncr.experiments.config import METHOD_ROWS
+from keras_ncr.files import replacing
 
 METHODS = flags.DEFINE_list(
     "methods", [], "The rows: what config.method can be, with commas; or all."
@@ -88,7 +88,7 @@ def report(experiment, rows):
     cells = cells_of(rows)
     text = markdown(cells)
     experiment.workdir.mkdir(parents=True, exist_ok=True)
-    with workdir.replacing(experiment.workdir / "table.md") as temporary:
+    with replacing(experiment.workdir / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_csv(cells, experiment.workdir / "table.csv")
     return text
@@ -105,7 +105,7 @@ def draw(experiment, rows):
         },
         title=CONFIG.value.data.name,
     )
-    with workdir.replacing(experiment.workdir / "picture.png") as temporary:
+    with replacing(experiment.workdir / "picture.png") as temporary:
         figure.savefig(temporary, dpi=120)
 
 

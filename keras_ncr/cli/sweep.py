@@ -20,10 +20,10 @@ from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
 from keras_ncr.cli.command_line import parse_flags, refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
-from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import spread
 from keras_ncr.experiments.comparison.search import job_of, parse_tries, search
+from keras_ncr.files import replacing, write_json
 
 TRIES = flags.DEFINE_multi_string(
     "try", [], "KEY=VALUE,VALUE,...: a setting and what to try. May come repeatedly."
@@ -83,7 +83,7 @@ def keep(experiment, stages):
         "stages": stages,
         "chosen": {stage["key"]: stage["chosen"] for stage in stages},
     }
-    workdir.write_json(experiment.workdir / "sweep.json", content)
+    write_json(experiment.workdir / "sweep.json", content)
     figure = plots.sweep_figure(
         {
             stage["key"]: (
@@ -94,7 +94,7 @@ def keep(experiment, stages):
         },
         title=f"{CONFIG.value.data.name}, {CONFIG.value.method}",
     )
-    with workdir.replacing(experiment.workdir / "picture.png") as temporary:
+    with replacing(experiment.workdir / "picture.png") as temporary:
         figure.savefig(temporary, dpi=120)
 
 

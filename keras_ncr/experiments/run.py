@@ -23,6 +23,7 @@ from keras_ncr.experiments.reviewed_labels import corrected
 from keras_ncr.experiments.skipped import keep_skipped
 from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy_of
 from keras_ncr.experiments.trials import Trial
+from keras_ncr.files import replacing, write_json
 from keras_ncr.noise import NoisyLabels
 
 # What results.json has of each trial, and the mean and standard deviation of.
@@ -144,7 +145,7 @@ def _run_on(sources, config, folder, callbacks, verbose):
             finished = [trial for trial in results["trials"] if "failed" not in trial]
             results["num_failed"] = len(results["trials"]) - len(finished)
             results.update(_statistics_of(finished))
-            workdir.write_json(folder / "results.json", results)
+            write_json(folder / "results.json", results)
             workdir.join_histories(folder, [trial["trial"] for trial in finished])
         _draw(config, labels, folder, [trial["trial"] for trial in finished])
         return results
@@ -166,8 +167,7 @@ def _keep_labels(labels, path):
             f"{path} holds other labels than this config gives now: the data set, its "
             "corrections or the package have changed since. Pass another `workdir`."
         )
-    with workdir.replacing(path) as temporary:
-        labels.save(temporary)
+    labels.save(path)
 
 
 def _keep_corrections(corrections, path):
@@ -181,7 +181,7 @@ def _keep_corrections(corrections, path):
             f"{path} holds other corrections than {corrections} does now. Pass another "
             "`workdir`."
         )
-    with workdir.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -265,5 +265,5 @@ def _draw(config, labels, folder, trials):
         title=f"{config.data.name}, {share} of the training labels wrong",
     )
     (folder / "figures").mkdir(exist_ok=True)
-    with workdir.replacing(folder / "figures" / "memorization.png") as temporary:
+    with replacing(folder / "figures" / "memorization.png") as temporary:
         figure.savefig(temporary, dpi=120)

@@ -15,6 +15,7 @@ from keras_ncr.experiments.cross_validation import out_of_sample_predictions
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy_labels
 from keras_ncr.experiments.reviewed_labels import audited
+from keras_ncr.files import replacing, write_json
 from keras_ncr.review import check_folder, write_review
 
 
@@ -106,11 +107,11 @@ def _model(folder, trial):
 
 def _write(frame, is_wrong, out):
     """Leaves the list, its summary and its pictures."""
-    with workdir.replacing(out / "labels.csv") as temporary:
+    with replacing(out / "labels.csv") as temporary:
         frame.sort_values("label_quality", kind="stable").to_csv(temporary)
-    with workdir.replacing(out / "labels.parquet") as temporary:
+    with replacing(out / "labels.parquet") as temporary:
         frame.to_parquet(temporary)
-    workdir.write_json(out / "summary.json", frame.attrs)
+    write_json(out / "summary.json", frame.attrs)
     figures = {
         "labels": plots.audit_figure(frame, is_wrong),
         "transition_matrix": plots.transition_matrix_figure(
@@ -120,5 +121,5 @@ def _write(frame, is_wrong, out):
         ),
     }
     for name, figure in figures.items():
-        with workdir.replacing(out / f"{name}.png") as temporary:
+        with replacing(out / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=120)

@@ -2,7 +2,7 @@
 
 import csv
 
-from keras_ncr.experiments import workdir
+from keras_ncr.files import replacing
 
 
 def keep_skipped(skipped, path):
@@ -21,7 +21,7 @@ def keep_skipped(skipped, path):
         with open(path, newline="", encoding="utf-8") as file:
             _check_same(list(csv.DictReader(file)), rows, path)
     with (
-        workdir.replacing(path) as temporary,
+        replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, ["id", "reason", "split"])

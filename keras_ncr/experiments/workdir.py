@@ -1,20 +1,19 @@
 """The folder of a run: what is kept in it, and how it survives an interruption.
 
-A file is either whole or not there: each is written beside its place and then moved.
-Only `history.csv` of a trial and the logs of TensorBoard grow line by line.
+Every file is written by `keras_ncr.files`, whole or not at all. Only `history.csv` of a
+trial and the logs of TensorBoard grow line by line.
 """
 
 import contextlib
 import csv
-import errno
 import json
-import os
 import pathlib
 
 import numpy as np
 
 from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.config import default_config
+from keras_ncr.files import WRITING, replacing, write_json
 
 # Settings in which a run may differ from the one that the folder holds: more trials can
 # be added, the data may have moved, and it may go on with other devices.
@@ -22,26 +21,6 @@ CHANGEABLE = (
     *("trials", "strategy", "checkpoint_seconds"),
     *("data.dir", "data.path", "data.test_path"),
 )
-
-
-class NotWritten(OSError):
-    """A file of a run could not be written.
-
-    Args:
-        path: `pathlib.Path` of the file.
-        error: The `OSError` that says why.
-    """
-
-    def __init__(self, path, error):
-        super().__init__(error.errno, error.strerror or str(error))
-        self.path = path
-
-    def __str__(self):
-        return (
-            f"{self.path} could not be written: {self.strerror}. What was saved before "
-            "is whole. Make room or see to it that the folder can be written to; the "
-            "same command then goes on."
-        )
 
 
 def claim(path, config):
@@ -118,7 +97,7 @@ def _naming_the_workdir(path):
 def _is_empty(folder):
     """Whether a folder has nothing but what a run leaves that ends as it begins."""
     return all(
-        file.name == run_lock.NAME or file.name.startswith(_WRITING)
+        file.name == run_lock.NAME or file.name.startswith(WRITING)
         for file in folder.iterdir()
     )
 
@@ -181,55 +160,6 @@ def _flat(settings, prefix=""):
         else:
             items[prefix + key] = value
     return items
-
-
-# How the name of a file begins that is not whole yet.
-_WRITING = "writing-"
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Yields a path to write to; what was written then takes the place of `path`.
-
-    If anything goes wrong, nothing of it stays, and `path` is as it was.
-
-    Raises:
-        NotWritten: If it cannot be written.
-    """
-    path = pathlib.Path(path)
-    # Some writers insist on the file's own suffixes.
-    temporary = path.with_name(_WRITING + path.name)
-    try:
-        yield temporary
-        # After a power failure, too, the file is the old or the new one.
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise NotWritten(path, error) from error
-        raise
-
-
-def _sync(path):
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems know no sync of folders, and say that it is invalid.
-        if error.errno != errno.EINVAL or not path.is_dir():
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path, content):
-    """Writes `content`, made of dicts, lists, numbers and strings, to a JSON file."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def trial_folder(folder, trial):

@@ -1,16 +1,15 @@
 """The record of what training saw: clean labels, noisy labels, example ids."""
 
-import contextlib
 import dataclasses
 import hashlib
 import os
-import pathlib
 import zipfile
 import zlib
 
 import numpy as np
 
 from keras_ncr.checks import check_clean_labels, check_labels
+from keras_ncr.files import replacing
 
 _FORMAT = "keras_ncr.NoisyLabels.1"
 # What NumPy and zipfile raise on truncated, changed or foreign files.
@@ -167,6 +166,9 @@ class NoisyLabels:
             path: String or path-like: the file, used as it is (by habit `noise.npz`).
                 Its directory must exist.
 
+        Raises:
+            NotWritten: An `OSError`, if it cannot be written. The old file stays.
+
         Example:
         >>> import os, tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "noise.npz")
@@ -182,16 +184,8 @@ class NoisyLabels:
         }
         # What is None has no array; `load` finds it missing.
         arrays = {name: array for name, array in arrays.items() if array is not None}
-        path = pathlib.Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(temporary, path)
-        finally:
-            # Still there only if something above failed.
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path):

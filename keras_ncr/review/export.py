@@ -1,16 +1,15 @@
 """A data set written anew, as a table or a folder: what was there is only read."""
 
-import contextlib
 import os
 import pathlib
 import re
-import shutil
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_ncr.datasets.image_files import READABLE, first_few, is_hidden
+from keras_ncr.files import replacing
 
 TABLES = (".csv", ".parquet")
 
@@ -58,7 +57,8 @@ def write_table(source, path, folder=None):
             "label": [source.class_names[label] for label in source.labels],
         }
     )
-    with _moved_into_place(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         if is_text:
             frame.to_csv(temporary, index=False, lineterminator="\n")
         else:
@@ -105,7 +105,8 @@ def write_folder(source, path, verbose=False):
     progress = keras.utils.Progbar(
         len(files), verbose=int(verbose), unit_name="picture"
     )
-    with _moved_into_place(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         for index, file in enumerate(files):
             copy = temporary / file
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -251,18 +252,3 @@ def _bytes_of(source, index):
             f"Images of {source.name!r} must be files that can be read. Received: "
             f"{str(source.ids[index])!r}, which is gone or may not be read."
         ) from error
-
-
-@contextlib.contextmanager
-def _moved_into_place(path):
-    """Yields a path to write to, which becomes `path` if nothing goes wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        # Still there only if something failed.
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)

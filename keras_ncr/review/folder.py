@@ -1,14 +1,7 @@
-"""The folder of a review page: written whole or not at all, and never over other files.
+"""Checks the folder of a review page: only a page is ever replaced by a page."""
 
-Nothing of the user's is deleted: only a folder that holds a page, and nothing else, is
-replaced by a new page.
-"""
-
-import contextlib
-import os
 import pathlib
 import re
-import shutil
 
 FILES = (
     "index.html",
@@ -58,36 +51,6 @@ def check_folder(folder):
         f"replaced. Received: {path}, which holds {(foreign or names)[0]!r}. Move that "
         "away, or pass another folder."
     )
-
-
-@contextlib.contextmanager
-def replacing_folder(path):
-    """Yields a new folder to write to, which then takes the place of `path`.
-
-    If the writing fails, `path` is left as it was.
-
-    Args:
-        path: `pathlib.Path`, as `check_folder` returns it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new.{os.getpid()}")
-    old = path.with_name(f".{path.name}.old.{os.getpid()}")
-    new.mkdir()
-    try:
-        yield new
-        check_folder(path)  # It took a while: files may have been put there.
-        if path.exists():
-            path.rename(old)
-        try:
-            new.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-    finally:
-        # The new one is still there only if something above failed.
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_page(path):

@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from keras_ncr.checks import check_bool, check_integer
+from keras_ncr.files import replacing_folder
 from keras_ncr.review.arguments import (
     check_details,
     check_frame,
@@ -14,7 +15,7 @@ from keras_ncr.review.arguments import (
     check_source,
 )
 from keras_ncr.review.content import as_script, others_of, page_content, select
-from keras_ncr.review.folder import FILES, THUMBNAILS, check_folder, replacing_folder
+from keras_ncr.review.folder import FILES, THUMBNAILS, check_folder
 from keras_ncr.review.thumbnails import write_thumbnails
 
 _PAGE = pathlib.Path(__file__).parent / "page"
@@ -119,6 +120,7 @@ def write_review(
             )
         content = page_content(frame, shown, neighbors, others, pictures, details)
         (new / "data.js").write_text(as_script(content), encoding="ascii")
+        check_folder(path)  # It took a while: files may have been put there.
     return path / "index.html"
 
 

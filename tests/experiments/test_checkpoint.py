@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from keras_ncr.datasets import from_arrays
-from keras_ncr.experiments import workdir
 from keras_ncr.experiments.trials import interruption
 from keras_ncr.experiments.trials.checkpoint import Checkpoint
 from keras_ncr.experiments.trials.checkpoint_files import CheckpointFiles, Position
 from keras_ncr.experiments.trials.logs import history_logger
+from keras_ncr.files import NotWritten
 from keras_ncr.models import CoDivide, DivideMixModel, ELRModel
 from keras_ncr.pipelines.pipeline import evaluation_batches, training_batches
 
@@ -401,7 +401,7 @@ def test_newest_is_loaded(files):
 
 
 def test_two_are_kept(files):
-    (files.folder / "writing-epoch-000001-step-000002.npz").write_bytes(b"half")
+    (files.folder / ".writing-epoch-000001-step-000002.npz").write_bytes(b"half")
     for step in (1, 2):
         files.save(Position(1, step), ARRAYS)
     assert sorted(path.name for path in files.folder.iterdir()) == [
@@ -490,7 +490,7 @@ def test_without_a_file_nothing_is_done_yet(tmp_path):
 
 
 def test_cleared_files_leave_nothing(files):
-    (files.folder / "writing-epoch-000002-step-000000.npz").touch()
+    (files.folder / ".writing-epoch-000002-step-000000.npz").touch()
     files.clear()
     assert not files.folder.exists()
 
@@ -498,7 +498,7 @@ def test_cleared_files_leave_nothing(files):
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), workdir.NotWritten),
+        (OSError(errno.ENOSPC, "No space left on device"), NotWritten),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
@@ -515,7 +515,7 @@ def test_file_that_cannot_be_written_leaves_the_others(
     with pytest.raises(raised) as caught:
         files.save(Position(1, 1), ARRAYS)
     assert {path: path.read_bytes() for path in files.folder.iterdir()} == before
-    if raised is workdir.NotWritten:
+    if raised is NotWritten:
         assert str(caught.value).startswith(
             f"{files.path(Position(1, 1))} could not be written: No space left on "
             "device. What was saved before is whole."
@@ -525,5 +525,5 @@ def test_file_that_cannot_be_written_leaves_the_others(
 def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     files = CheckpointFiles(tmp_path / "file" / "checkpoint")
-    with pytest.raises(workdir.NotWritten, match="Not a directory"):
+    with pytest.raises(NotWritten, match="Not a directory"):
         files.save(Position(1, 0), ARRAYS)

@@ -197,7 +197,7 @@ def test_full_disk_ends_a_run_in_one_line_and_leaves_what_was_there(tmp_path, si
     last = error.strip().splitlines()[-1]
     assert last.startswith(f"Error: {folder}/")
     assert "could not be written: File too large. What was saved before is wh" in last
-    assert not list(folder.rglob("writing-*"))
+    assert not list(folder.rglob(".writing-*"))
     assert (
         before.items()
         >= {

@@ -28,6 +28,7 @@ from keras_ncr.experiments.labels import noisy_labels
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.trials.checkpoint import Checkpoint
+from keras_ncr.files import write_json
 from keras_ncr.models import metrics
 from keras_ncr.noise import NoisyLabels
 
@@ -291,7 +292,7 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
 
     def interrupt_in_epoch_3(checkpoint, epoch, logs=None):
         if epoch == 3:
-            (checkpoints / "writing-epoch-000004-step-000000.npz").write_bytes(b"PK")
+            (checkpoints / ".writing-epoch-000004-step-000000.npz").write_bytes(b"PK")
             interrupt()
         keep(checkpoint, epoch, logs)
 
@@ -450,7 +451,7 @@ def test_other_trials_go_on_after_one_that_failed(tmp_path):
     failed = {"trial": 1, "seed": 4, "failed": "The loss became nan."}
     folder = workdir.claim(tmp_path, config)
     workdir.trial_folder(folder, 1).mkdir()
-    workdir.write_json(workdir.trial_folder(folder, 1) / "result.json", failed)
+    write_json(workdir.trial_folder(folder, 1) / "result.json", failed)
     results = training.train(config, tmp_path, verbose=0)
     assert [("failed" in trial) for trial in results["trials"]] == [False, True, False]
     assert results["trials"][1] == failed and results["num_failed"] == 1

@@ -1,9 +1,7 @@
-"""Tests of workdir.py, run_lock.py and trials/logs.py: whose folder, whole files."""
+"""Tests of workdir.py, and trials/logs.py: whose folder, what the logs hold."""
 
 import csv
-import errno
 import json
-import os
 import resource
 
 import keras
@@ -13,6 +11,7 @@ import pytest
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.trials.logs import TensorBoard, history_logger
+from keras_ncr.files import NotWritten, write_json
 
 
 def contents(folder):
@@ -81,7 +80,7 @@ def test_run_with_keys_of_another_version_is_refused(tmp_path):
     workdir.claim(tmp_path, default_config())
     settings = json.loads((tmp_path / "config.json").read_text())
     settings["old_key"] = settings.pop("method")
-    workdir.write_json(tmp_path / "config.json", settings)
+    write_json(tmp_path / "config.json", settings)
     with pytest.raises(ValueError) as error:
         workdir.claim(tmp_path, default_config())
     assert "method (None there, 'ncr' here)" in str(error.value)
@@ -105,71 +104,7 @@ def test_place_that_cannot_be_a_folder_is_refused(tmp_path, name, message):
         workdir.claim(tmp_path / name, default_config())
 
 
-# Whole files
-
-
-def test_interrupted_writing_leaves_the_old_file(tmp_path):
-    path = tmp_path / "results.json"
-    workdir.write_json(path, {"a": 1})
-    with pytest.raises(KeyboardInterrupt), workdir.replacing(path) as temporary:
-        temporary.write_text("{ half")
-        raise KeyboardInterrupt
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path):
-    path = tmp_path / "results.json"
-    workdir.write_json(path, {"a": 1})
-    with pytest.raises(workdir.NotWritten) as error:
-        with workdir.replacing(path) as temporary:
-            temporary.write_text("{ half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-    assert str(error.value) == (
-        f"{path} could not be written: No space left on device. What was saved before "
-        "is whole. Make room or see to it that the folder can be written to; the same "
-        "command then goes on."
-    )
-    assert error.value.errno == errno.ENOSPC
-    assert contents(tmp_path) == {"results.json": b'{\n  "a": 1\n}\n'}
-
-
-def test_file_is_on_the_disk_before_it_takes_the_place_of_another(
-    tmp_path, monkeypatch
-):
-    done = []
-    sync, replace = os.fsync, os.replace
-
-    def noted_sync(descriptor):
-        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
-        sync(descriptor)
-
-    def noted_replace(source, target):
-        done.append("replace")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(os, "replace", noted_replace)
-    workdir.write_json(tmp_path / "results.json", {})
-    assert done == ["writing-results.json", "replace", tmp_path.name]
-
-
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
-def test_folder_that_knows_no_sync_is_no_reason_to_stop(tmp_path, monkeypatch, number):
-    sync = os.fsync
-
-    def refused_for_folders(descriptor):
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            raise OSError(number, os.strerror(number))
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", refused_for_folders)
-    if number == errno.EINVAL:
-        workdir.write_json(tmp_path / "results.json", {"a": 1})
-        assert json.loads((tmp_path / "results.json").read_text()) == {"a": 1}
-        return
-    with pytest.raises(workdir.NotWritten, match="Input/output error"):
-        workdir.write_json(tmp_path / "results.json", {})
+# Logs
 
 
 def log_epochs(path, first_epoch, epochs):
@@ -219,7 +154,7 @@ def full_disk():
 
 def test_history_that_cannot_be_written_is_named_and_goes_on_later(tmp_path, full_disk):
     path = tmp_path / "history.csv"
-    with pytest.raises(workdir.NotWritten, match=f"^{path} could not be .*too large"):
+    with pytest.raises(NotWritten, match=f"^{path} could not be .*too large"):
         log_epochs(path, 0, range(1000))
     assert path.stat().st_size == 2000
     log_epochs(path, 3, range(3, 6))  # The last row was half there.
@@ -233,26 +168,9 @@ def test_logs_of_tensorboard_that_cannot_be_written_are_named(tmp_path, full_dis
     board = TensorBoard(tmp_path)
     board.set_model(model)
     board.on_train_begin()
-    with pytest.raises(workdir.NotWritten, match=f"^{tmp_path} .*ten: File too large"):
+    with pytest.raises(NotWritten, match=f"^{tmp_path} .*ten: File too large"):
         for epoch in range(100):
             board.on_epoch_end(epoch, {"loss": 0.5, "val_loss": 0.5})
-
-
-def test_model_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    path = tmp_path / "model.keras"
-    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(300)])
-    with workdir.replacing(path) as temporary:
-        model.save(temporary)
-    before = path.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(workdir.NotWritten, match="model.keras could not be"):
-            with workdir.replacing(path) as temporary:
-                model.save(temporary)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert contents(tmp_path) == {"model.keras": before}
 
 
 def test_histories_of_all_trials_are_joined(tmp_path):

@@ -2,8 +2,8 @@
 
 import csv
 
-from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison.outcome import mean_and_deviation, spread
+from keras_ncr.files import replacing
 
 CSV_HEADER = (
     *("method", "noise", "rate", "realized_rate", "trials", "failed"),
@@ -104,7 +104,7 @@ def _complaints(row):
 
 def write_csv(cells, path):
     """Writes a line for each method and noise; accuracies are shares, not percent."""
-    with workdir.replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(CSV_HEADER)
         for method, row in cells.items():

@@ -5,7 +5,6 @@ import textwrap
 
 import tensorflow as tf
 
-from keras_ncr.experiments import workdir
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import check_images, load_sources
 from keras_ncr.experiments.inspection.pictures import figures_of
@@ -13,6 +12,7 @@ from keras_ncr.experiments.inspection.report import data_rows, noise_rows, train
 from keras_ncr.experiments.labels import as_trained_on, noisy_labels
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.reviewed_labels import corrected
+from keras_ncr.files import replacing
 
 __all__ = ["inspect_config"]
 
@@ -105,7 +105,7 @@ def _saved(figures, not_drawn, folder):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            with workdir.replacing(folder / name) as temporary:
+            with replacing(folder / name) as temporary:
                 figure.savefig(temporary, dpi=120, bbox_inches="tight")
         for name in not_drawn:  # It would be that of another config.
             (folder / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.experiments import workdir
+from keras_ncr.files import NotWritten, replacing
 
 _NAME = "epoch-{:06d}-step-{:06d}.npz"
 # The array of all other arrays' names.
@@ -72,8 +72,8 @@ class CheckpointFiles:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise workdir.NotWritten(path, error) from error
-        with workdir.replacing(path) as temporary:
+            raise NotWritten(path, error) from error
+        with replacing(path) as temporary:
             # In a tenth of `save_weights`' time, which counts where epochs are short.
             np.savez(temporary, **{_NAMES: list(arrays)}, **arrays)
         older = [other for other in self.whole if other != position]

@@ -6,7 +6,7 @@ import os
 import keras
 import tensorflow as tf
 
-from keras_ncr.experiments import workdir
+from keras_ncr.files import NotWritten, replacing
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def history_logger(path, first_epoch):
     """
     if first_epoch:
         lines = path.read_bytes().splitlines(keepends=True)
-        with workdir.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_bytes(b"".join(lines[: first_epoch + 1]))  # And the header.
     logger = _HistoryLogger(path, append=first_epoch > 0)
     try:
@@ -75,8 +75,8 @@ def _naming(path):
     try:
         yield
     except OSError as error:
-        raise workdir.NotWritten(path, error) from error
+        raise NotWritten(path, error) from error
     except tf.errors.OpError as error:
         # The first line ends with what the system said.
         reason = error.message.partition("\n")[0].rpartition("; ")[2]
-        raise workdir.NotWritten(path, OSError(None, reason)) from error
+        raise NotWritten(path, OSError(None, reason)) from error

@@ -25,6 +25,7 @@ from keras_ncr.experiments.trials.logs import TensorBoard, history_logger
 from keras_ncr.experiments.trials.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
 from keras_ncr.features.extraction import features_of
 from keras_ncr.features.label_propagation import propagate_labels
+from keras_ncr.files import replacing, write_json
 from keras_ncr.models import CoDivide
 from keras_ncr.models.metrics import MemorizationMonitor
 
@@ -82,7 +83,7 @@ class Trial:
             result["seconds"] = round(time.time() - start, 1)
             result["resumed_at_epoch"] = position.epoch
             result["resumed_at_step"] = position.step
-        workdir.write_json(path, result)
+        write_json(path, result)
         checkpoint.files.clear()
         return result
 
@@ -129,9 +130,9 @@ class Trial:
         if not replicas.is_chief():
             model.save(self.folder / "model.keras")  # Which the chief alone keeps.
             return measures
-        with workdir.replacing(self.folder / "model.keras") as temporary:
+        with replacing(self.folder / "model.keras") as temporary:
             model.save(temporary)
-        with workdir.replacing(self.folder / "confidence.npy") as temporary:
+        with replacing(self.folder / "confidence.npy") as temporary:
             np.save(temporary, confidence)
         return {**self.measures(), **measures}
 

@@ -1,0 +1,157 @@
+"""Writes files and folders safely: a reader sees the old or the new one, never half."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import shutil
+
+# How the name begins of what is not whole yet. It is hidden beside its place.
+WRITING = ".writing-"
+
+
+class NotWritten(OSError):
+    """A file or folder could not be written.
+
+    Args:
+        path: `pathlib.Path` of the file or folder.
+        error: The `OSError` that says why.
+    """
+
+    def __init__(self, path, error):
+        super().__init__(error.errno, error.strerror or str(error))
+        self.path = path
+
+    def __str__(self):
+        return (
+            f"{self.path} could not be written: {self.strerror}. What was saved before "
+            "is whole. Make room or see to it that the folder can be written to; the "
+            "same command then goes on."
+        )
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path to write to; what was written there then takes the place of `path`.
+
+    If anything goes wrong, nothing of it stays, and `path` is as it was. After a power
+    failure, too, a file is the old or the new one. A folder takes the place of an empty
+    one, or of none.
+
+    Args:
+        path: String or path-like. Its folder must exist. One process at a time writes
+            to it.
+
+    Yields:
+        `pathlib.Path` of a file or folder that does not exist, with the suffixes of
+        `path`.
+
+    Raises:
+        NotWritten: If it cannot be written.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.files import replacing
+    >>> with replacing("greeting.txt") as path:
+    ...     _ = path.write_text("Hello!")
+    >>> pathlib.Path("greeting.txt").read_text()
+    'Hello!'
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(WRITING + path.name)
+    try:
+        _remove(temporary)  # What a process left that was killed.
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            _remove(temporary)
+        if isinstance(error, OSError) and not isinstance(error, NotWritten):
+            raise NotWritten(path, error) from error
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Yields a new folder to write to, which then takes the place of `path`.
+
+    If anything goes wrong, `path` is as it was. Otherwise what was in it is removed:
+    whoever calls this looks before that it may be.
+
+    Args:
+        path: String or path-like: a folder, or nothing. Folders above it are made.
+
+    Yields:
+        `pathlib.Path` of an empty folder.
+
+    Raises:
+        NotWritten: If it cannot be written.
+
+    Example:
+    >>> import os
+    >>> from keras_ncr.files import replacing_folder
+    >>> for name in ("first", "second"):
+    ...     with replacing_folder("letters") as folder:
+    ...         (folder / name).touch()
+    >>> sorted(os.listdir("letters"))
+    ['second']
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = path.with_name(f".old.{os.getpid()}-{path.name}")
+    try:
+        with replacing(path) as new:
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.rename(old)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path, content):
+    r"""Writes `content`, made of dicts, lists, numbers and strings, to a JSON file.
+
+    Args:
+        path: String or path-like: the file.
+        content: What `json.dumps` takes.
+
+    Raises:
+        NotWritten: If it cannot be written.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.files import write_json
+    >>> write_json("settings.json", {"seed": 0})
+    >>> pathlib.Path("settings.json").read_text()
+    '{\n  "seed": 0\n}\n'
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _remove(path):
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems know no sync of folders, and say that it is invalid.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
