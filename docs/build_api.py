@@ -18,7 +18,7 @@ import keras_ncr
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # Importing the package does not bring these, but programs use them.
-MODULES_BESIDE = ("config", "training")
+MODULES_BESIDE = ("experiments.config", "experiments.run")
 # Keras' section, a list like `Args`.
 pdoc.docstrings.GOOGLE_LIST_SECTIONS.append("Call arguments")
 

@@ -223,7 +223,7 @@ def test_links_to_files_of_the_checkout_become_words():
     [
         ("keras.src.models.model.Model", "keras.Model"),
         ("keras.src.layers.layer.Layer", "keras.layers.Layer"),
-        ("keras_ncr.models.NCRModel", "keras_ncr.models.NCRModel"),
+        ("keras_ncr.models.ncr.NCRModel", "keras_ncr.models.ncr.NCRModel"),
         ("Exception", "Exception"),
     ],
 )
