@@ -116,7 +116,8 @@ def check_ends(x):
         ValueError: If `x` is a dataset that repeats for ever.
 
     Example:
-    >>> keras_ncr.features.check_ends(tf.data.Dataset.range(3))
+    >>> from keras_ncr.features.extraction import check_ends
+    >>> check_ends(tf.data.Dataset.range(3))
     """
     if (
         isinstance(x, tf.data.Dataset)
