@@ -6,9 +6,8 @@
 The examples are streamed, so that nothing but what the audit itself keeps is held. Each
 has 16 numbers: the center of its class and keyed noise; 10 % of the labels are those of
 another class. The model is one layer of random weights and another that compares with
-the centers, which costs next to nothing. Above 100,000 examples the neighbors are found
-by faiss, without which all pairs are compared. Printed are the seconds, those of all
-cores together, and the most memory of the process, TensorFlow included.
+the centers, which costs next to nothing. Printed are the seconds, those of all cores
+together, and the most memory of the process, TensorFlow included.
 """
 
 import argparse

@@ -150,7 +150,7 @@ def test_import_and_training_bring_no_heavy_library_beyond_what_keras_brings():
     )
     assert process.returncode == 0, process.stderr
     after_import, after_training = process.stdout.splitlines()
-    heavy = {"PIL", "faiss", "matplotlib", "ml_collections", "pandas", "pyarrow"}
+    heavy = {"PIL", "matplotlib", "ml_collections", "pandas", "pyarrow"}
     heavy |= {"scipy", "sklearn", "tensorflow_datasets"}
     for line in (after_import, after_training):
         added = {name.split(".")[0] for name in line.split()}

@@ -40,7 +40,7 @@ def audit(
     its most likely classes. Each example is then judged by the model's prediction and
     by the mean prediction of its nearest neighbors in the whole data set, as
     `keras_ncr.audit.judgment` describes. A million examples of 1,000 classes take less
-    than 4 GB, with the library faiss (`pip install faiss-cpu`).
+    than 4 GB.
 
     Meant is a model that was trained on the labels without learning the wrong ones by
     heart, such as an `NCRModel`. One that did, as cross-entropy does, finds few of

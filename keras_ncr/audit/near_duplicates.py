@@ -1,8 +1,8 @@
-"""Copies of one example that carry different labels: at least one of these is wrong.
+"""Copies of one example that carry different labels: at least one label is wrong.
 
-Whether two examples are copies is a question to the inputs. The features of a trained
-network answer another one: those of an MLP on Fashion-MNIST put half of all brighter
-copies farther from their originals than many different pictures are from each other.
+Copies are found by the inputs, not by a network's features: an MLP on Fashion-MNIST
+puts half of all brighter copies farther from their originals than many different
+pictures are from each other.
 """
 
 import functools
@@ -13,25 +13,24 @@ import tensorflow as tf
 from keras_ncr.checks import check_labels
 from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
 
-# Pictures are compared at this height and width, or their own if that is less.
+# Pictures are compared at this height and width, or their own if smaller.
 THUMBNAIL = 8
 
-# Other inputs with more numbers are projected onto so many.
+# Other inputs with more numbers than this are projected onto this many.
 MAX_NUMBERS = 256
 
-# A near-duplicate is among these, and their distances say what is near.
+# Copies are searched among these, and their distances say what is near.
 NUM_NEIGHBORS = 10
 
-# Of examples without any copy, at most this share may be taken for copies.
+# At most this share of the examples without a copy may be taken for copies.
 FALSE_SHARE = 1e-3
 
-# Nor is anything a copy that is farther than this part of the distance to the last of
-# the neighbors. Copies in JPEG, with noise or at another brightness are nearer; on
-# Fashion-MNIST, digits and CIFAR-10 at most 1 example in 1,000 is, CIFAR-10's own
-# duplicates included.
+# A copy is nearer than this part of the typical distance to the last neighbor. Copies
+# in JPEG, with noise or at another brightness are; of the examples of Fashion-MNIST,
+# digits and CIFAR-10 at most 1 in 1,000 is, CIFAR-10's own duplicates included.
 LARGEST_PART = 0.2
 
-# Distances of equal inputs, in case they were computed in batches of different size.
+# Equal inputs may be this far apart, after batches of different sizes.
 SAME = 1e-6
 
 # Examples whose neighbors are held at a time.
@@ -39,20 +38,21 @@ BLOCK = 4096
 
 
 def duplicate_descriptors(inputs):
-    """Returns little numbers of a batch by which copies can be told, for memory's sake.
+    """Returns a small array by which copies of the inputs of a batch can be recognized.
 
-    Of a picture that is a thumbnail, without its mean brightness and contrast; of
-    anything else its numbers, of which more than 256 are projected onto 256 at random,
-    which keeps distances (Li et al., 2006).
+    A picture becomes a thumbnail without its mean brightness and contrast. Other inputs
+    keep their numbers; more than 256 are projected onto 256 at random, which keeps
+    distances (Li et al., 2006). Concatenate the arrays of all batches for
+    `conflicting_duplicates`.
 
     Args:
-        inputs: Array or tensor of shape `(batch, height, width, channels)`, pictures,
-            or `(batch, ...)`, other numbers. The scale of pictures does not matter.
+        inputs: Array or tensor of numbers: pictures of shape `(batch, height, width,
+            channels)`, on any scale, or anything else of shape `(batch, ...)`.
 
     Returns:
-        NumPy array: float16 of shape `(batch, 8, 8, channels)` for pictures, less high
-        or wide for those that are, else float32 of shape `(batch, m)`, m at most 256.
-        Those of all batches are to be concatenated for `conflicting_duplicates`.
+        NumPy array. For pictures, float16 of shape `(batch, 8, 8, channels)`, or with
+        their own height or width if that is smaller; else float32 of shape
+        `(batch, m)`, m at most 256.
 
     Raises:
         ValueError: If `inputs` does not hold numbers.
@@ -88,7 +88,7 @@ def _thumbnails(pictures):
     small = tf.image.resize(pictures, (height, width), method="area").numpy()
     small -= small.mean(axis=(1, 2, 3), keepdims=True)
     contrasts = np.linalg.norm(small.reshape(len(small), -1), axis=1)
-    # What rounding leaves of the mean is no picture.
+    # Without contrast, only rounding errors are left.
     size = np.abs(pictures.reshape(len(pictures), -1)).max(axis=1, initial=0)
     is_flat = contrasts <= 1e-5 * size
     small[is_flat] = 0
@@ -98,7 +98,7 @@ def _thumbnails(pictures):
 
 @functools.lru_cache(maxsize=1)
 def _projection(num_numbers):
-    """Returns the random projection of rows of so many numbers, always the same."""
+    """Returns the random projection for rows of a length, always the same."""
     from sklearn.random_projection import SparseRandomProjection
 
     projection = SparseRandomProjection(MAX_NUMBERS, dense_output=True, random_state=0)
@@ -106,14 +106,13 @@ def _projection(num_numbers):
 
 
 def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose=0):
-    """Returns, for each example, its nearest copy that carries another label.
+    """Returns the index of each example's nearest copy that carries another label.
 
-    A copy is an input that is much nearer than is usual in the data set: nearer than
-    one in a thousand examples that have no copy would have one by chance, which depends
-    on how fast neighbors grow in number with their distance, and nearer than a fifth of
-    the typical distance to the tenth neighbor. Equal inputs are always copies. Pictures
-    that differ in size, brightness, contrast, noise or compression mostly are,
-    shifted or cropped ones are not.
+    A copy is an input that is much nearer than usual: nearer than a fifth of the
+    typical distance to the tenth neighbor, and so near that at most one in a thousand
+    examples without a copy has such a neighbor by chance. Equal inputs are always
+    copies. Pictures that differ in size, brightness, contrast, noise or compression
+    mostly are; shifted or cropped ones are not.
 
     Formula:
 
@@ -122,14 +121,14 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
         threshold = r_10 min(0.2, (0.001 / 10)**(1 / D))
 
     Args:
-        descriptors: Array: those of all examples, from `duplicate_descriptors`.
+        descriptors: Array of n rows from `duplicate_descriptors`.
         labels: Ints of shape `(n,)`.
         exact_limit: As in `keras_ncr.features.nearest_neighbors`.
-        verbose: See there.
+        verbose: As in `keras_ncr.features.nearest_neighbors`.
 
     Returns:
-        NumPy int64 array of shape `(n,)`: the index of the copy, -1 where there is
-        none. The copy may have a nearer one itself, so that not all go in pairs.
+        NumPy int64 array of shape `(n,)`, -1 where there is no copy. Not all copies go
+        in pairs: the copy of an example may have a nearer one itself.
 
     Raises:
         ValueError: If `descriptors` and `labels` differ in length, or a descriptor is
@@ -137,7 +136,7 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
 
     Reference:
         - [Levina and Bickel, 2004](https://papers.nips.cc/paper/2577-maximum-likelihood-estimation-of-intrinsic-dimension),
-          for D, the dimension of the data.
+          for D, the intrinsic dimension.
 
     Example:
     >>> from keras_ncr.audit.near_duplicates import conflicting_duplicates
@@ -173,22 +172,19 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
 
 
 def _vectors_of_thumbnails(thumbnails):
-    """Returns a row of length 1 per picture: all flat pictures are the same one."""
+    """Returns a row of length 1 per picture, the same one for all flat pictures."""
     rows = thumbnails.reshape(len(thumbnails), -1)
     is_flat = ~rows.any(axis=1, keepdims=True)
     return np.concatenate([rows, is_flat.astype(rows.dtype)], axis=1)
 
 
 def _vectors_of_numbers(numbers):
-    """Returns rows of length 1 whose distances are those of the scaled columns.
-
-    Columns may have different units. The last column is 1, so that rows that differ in
-    length alone have different directions, which is all that cosines see.
-    """
+    """Returns rows of length 1 whose distances are those of the scaled columns."""
     from sklearn.preprocessing import StandardScaler
 
     numbers = np.asarray(numbers, "float32").reshape(len(numbers), -1)
     num_examples, num_columns = numbers.shape
+    # A last column of ones gives rows that differ only in length other directions.
     rows = np.ones((num_examples, num_columns + 1), "float32")
     if num_columns:
         rows[:, :-1] = StandardScaler().fit_transform(numbers) / num_columns**0.5
@@ -197,7 +193,7 @@ def _vectors_of_numbers(numbers):
 
 
 def _distances(vectors, indices):
-    """Returns the neighbors' distances, of which cosines near 1 know too little."""
+    """Returns the neighbors' distances; cosines near 1 would be too inexact."""
     distances = np.empty(indices.shape, "float32")
     for start in range(0, len(indices), BLOCK):
         rows = slice(start, start + BLOCK)
@@ -216,7 +212,7 @@ def _threshold(distances):
     inner, outer = radii[half - 1], radii[-1]
     if inner <= SAME:
         return 0.0
-    # The number of neighbors within r grows as r**dimension.
+    # There are about r**dimension neighbors within a distance r.
     inverse_dimension = np.log(outer / inner) / np.log(num_neighbors / half)
     part = (FALSE_SHARE / num_neighbors) ** inverse_dimension
     return float(outer * min(LARGEST_PART, part))

@@ -1,15 +1,15 @@
-"""What an example's neighbors say: their mean prediction, and the labels they carry."""
+"""What the nearest neighbors of examples predict, and which labels they carry."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-# Examples whose probabilities are held at a time for all classes.
+# Examples whose probabilities of all classes are held at a time.
 _BLOCK = 4096
 
 
 class Neighborhood(NamedTuple):
-    """The nearest examples of each of n, over the whole data set.
+    """The nearest neighbors of each of n examples, over the whole data set.
 
     Attributes:
         indices: Int array of shape `(n, k)`, the nearest first.
@@ -20,10 +20,10 @@ class Neighborhood(NamedTuple):
     similarities: np.ndarray
 
     def weights(self):
-        """Returns a sparse `(n, n)` matrix: similarities, scaled to sum to 1 by row.
+        """Returns a sparse `(n, n)` matrix of similarities whose rows sum to 1.
 
-        As in the consistency loss, a negative cosine weighs nothing. The row of an
-        example without any similar one is all zeros.
+        As in the consistency loss, negative cosines count as zero. The row of an
+        example without similar neighbors is all zeros.
         """
         from scipy.sparse import csr_matrix
 
@@ -41,10 +41,10 @@ class NeighborLabels(NamedTuple):
     """The given labels of each example's neighbors.
 
     Attributes:
-        labels: Int64 array of shape `(n,)`: what most of them carry, weighed by
-            similarity; -1 without any similar neighbor.
-        agreement: Float32 array of shape `(n,)`: the share of those that carry the
-            example's own label.
+        labels: Int64 array of shape `(n,)`: the most common one, weighted by
+            similarity; -1 without similar neighbors.
+        agreement: Float32 array of shape `(n,)`: the share of neighbors that carry the
+            example's own label, weighted by similarity.
     """
 
     labels: np.ndarray
@@ -82,21 +82,21 @@ def neighbor_labels(neighborhood, labels, num_classes):
         has_any = shares.any(axis=1)
         most[rows] = np.where(has_any, shares.argmax(axis=1), -1)
         agreement[rows] = _of(shares, labels[rows])
-    # Shares that are added up can exceed 1 by rounding.
+    # By rounding, shares can sum to more than 1.
     return NeighborLabels(most, np.minimum(agreement, 1))
 
 
 def neighbor_predictions(predictions, neighborhood=None, examples=None):
-    """Yields examples' own predictions and the mean of their neighbors', in blocks.
+    """Yields blocks of examples' own predictions and their neighbors' mean predictions.
 
-    The mean is the target that the consistency loss pulls an example toward, `q_i` of
-    the paper's eq. 3, over the whole data set. An example without any similar neighbor,
-    or all without `neighborhood`, keep their own prediction.
+    The mean over neighbors is the target of the consistency loss (eq. 3), over the
+    whole data set. An example without similar neighbors keeps its own prediction.
 
     Args:
         predictions: `Predictions` of n examples.
-        neighborhood: Optional `Neighborhood` of n examples. Defaults to `None`.
-        examples: Optional int array: only these. Defaults to all, in their order.
+        neighborhood: Optional `Neighborhood` of n examples. Without it, all keep their
+            own predictions. Defaults to `None`.
+        examples: Optional int array: only these examples. Defaults to all.
 
     Yields:
         Tuples of an int array of examples, their own predictions, and the means: both

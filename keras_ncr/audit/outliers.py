@@ -1,34 +1,33 @@
-"""Examples that resemble no class: far from even their nearest neighbors."""
+"""Outliers: examples that are far even from their nearest neighbors."""
 
 import numpy as np
 
 from keras_ncr.losses.neighbors import ROUNDING
 
-# Tukey's fence: so many interquartile ranges above the upper quartile.
+# Tukey's fence, in interquartile ranges above the upper quartile.
 FENCE = 1.5
 
 
 def outlier_scores(similarities):
-    """Returns how much each example resembles others: low for one that is alone.
+    """Returns a score of each example that is low if it resembles no other.
 
-    What counts is the mean distance to the neighbors, against the data set's median: an
-    example at the median scores 0.5, one twice as far 0.33. Ranks are those of
-    cleanlab's `OutOfDistribution`, which takes `exp` of minus the distance instead and
-    gives an example at the median 0.37.
+    Compares the mean distance to the neighbors with the data set's median: an example
+    at the median scores 0.5, one twice as far 0.33. The ranking is that of cleanlab's
+    `OutOfDistribution`, whose scores are exponentials of minus the distance.
 
-    Outliers that resemble each other count as a class as soon as they are as many as
-    the neighbors: fifty neighbors find more of them than ten.
+    A group of outliers that resemble each other is not found if it is larger than the
+    number of neighbors: fifty neighbors find more than ten.
 
     Formula:
 
         d_i = mean over the neighbors j of sqrt(2 - 2 s_ij)
         score_i = 1 / (1 + d_i / median(d))
 
-    Twins, at distance 0, are left out of the median.
+    The median leaves out copies, which have distance 0.
 
     Args:
-        similarities: Array of shape `(n, k)`: cosines, as
-            `keras_ncr.features.nearest_neighbors` returns them.
+        similarities: Array of shape `(n, k)`: cosines from
+            `keras_ncr.features.nearest_neighbors`.
 
     Returns:
         NumPy float32 array of shape `(n,)`, in [0, 1].
@@ -55,7 +54,7 @@ def outlier_scores(similarities):
     num_examples, num_neighbors = similarities.shape
     if num_neighbors == 0:
         return np.ones(num_examples, "float32")
-    # A column at a time: a million examples have fifty neighbors each.
+    # Column by column, to hold little memory.
     distances = sum(_distances(column) for column in similarities.T) / num_neighbors
     apart = distances[distances > 0]
     typical = np.median(apart) if len(apart) else 1.0
@@ -63,20 +62,20 @@ def outlier_scores(similarities):
 
 
 def _distances(similarities):
-    """Returns the distances of unit vectors with these cosines; 0 for twins."""
+    """Returns the distances of unit vectors with these cosines; 0 for copies."""
     squares = 2 - 2 * similarities.astype("float64")
     return np.sqrt(np.where(squares < 2 * ROUNDING, 0, squares))
 
 
 def is_outlier(scores):
-    """Returns whether each example is farther away than is usual in its data set.
+    """Returns whether each example is farther from its neighbors than usual.
 
     It is if its mean distance is more than 1.5 interquartile ranges above the upper
-    quartile (Tukey's rule). Of distances that are normally distributed, which means of
-    data without outliers, that calls 0.35 %; Datalab's rule, with 1.7 ranges, 0.15 %.
+    quartile (Tukey's rule). This calls 0.35 % of normally distributed distances;
+    Datalab's rule, with 1.7 ranges, 0.15 %.
 
     Args:
-        scores: Array of shape `(n,)`: what `outlier_scores` returns.
+        scores: Array of shape `(n,)`, from `outlier_scores`.
 
     Returns:
         NumPy bool array of shape `(n,)`.
@@ -98,7 +97,7 @@ def is_outlier(scores):
             "`scores` must have shape (n,) and be in [0, 1]. Received: shape "
             f"{scores.shape}. Pass what `outlier_scores` returns."
         )
-    # A score of 0 would be infinitely far; 1e-6 is farther than any that is given.
+    # A score of 0 is an infinite distance; no real score is below 1e-6.
     distances = 1 / np.maximum(scores, 1e-6) - 1
     apart = distances[distances > 0]
     if len(apart) == 0:

@@ -1,4 +1,4 @@
-"""What a classifier says of labeled examples, in no more memory than an audit needs."""
+"""A classifier's predictions of all examples, in no more memory than an audit needs."""
 
 import dataclasses
 
@@ -6,18 +6,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.audit.growing_array import GrowingArray
 from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.checks import check_integer, check_labels
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.features.extraction import features_and_logits_model
+from keras_ncr.features.nearest import check_finite, unit_rows
 from keras_ncr.models import NetworkPair
 from keras_ncr.models.ncr import NCRModel
 
-# A million examples with all probabilities of 1,000 classes would take 4 GB. Beyond
-# the 20 most likely classes an example has next to nothing to give.
+# All probabilities of a million examples and 1,000 classes would take 4 GB. Beyond the
+# 20 most likely classes hardly any probability is left.
 NUM_KEPT = 20
-# How far from 1 a sum of probabilities may be: those of half precision are.
+# How far a sum of probabilities may be from 1, as those in half precision are.
 _SUM_TOLERANCE = 0.01
 
 
@@ -32,12 +32,11 @@ class Predictions:
         probabilities: Float32 array of shape `(n, m)`: their probabilities.
         given_probabilities: Float32 array of shape `(n,)`: that of the given label.
         num_classes: Int.
-        features: Float16 array of shape `(n, dim)` of rows of length 1, or of zeros;
-            `None` where there are none. Half precision holds cosines to three digits.
-        descriptors: Array of n rows by which copies of an input can be told, as
-            `duplicate_descriptors` returns it; `None` where there are none.
-        is_out_of_sample: Bool. Whether they are of models that had not seen the
-            example. Defaults to `False`.
+        features: Float16 array of shape `(n, dim)`, with rows of length 1 or of zeros,
+            or `None`. Half precision holds cosines to three digits.
+        descriptors: Array of n rows from `duplicate_descriptors`, or `None`.
+        is_out_of_sample: Bool. Whether each prediction is by a model that has not seen
+            the example. Defaults to `False`.
 
     Example:
     >>> from keras_ncr.audit.predictions import from_probabilities
@@ -59,12 +58,7 @@ class Predictions:
         return len(self.labels)
 
     def with_views_of(self, others):
-        """Returns these predictions with features and descriptors of others.
-
-        Args:
-            others: `Predictions` of the same examples, such as those of one model that
-                saw all of them, where these are of models that did not.
-        """
+        """Returns out-of-sample predictions with the features of one model for all."""
         return dataclasses.replace(
             self,
             features=others.features,
@@ -73,10 +67,7 @@ class Predictions:
         )
 
     def as_sparse(self):
-        """Returns the probabilities as a sparse float32 matrix `(n, num_classes)`.
-
-        Of each row it has the most likely classes and the given label.
-        """
+        """Returns the kept probabilities as a sparse float32 `(n, num_classes)`."""
         from scipy.sparse import csr_matrix
 
         shape = len(self), self.num_classes
@@ -97,8 +88,8 @@ def from_probabilities(labels, probabilities, features=None):
 
     Args:
         labels: Ints of shape `(n,)`: the labels as given.
-        probabilities: Floats of shape `(n, num_classes)` whose rows sum to 1: of
-            logits, `tf.nn.softmax(logits)`.
+        probabilities: Floats of shape `(n, num_classes)` whose rows sum to 1; for
+            logits, pass `tf.nn.softmax(logits)`.
         features: Optional floats of shape `(n, dim)`. The lengths of the rows do not
             matter. Defaults to `None`.
 
@@ -132,7 +123,8 @@ def from_probabilities(labels, probabilities, features=None):
                 f"{features.shape}. Flatten them with `features.reshape(n, -1)`."
             )
         _check_length(labels, features, "features")
-        features = _unit_rows(features)
+        check_finite(features)
+        features = unit_rows(features).astype("float16")
     return Predictions(
         **_kept(labels, probabilities), num_classes=num_classes, features=features
     )
@@ -143,8 +135,8 @@ def predict(model, batches, num_examples=None, verbose=0):
 
     Args:
         model: What `keras_ncr.features.features_and_logits_model` takes. Models of this
-            package return logits; of others the first batch shows whether they return
-            logits or probabilities.
+            package return logits; for others, the first batch shows whether they
+            return logits or probabilities.
         batches: `tf.data.Dataset` of `(inputs, labels)` or `(inputs, dict)` with the
             key `"label"` and, where the order is not that of the index, `"index"`.
             Labels are ints, or one-hot.
@@ -170,32 +162,30 @@ def predict(model, batches, num_examples=None, verbose=0):
     both = features_and_logits_model(model)
     step = tf.function(lambda x: both(x, training=False), reduce_retracing=True)
     progress = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
-    columns, returns_logits = None, isinstance(model, NCRModel | NetworkPair)
+    parts, returns_logits = [], isinstance(model, NCRModel | NetworkPair)
     for number, (inputs, targets, *_) in enumerate(batches):
         features, outputs = (np.asarray(part, "float32") for part in step(inputs))
         _check_outputs(outputs)
+        check_finite(features)
         if number == 0:  # One batch decides for all.
             returns_logits = returns_logits or not _are_probabilities(outputs)
         labels = _class_numbers(label_of(targets), outputs, number)
-        parts = {
-            **_kept(
-                labels,
-                np.asarray(tf.nn.softmax(outputs)) if returns_logits else outputs,
-            ),
-            "features": _unit_rows(features),
+        probabilities = tf.nn.softmax(outputs).numpy() if returns_logits else outputs
+        part = {
+            **_kept(labels, probabilities),
+            "features": unit_rows(features).astype("float16"),
             "descriptors": _descriptors(inputs),
             "order": _index_of(targets),
         }
-        if columns is None:
-            columns = {
-                name: GrowingArray() for name, part in parts.items() if part is not None
-            }
-        for name, column in columns.items():
-            column.append(parts[name])
+        parts.append({name: rows for name, rows in part.items() if rows is not None})
         progress.add(len(labels))
-    if columns is None:
+    if not parts:
         raise ValueError("`x` must hold examples. Received: none.")
-    columns = {name: column.finished() for name, column in columns.items()}
+    # Popped, so that no more than one column is held twice.
+    columns = {
+        name: np.concatenate([part.pop(name) for part in parts])
+        for name in list(parts[0])
+    }
     order = columns.pop("order", None)
     predictions = Predictions(**columns, num_classes=outputs.shape[1])
     return predictions if order is None else _in_order(predictions, order)
@@ -209,7 +199,7 @@ def _index_of(targets):
 
 
 def _descriptors(inputs):
-    """Returns what tells copies of inputs, or None of several parts and of text."""
+    """Returns `duplicate_descriptors`, or None for several inputs and for text."""
     if not isinstance(inputs, tf.Tensor) or inputs.dtype == tf.string:
         return None
     return duplicate_descriptors(inputs)
@@ -218,12 +208,12 @@ def _descriptors(inputs):
 def joined(parts, indices, num_examples):
     """Returns the predictions of all examples from those of parts, such as folds.
 
-    Features are left out: those of different models cannot be compared.
+    Leaves out features: those of different models cannot be compared.
 
     Args:
         parts: List of `Predictions`.
-        indices: List of int arrays: which examples each part has.
-        num_examples: Int. The parts must hold each example once.
+        indices: List of int arrays: the examples of each part.
+        num_examples: Int. Each of these must be in one part.
 
     Returns:
         `Predictions` of `num_examples` examples, without features.
@@ -271,20 +261,20 @@ def _in_order(predictions, order):
 
 
 def _class_numbers(labels, outputs, batch):
-    """Returns the labels of a batch as class numbers: of one-hot rows their place."""
+    """Returns the labels of a batch as class numbers, from one-hot rows too."""
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == outputs.shape[1]:
         labels = labels.argmax(axis=1)
     elif labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    # From a million examples a position in the batch alone would not be found.
+    # The position alone would not find an example among a million.
     labels = check_labels(labels, outputs.shape[1], f"labels of batch {batch}")
     _check_length(labels, outputs, "the model's output")
     return labels
 
 
 def _check_outputs(outputs):
-    """Raises unless a model returned finite numbers, some for each example."""
+    """Raises unless a model returned a row of finite numbers for each example."""
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise ValueError(
             "`model` must return logits or probabilities of shape (batch, "
@@ -300,13 +290,13 @@ def _check_outputs(outputs):
 
 
 def _are_probabilities(outputs):
-    """Whether a model returned probabilities, and no logits."""
+    """Returns whether outputs are probabilities, not logits."""
     sums = outputs.sum(axis=1)
     return outputs.min() >= 0 and np.all(np.abs(sums - 1) < _SUM_TOLERANCE)
 
 
 def _kept(labels, probabilities):
-    """Returns what is kept of labels and probabilities, by its name."""
+    """Returns the fields of `Predictions` that probabilities give."""
     num_kept = min(NUM_KEPT, probabilities.shape[1])
     values, classes = tf.math.top_k(probabilities, num_kept)
     given = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
@@ -316,23 +306,6 @@ def _kept(labels, probabilities):
         "probabilities": np.asarray(values),
         "given_probabilities": given,
     }
-
-
-def _unit_rows(features):
-    """Returns features in half precision, each row of length 1 or of zeros."""
-    features = np.asarray(features, "float32")
-    is_finite = np.isfinite(features).all(axis=1)
-    if not is_finite.all():
-        raise ValueError(
-            "`features` must be finite. Received: "
-            f"{features[~np.isfinite(features)][0]} in row "
-            f"{int(np.argmin(is_finite))}. Look for what made the model diverge."
-        )
-    # The largest number first: squares of float32 numbers can overflow or vanish.
-    largest = np.abs(features).max(axis=1, keepdims=True, initial=0)
-    features = features / np.where(largest > 0, largest, 1)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.where(lengths > 0, lengths, 1)).astype("float16")
 
 
 def _check_length(labels, others, name):
@@ -353,6 +326,6 @@ def _check_probabilities(probabilities):
         raise ValueError(
             "`probabilities` must be at least 0 and each row must sum to 1. Received: "
             f"row {row}, which sums to {sums[row]:.4g} and has "
-            f"{probabilities[row].min():.4g} as its smallest. Of logits take "
+            f"{probabilities[row].min():.4g} as its smallest. For logits take "
             "`tf.nn.softmax(logits)`."
         )

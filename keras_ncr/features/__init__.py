@@ -1,4 +1,4 @@
-"""Features of whole data sets: what a model sees, who is near whom, labels spread."""
+"""Features of whole data sets: extraction, nearest neighbors, label propagation."""
 
 from keras_ncr.features.extraction import features_and_logits_model, features_of
 from keras_ncr.features.figure_logger import FigureLogger

@@ -1,4 +1,4 @@
-"""What a trained classifier sees: features, and logits with them, from one pass."""
+"""Features and logits of a trained classifier, from one forward pass."""
 
 import keras
 import numpy as np
@@ -8,19 +8,21 @@ from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
 
 
-def features_of(model, x, batch_size=None, verbose="auto"):
+def features_of(
+    model: keras.Model, x, batch_size: int | None = None, verbose="auto"
+) -> np.ndarray:
     """Returns a trained classifier's features of all examples, in their order.
 
-    They come from one pass of `predict`, with its progress bar. Of an `NCRModel` they
-    are its own features; of a `NetworkPair` both networks' side by side, each scaled to
-    length 1, so that similarities are the mean of both; of any other model what enters
-    its last layer that has weights.
+    The features of an `NCRModel` are those of its backbone. Those of a `NetworkPair`
+    are both networks' features side by side, each scaled to length 1, so that cosines
+    are the mean of both. Those of any other model are the inputs of its last layer that
+    has weights.
 
     Args:
         model: `NCRModel`, `NetworkPair`, or a Functional or Sequential Keras model that
             has been built.
-        x: What `predict` takes: arrays, or a `tf.data.Dataset` of batches that ends and
-            is not shuffled; labels in it are ignored.
+        x: As in `keras.Model.predict`: arrays, or a `tf.data.Dataset` of batches,
+            finite and not shuffled, whose labels are ignored.
         batch_size: As in `keras.Model.predict`.
         verbose: As in `keras.Model.predict`.
 
@@ -28,8 +30,8 @@ def features_of(model, x, batch_size=None, verbose="auto"):
         NumPy float32 array of shape `(n, dim)`.
 
     Raises:
-        ValueError: If `model` is of another kind or its features are no vectors, or if
-            `x` does not end.
+        ValueError: If `model` is of another kind, its features are not vectors, or `x`
+            repeats for ever.
 
     Example:
     >>> model = keras.Sequential(
@@ -45,19 +47,19 @@ def features_of(model, x, batch_size=None, verbose="auto"):
     return np.asarray(features, "float32")
 
 
-def features_and_logits_model(model):
-    """Returns a Keras model with the inputs of another, and two outputs.
+def features_and_logits_model(model: keras.Model) -> keras.Model:
+    """Returns a model that gives both the features and the logits of another model.
 
     Args:
         model: As in `features_of`.
 
     Returns:
-        `keras.Model` that shares the weights of `model` and returns a tuple of its
-        features `(batch, dim)` and what it returns itself, `(batch, num_classes)`: of a
-        `NetworkPair` the mean of both networks' logits.
+        `keras.Model` with the inputs and the weights of `model`. It returns a tuple of
+        the features, float of shape `(batch, dim)`, and the outputs of `model`, of
+        shape `(batch, num_classes)`.
 
     Raises:
-        ValueError: If `model` is of another kind, or its features are no vectors.
+        ValueError: If `model` is of another kind, or its features are not vectors.
 
     Example:
     >>> backbone = keras_ncr.backbones.mlp((8, 8, 1))
@@ -74,7 +76,7 @@ def features_and_logits_model(model):
         raise ValueError(
             "`model` must be an NCRModel, a NetworkPair, or a Functional or built "
             f"Sequential model with weights. Received: {model!r}. Compute the features "
-            "of other models by your own code."
+            "of other models in your own code."
         )
     features = weighted[-1].input
     if isinstance(features, list) or len(features.shape) != 2:
@@ -86,7 +88,7 @@ def features_and_logits_model(model):
 
 
 class _OwnFeatures(keras.Model):
-    """The features and logits of this package's models, for the sake of `predict`."""
+    """The features and logits of this package's models, as a model with `predict`."""
 
     def __init__(self, model):
         super().__init__(name="features_and_logits")
@@ -107,18 +109,7 @@ class _OwnFeatures(keras.Model):
 
 
 def check_ends(x):
-    """Raises for a dataset of which one pass never ends.
-
-    Args:
-        x: Arrays, or a `tf.data.Dataset`.
-
-    Raises:
-        ValueError: If `x` is a dataset that repeats for ever.
-
-    Example:
-    >>> from keras_ncr.features.extraction import check_ends
-    >>> check_ends(tf.data.Dataset.range(3))
-    """
+    """Raises a ValueError if `x` is a `tf.data.Dataset` that repeats for ever."""
     if (
         isinstance(x, tf.data.Dataset)
         and x.cardinality() == tf.data.INFINITE_CARDINALITY

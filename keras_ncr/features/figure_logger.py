@@ -1,4 +1,4 @@
-"""Pictures in TensorBoard of what a model learns by heart, while it trains."""
+"""Figures of memorization in TensorBoard, drawn during training."""
 
 import os
 
@@ -14,35 +14,40 @@ from keras_ncr.noise import NoisyLabels
 
 
 class FigureLogger(keras.callbacks.Callback):
-    """Draws what a model makes of labeled examples, for TensorBoard, during `fit`.
+    """Callback that draws how a model treats clean and wrong labels, for TensorBoard.
 
-    In the first epoch, every so many epochs and at the end of training there are three
-    pictures, which TensorBoard shows under "Images", with a slider for the epoch:
+    It draws three figures after the first epoch, after every `every` epochs, and at the
+    end of training. TensorBoard shows them under "Images", with a slider for the epoch:
 
-    - `confidence`: of clean and of wrong labels (Figure 3 of the paper),
-    - `similarity`: of the features of pairs of examples (Figure 4),
-    - `transitions`: the labels by the class that the model predicts, its estimate of
-      the transition matrix; the true one beside it.
+    - `confidence`: the probabilities of clean and of wrong labels (Figure 3 of the
+      paper),
+    - `similarity`: cosines of the features of pairs of examples (Figure 4),
+    - `transitions`: the transition matrix estimated from the predicted classes, beside
+      the true one.
 
-    Each look costs one pass over the dataset, as in evaluation, and about a second
-    to draw. Training goes on as it would have without. Where the outputs of the model
-    are not finite, the pictures of that epoch are left out.
+    Each time costs one pass over the dataset, as in evaluation, and about a second to
+    draw. Training itself does not change. If the model's outputs are not finite, the
+    epoch has no figures.
 
     Args:
         dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "clean_label":
-            ...})`, the annotated and the true labels, ints of shape `(batch,)`, such as
-            `keras_ncr.pipelines.evaluation_batches` makes. A clean label of -1 is wrong
-            and not known. Where nothing is known, `(inputs, labels)`. The features of
-            all its examples are held in memory: some thousands are enough.
-        log_dir: String or path: the folder that TensorBoard reads, such as that of
-            `keras.callbacks.TensorBoard`. The pictures go into `figures` in there.
-        every: Int. Epochs between two looks. Defaults to 5.
-        class_names: Strings, one for each class. Defaults to `None`: the numbers.
+            ...})`: the annotated and the true labels, ints of shape `(batch,)`, as
+            `keras_ncr.pipelines.evaluation_batches` makes them. A clean label of -1
+            means that the label is wrong and the true one unknown. If nothing is known
+            about the labels, `(inputs, labels)`. The features of all examples are held
+            in memory: a few thousand are enough.
+        log_dir: String or path: the folder that TensorBoard reads. The figures go into
+            its subfolder `figures`.
+        every: Int, at least 1. Epochs from one set of figures to the next. Defaults to
+            5.
+        class_names: Optional strings, one for each class. Defaults to `None`: the class
+            numbers.
 
     Raises:
-        ValueError: If `dataset` is of another form, or `every` is below 1. By `fit`, if
-            the model has no features (see `keras_ncr.features.features_of`), or labels
-            or names do not fit its classes.
+        ValueError: If `dataset` has another form or repeats for ever, or `every` is
+            below 1. `fit` raises it if the model has no features (see
+            `keras_ncr.features.features_of`), or labels or names do not fit its
+            classes.
 
     Reference:
         - [Iscen et al., 2022](https://arxiv.org/abs/2202.02200), Figures 3 and 4.
@@ -56,7 +61,9 @@ class FigureLogger(keras.callbacks.Callback):
     >>> logger = FigureLogger(dataset, tempfile.mkdtemp(), class_names=["cat", "dog"])
     """
 
-    def __init__(self, dataset, log_dir, every=5, class_names=None):
+    def __init__(
+        self, dataset: tf.data.Dataset, log_dir, every: int = 5, class_names=None
+    ):
         super().__init__()
         _check_carries_labels(dataset)
         check_ends(dataset)
@@ -67,28 +74,28 @@ class FigureLogger(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         both = features_and_logits_model(self.model)
-        # The model itself is called, not its step of prediction: under a strategy that
-        # is not replicated, and nothing of the training is retraced.
+        # The model is called directly: `predict` would be replicated under a strategy,
+        # and would trace the training's functions again.
         self.outputs = tf.function(
             lambda inputs: both(inputs, training=False), reduce_retracing=True
         )
         self.check_first_batch()
         self.writer = tf.summary.create_file_writer(self.log_dir)
-        self.epoch = self.last_look = None
+        self.epoch = self.last_drawn = None
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch = epoch
         if epoch % self.every == 0:
-            self.look()
+            self.draw()
 
     def on_train_end(self, logs=None):
-        # However training ends: by number, by another callback, or before an epoch has.
-        if self.epoch is not None and self.last_look != self.epoch:
-            self.look()
+        # Another callback may have stopped the training, even before an epoch ended.
+        if self.epoch is not None and self.last_drawn != self.epoch:
+            self.draw()
         self.writer.close()
 
     def check_first_batch(self):
-        """Raises before the first epoch for what would fail after it."""
+        """Raises before the first epoch what would otherwise fail after it."""
         batches = list(self.dataset.take(1))
         if not batches:
             raise ValueError("`dataset` must hold examples. Received: none.")
@@ -101,9 +108,9 @@ class FigureLogger(keras.callbacks.Callback):
                 f"of the model. Received: {len(self.class_names)} names."
             )
 
-    def look(self):
-        """Draws all pictures anew, and writes them as those of the present epoch."""
-        self.last_look = self.epoch
+    def draw(self):
+        """Draws all figures and writes them for the present epoch."""
+        self.last_drawn = self.epoch
         features, logits, labels, clean_labels = self.pass_over_dataset()
         if not (np.isfinite(features).all() and np.isfinite(logits).all()):
             return
@@ -114,14 +121,14 @@ class FigureLogger(keras.callbacks.Callback):
             "similarity": plots.similarity_figure(features, clean_labels, labels),
             "transitions": _transitions_figure(logits, labels, clean_labels, names),
         }
-        # The steps at which `keras.callbacks.TensorBoard` writes are its own matter.
+        # `keras.callbacks.TensorBoard` may have switched recording off for this step.
         with self.writer.as_default(), tf.summary.record_if(True):
             for name, figure in figures.items():
                 tf.summary.image(name, _pixels(figure)[None], step=self.epoch)
         self.writer.flush()
 
     def pass_over_dataset(self):
-        """Returns arrays of features, logits, labels and clean labels, or None."""
+        """Returns features, logits, labels, and clean labels or None."""
         parts = []
         for inputs, targets in self.dataset:
             targets = targets if isinstance(targets, dict) else {"label": targets}
@@ -141,7 +148,7 @@ _LABELS = ("label", "clean_label")
 
 
 def _check_carries_labels(dataset):
-    """Raises unless a dataset has batches of inputs and labels, one for each input."""
+    """Raises unless a dataset has batches of inputs with one label each."""
     spec = getattr(dataset, "element_spec", None)
     try:
         inputs, targets = spec
@@ -158,7 +165,7 @@ def _check_carries_labels(dataset):
 
 
 def _confidence_figure(logits, labels, clean_labels):
-    """Returns the picture of the probability of each annotated label."""
+    """Returns the figure of the probabilities of the annotated labels."""
     probabilities = _as_probabilities(logits)
     confidence = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     is_noisy = None if clean_labels is None else clean_labels != labels
@@ -166,16 +173,16 @@ def _confidence_figure(logits, labels, clean_labels):
 
 
 def _as_probabilities(outputs):
-    """Returns what a model returns as probabilities, if it does not return these."""
+    """Returns outputs as probabilities, whether they are these or logits."""
     sums = outputs.sum(axis=1)
-    # Those of half precision sum to 1 roughly.
+    # In half precision they sum to 1 only roughly.
     if outputs.min() >= 0 and np.allclose(sums, 1, atol=0.01):
         return outputs
     return tf.nn.softmax(outputs).numpy()
 
 
 def _transitions_figure(logits, labels, clean_labels, class_names):
-    """Returns the picture of the labels by predicted class, and by true class."""
+    """Returns the figure of the labels by predicted class, and by true class."""
     predicted = np.argmax(logits, axis=1)
     estimated = NoisyLabels(predicted, labels).transition_matrix(len(class_names))
     if clean_labels is None:

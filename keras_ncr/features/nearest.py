@@ -1,12 +1,10 @@
 """The nearest neighbors of every example, over a whole data set.
 
-A batch has its own search, `losses.neighbors`, which training differentiates. This
-one is for features that are fixed: it returns who the neighbors are, and never holds
-the similarities of all pairs.
+Training searches single batches, with gradients, by `losses.neighbors`. Here features
+are fixed, and the similarities of all pairs are never held at once.
 """
 
-import importlib.util
-import time
+import warnings
 
 import keras
 import numpy as np
@@ -15,59 +13,52 @@ import tensorflow as tf
 from keras_ncr.checks import check_integer
 
 # Up to here all pairs are compared. 100,000 x 512 take some two minutes on two cores,
-# and ten times as many a hundred times as long.
+# and ten times as many would take a hundred times as long.
 EXACT_LIMIT = 100_000
 
 # Pairs are compared in tiles of this many rows and columns: 128 MB of similarities.
 ROWS = 1024
 COLUMNS = 32 * ROWS
 
-# The index is coarse, and among twice as many candidates hardly a neighbor is missing.
-CANDIDATES_PER_NEIGHBOR = 2
-
-# So many examples are looked up in the index at once. Their candidates, gathered in
-# full precision, take 30 MB with 512 features and 50 neighbors.
-QUERIES = 256
-
-# The index has 4 sqrt(n) lists, as faiss' guidelines have it; it is trained on as many
-# examples per list as faiss asks for at least. Of 50,000 examples 99 % of the true
-# neighbors stand in these lists (benchmarks/nearest.py).
-LISTS_SEARCHED = 16
-TRAINED_PER_LIST = 39
+# More examples are divided into 2 sqrt(n) cells by k-means of a sample, and each is
+# compared with those in the cells nearest to it (recall: benchmarks/nearest.py).
+CELLS_PER_ROOT = 2
+CELLS_SEARCHED = 16
+SAMPLED_PER_CELL = 40
 SEED = 0
 
 
-def nearest_neighbors(features, num_neighbors, exact_limit=EXACT_LIMIT, verbose=0):
-    """Returns each example's nearest others in a data set, and their similarities.
+def nearest_neighbors(
+    features, num_neighbors: int, exact_limit: int = EXACT_LIMIT, verbose: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the nearest other examples of each example, and their similarities.
 
-    Nearest are those with the largest cosine similarity. Of equal ones the first come
-    first. An example is never its own neighbor, but its twins are. One of all zeros has
-    similarity 0 to all.
+    The nearest are those with the largest cosine similarity. An example is never its
+    own neighbor, but a copy of it can be. A row of zeros has similarity 0 to all.
 
-    Up to `exact_limit` examples all pairs are compared, by TensorFlow. Of more only
-    those are that lie in the same regions, by an index of the library faiss
-    (`pip install faiss-cpu`): a few of the neighbors are missed, and the next ones
-    stand in their place. Without faiss all pairs are compared after all, and a line is
-    printed that says how long that will take.
+    Up to `exact_limit` examples, all pairs are compared, and of equal neighbors the
+    first in the data set come first. Larger data sets are divided into cells by
+    k-means, and each example is compared only with those in the cells nearest to it: a
+    few neighbors are missed, and the next ones take their place.
 
     Args:
-        features: Array-like of shape `(n, dim)`, of float16 or float32 for example. The
+        features: Array-like of shape `(n, dim)`, for example float16 or float32. The
             lengths of its rows do not matter.
-        num_neighbors: Int, at least 1; more than there are others are all of them.
+        num_neighbors: Int, at least 1. Clamped to `n - 1`.
         exact_limit: Int. Up to this many examples the result is exact. Defaults to
             100,000.
         verbose: 0, or 1 for a progress bar.
 
     Returns:
         Tuple `(indices, similarities)` of NumPy arrays, int32 and float32, of shape
-        `(n, k)`, where k is `num_neighbors`, or n - 1 if that is less. The nearest is
-        in the first column.
+        `(n, num_neighbors)`, the nearest first.
 
     Raises:
         ValueError: If an argument is out of its range, or a feature is not finite.
 
     Reference:
-        - [Douze et al., 2024](https://arxiv.org/abs/2401.08281), for faiss.
+        - [Sivic and Zisserman, 2003](https://doi.org/10.1109/ICCV.2003.1238663), for
+          the search by cells (an inverted file).
 
     Example:
     >>> features = [[1, 0], [0, 2], [3, 0], [1, 1]]
@@ -92,22 +83,26 @@ def nearest_neighbors(features, num_neighbors, exact_limit=EXACT_LIMIT, verbose=
     num_neighbors = check_integer(num_neighbors, "num_neighbors", minimum=1)
     exact_limit = check_integer(exact_limit, "exact_limit", minimum=0)
     num_examples = len(features)
-    for start in range(0, num_examples, COLUMNS):
-        _check_finite(features[start : start + COLUMNS], start)
+    for rows in _blocks(num_examples, COLUMNS):
+        check_finite(features[rows], rows.start)
     num_neighbors = min(num_neighbors, num_examples - 1)
-    if num_neighbors == 0:
-        return np.zeros((1, 0), "int32"), np.zeros((1, 0), "float32")
-    search = _search_all
-    if num_examples > exact_limit:
-        if _has_faiss():
-            search = _search_lists
-        else:
-            _print_expected_time(features)
-    return search(features, num_neighbors, verbose)
+    search = _Search(features, num_neighbors, verbose)
+    everyone = np.arange(num_examples)
+    if num_examples <= exact_limit:
+        search.compare(everyone, everyone)
+    else:
+        for visitors, members in _cells(features):
+            search.compare(visitors, members)
+        # Those whose cells hold too few examples to fill all columns.
+        (short,) = np.nonzero(np.isneginf(search.similarities).any(axis=1))
+        search.similarities[short] = -np.inf
+        if len(short):
+            search.compare(short, everyone)
+    return search.without_self()
 
 
-def _check_finite(block, start):
-    """Raises for the first row that is not finite, by its number in the data set."""
+def check_finite(block, start=0):
+    """Raises for the first row that is not finite, numbered from `start`."""
     is_finite = np.isfinite(block).all(axis=1)
     if not is_finite.all():
         row = int(np.argmin(is_finite))
@@ -118,7 +113,7 @@ def _check_finite(block, start):
         )
 
 
-def _unit_vectors(block):
+def unit_rows(block):
     """Returns the rows as float32 of length 1; a row of zeros stays zero."""
     block = block.astype(np.result_type(block.dtype, "float32"))
     # Divided by its largest number first, no row's square overflows or vanishes.
@@ -132,140 +127,96 @@ def _divisors(lengths):
     return np.where(lengths == 0, 1, lengths)[:, None].astype(lengths.dtype)
 
 
-def _search_all(features, num_neighbors, verbose):
-    """Returns the nearest of all, tile by tile; each row keeps its best so far."""
-    num_examples = len(features)
-    # One more, since each example is the nearest to itself.
-    shape = num_examples, num_neighbors + 1
-    indices = np.zeros(shape, "int32")
-    similarities = np.full(shape, -np.inf, "float32")
-    bar = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
-    bands = range(0, num_examples, COLUMNS)
-    for first in bands:
-        band = _unit_vectors(features[first : first + COLUMNS])
-        for rows in _blocks(num_examples, ROWS):
-            found = _best_of_tile(_unit_vectors(features[rows]), band, shape[1])
-            best = np.concatenate([similarities[rows], found.values], axis=1)
-            names = np.concatenate([indices[rows], found.indices + first], axis=1)
-            # What was found earlier stands first, and stays first among equals.
-            order = np.argsort(-best, axis=1, kind="stable")[:, : shape[1]]
-            similarities[rows] = np.take_along_axis(best, order, axis=1)
-            indices[rows] = np.take_along_axis(names, order, axis=1)
-            bar.add((rows.stop - rows.start) / len(bands))
-    for rows in _blocks(num_examples, ROWS):
-        indices[rows, :-1], similarities[rows, :-1] = _without_self(
-            indices[rows], similarities[rows], rows
+def _blocks(count, size):
+    """Yields slices of `size` that cover `count` rows."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+class _Search:
+    """The best neighbors found so far, each example itself among them."""
+
+    def __init__(self, features, num_neighbors, verbose):
+        self.features = features
+        shape = len(features), num_neighbors + 1
+        self.indices = np.zeros(shape, "int32")
+        self.similarities = np.full(shape, -np.inf, "float32")
+        self.bar = keras.utils.Progbar(
+            len(features), verbose=verbose, unit_name="example"
         )
-    return indices[:, :-1], similarities[:, :-1]
+
+    def compare(self, visitors, members):
+        """Compares some examples with others, tile by tile."""
+        for band in _blocks(len(members), COLUMNS):
+            vectors = unit_rows(self.features[members[band]])
+            for block in _blocks(len(visitors), ROWS):
+                rows = visitors[block]
+                self.compare_tile(rows, members[band], vectors)
+                self.bar.add(len(vectors) * len(rows) / len(visitors))
+
+    def compare_tile(self, rows, members, vectors):
+        """Puts the best of a tile among the best so far, first found first."""
+        tile = tf.matmul(unit_rows(self.features[rows]), vectors, transpose_b=True)
+        num_kept = self.indices.shape[1]
+        best = tf.math.top_k(
+            tf.concat([self.similarities[rows], tile], axis=1), num_kept
+        )
+        places = best.indices.numpy()
+        kept = np.take_along_axis(
+            self.indices[rows], np.minimum(places, num_kept - 1), axis=1
+        )
+        found = members[np.maximum(places - num_kept, 0)]
+        self.indices[rows] = np.where(places < num_kept, kept, found)
+        self.similarities[rows] = best.values
+
+    def without_self(self):
+        """Returns indices and similarities without each example itself.
+
+        Where copies fill the whole row without it, the last goes.
+        """
+        is_self = self.indices == np.arange(len(self.indices))[:, None]
+        order = np.argsort(is_self, axis=1, kind="stable")[:, :-1]
+        similarities = np.take_along_axis(self.similarities, order, axis=1)
+        # Rounding takes copies a little beyond 1.
+        np.clip(similarities, -1, 1, out=similarities)
+        return np.take_along_axis(self.indices, order, axis=1), similarities
 
 
-def _best_of_tile(vectors, band, count):
-    """Returns the largest similarities of a tile's rows, and their columns."""
-    similarities = tf.matmul(vectors, band, transpose_b=True)
-    return tf.math.top_k(similarities, min(count, len(band)))
+def _cells(features):
+    """Yields, for each cell, the examples that are near it, and those that are in it.
 
-
-def _blocks(num_examples, size):
-    """Yields slices of `size` examples."""
-    for start in range(0, num_examples, size):
-        yield slice(start, min(start + size, num_examples))
-
-
-def _without_self(indices, similarities, rows):
-    """Returns the columns but one: the example itself, or the last if it is missing.
-
-    It is missing where it has twins enough to fill the row.
+    An example is in the cell whose center is nearest, and near several.
     """
-    is_self = indices == np.arange(rows.start, rows.stop)[:, None]
-    order = np.argsort(is_self, axis=1, kind="stable")[:, :-1]
-    # Rounding takes twins a little beyond 1.
-    similarities = np.clip(np.take_along_axis(similarities, order, axis=1), -1, 1)
-    return np.take_along_axis(indices, order, axis=1), similarities
+    centers = _centers(features)
+    num_near = min(CELLS_SEARCHED, len(centers))
+    near = np.empty((len(features), num_near), "int32")
+    for rows in _blocks(len(features), ROWS):
+        tile = tf.matmul(unit_rows(features[rows]), centers, transpose_b=True)
+        near[rows] = tf.math.top_k(tile, num_near).indices
+    everyone = range(len(centers))
+    own = np.argsort(near[:, 0], kind="stable")
+    own_starts = np.searchsorted(near[own, 0], everyone)
+    pairs = np.argsort(near, axis=None, kind="stable")
+    starts = np.searchsorted(near.ravel()[pairs], everyone)
+    visitors = np.split((pairs // num_near).astype("int32"), starts[1:])
+    members = np.split(own, own_starts[1:])
+    return zip(visitors, members, strict=True)
 
 
-def _search_lists(features, num_neighbors, verbose):
-    """Returns the nearest of those in the nearest lists of an inverted-list index."""
-    import faiss
+def _centers(features):
+    """Returns unit vectors: the centers of the clusters of a sample."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    num_examples = len(features)
-    index = _index_of(features)
-    indices = np.empty((num_examples, num_neighbors), "int32")
-    similarities = np.empty((num_examples, num_neighbors), "float32")
-    num_candidates = min(CANDIDATES_PER_NEIGHBOR * num_neighbors + 1, num_examples)
-    few = faiss.SearchParametersIVF(nprobe=min(LISTS_SEARCHED, index.nlist))
-    every = faiss.SearchParametersIVF(nprobe=index.nlist)
-    bar = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
-    for rows in _blocks(num_examples, QUERIES):
-        vectors = _unit_vectors(features[rows])
-        _, found = index.search(vectors, num_candidates, params=few)
-        # Lists that hold too few examples are filled up with -1.
-        (short,) = np.nonzero((found == -1).any(axis=1))
-        if len(short):
-            _, found[short] = index.search(vectors[short], num_candidates, params=every)
-        exact = _similarities_to(features, found, vectors)
-        # One more than the neighbors, since each example finds itself.
-        found, exact = found[:, : num_neighbors + 1], exact[:, : num_neighbors + 1]
-        indices[rows], similarities[rows] = _without_self(found, exact, rows)
-        bar.add(rows.stop - rows.start)
-    return indices, similarities
-
-
-def _similarities_to(features, found, vectors):
-    """Returns what a byte a number rounded: the similarities to those found.
-
-    Puts `found` in their order, and equal ones in that of the data set.
-    """
-    found.sort(axis=1)
-    candidates = _unit_vectors(features[found.ravel()]).reshape(*found.shape, -1)
-    exact = np.matmul(candidates, vectors[:, :, None])[:, :, 0]
-    order = np.argsort(-exact, axis=1, kind="stable")
-    found[:] = np.take_along_axis(found, order, axis=1)
-    return np.take_along_axis(exact, order, axis=1)
-
-
-def _index_of(features):
-    """Returns a faiss index of the examples, which holds a byte for each number."""
-    import faiss
-
-    num_examples, dim = features.shape
-    num_lists = max(
-        1, min(int(4 * num_examples**0.5), num_examples // TRAINED_PER_LIST)
+    count = len(features)
+    num_cells = int(CELLS_PER_ROOT * count**0.5)
+    num_cells = max(1, min(num_cells, count // SAMPLED_PER_CELL))
+    sample = np.random.default_rng(SEED).choice(
+        count, min(num_cells * SAMPLED_PER_CELL, count), replace=False
     )
-    index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(dim),
-        dim,
-        num_lists,
-        faiss.ScalarQuantizer.QT_8bit,
-        faiss.METRIC_INNER_PRODUCT,
-        False,  # Vectors themselves are stored, not what they differ from a centroid.
-    )
-    index.cp.seed = SEED
-    index.cp.max_points_per_centroid = TRAINED_PER_LIST
-    chosen = np.random.default_rng(SEED).choice(
-        num_examples, min(num_examples, num_lists * TRAINED_PER_LIST), replace=False
-    )
-    index.train(_unit_vectors(features[np.sort(chosen)]))
-    for rows in _blocks(num_examples, ROWS):
-        index.add(_unit_vectors(features[rows]))
-    return index
-
-
-def _has_faiss():
-    """Whether faiss is installed."""
-    return importlib.util.find_spec("faiss") is not None
-
-
-def _print_expected_time(features):
-    """Prints how long all pairs take, from a small part of them."""
-    vectors = _unit_vectors(features[:ROWS])
-    # The first product also starts the threads.
-    _best_of_tile(vectors, vectors, 1)
-    start = time.perf_counter()
-    _best_of_tile(vectors, vectors, 1)
-    seconds = time.perf_counter() - start
-    minutes = seconds * (len(features) / len(vectors)) ** 2 / 60
-    print(
-        f"Comparing all pairs of {len(features):,} examples will take about "
-        f"{minutes:,.0f} minutes. `pip install faiss-cpu` makes it a fraction of that, "
-        "at the price of a few neighbors."
-    )
+    means = KMeans(num_cells, init="random", n_init=1, max_iter=5, random_state=SEED)
+    with warnings.catch_warnings():
+        # Of many copies there are fewer clusters than cells, which does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        means.fit(unit_rows(features[np.sort(sample)]))
+    return unit_rows(means.cluster_centers_)

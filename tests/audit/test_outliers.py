@@ -43,7 +43,7 @@ def test_scores_fall_with_the_distance():
     assert 0 < scores.min() and scores.max() < 1
 
 
-def test_twins_score_one_and_do_not_move_the_others():
+def test_copies_score_one_and_do_not_move_the_others():
     similarities = np.array([[1.0]] * 7 + [[1 + 5e-7]] + [[0.5], [0.875], [0.5]])
     scores = outlier_scores(similarities)
     np.testing.assert_array_equal(scores[:8], 1)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_ncr import ELRModel, NCRModel, plots
-from keras_ncr.features import figure_logger as figure_callback
+from keras_ncr.features import figure_logger
 from keras_ncr.features.figure_logger import FigureLogger
 
 RNG = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def written(log_dir):
 def not_drawn(monkeypatch):
     """Figures are made, but only a spot of each is written, which is faster."""
     spot = np.zeros((2, 2, 3), "uint8")
-    monkeypatch.setattr(figure_callback, "_pixels", lambda figure: spot)
+    monkeypatch.setattr(figure_logger, "_pixels", lambda figure: spot)
 
 
 @pytest.fixture
@@ -198,22 +198,22 @@ class StopAfter(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("stop", "first", "expected"),
     [(9, 0, [0, 2, 3]), (1, 0, [0, 1]), (2, 0, [0, 2]), (9, 3, [3])],
-    ids=["to the end", "stopped", "stopped after a look", "resumed"],
+    ids=["to the end", "stopped", "stopped after a drawing", "resumed"],
 )
-def test_looks_are_every_so_often_and_at_the_end(
+def test_figures_come_every_so_many_epochs_and_at_the_end(
     stop, first, expected, tmp_path, monkeypatch
 ):
-    looks = []
+    drawn = []
 
-    def look(self):
-        self.last_look = self.epoch
-        looks.append(self.epoch)
+    def draw(self):
+        self.last_drawn = self.epoch
+        drawn.append(self.epoch)
 
-    monkeypatch.setattr(FigureLogger, "look", look)
+    monkeypatch.setattr(FigureLogger, "draw", draw)
     logger = FigureLogger(batches(), tmp_path, every=2)
     model = functional_model()
     fit(model, logger, StopAfter(stop), epochs=4, initial_epoch=first)
-    assert looks == expected
+    assert drawn == expected
 
 
 def test_an_epoch_that_diverged_has_no_pictures(tmp_path, not_drawn):
@@ -242,14 +242,16 @@ def test_dataset_of_another_form_is_refused(dataset, tmp_path):
         FigureLogger(dataset, tmp_path)
 
 
-def test_dataset_without_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="repeats for ever"):
-        FigureLogger(batches().repeat(), tmp_path)
-
-
-def test_interval_below_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="`every` must be an integer of at least 1"):
-        FigureLogger(batches(), tmp_path, every=0)
+@pytest.mark.parametrize(
+    ("dataset", "every", "message"),
+    [
+        (batches().repeat(), 5, "repeats for ever"),
+        (batches(), 0, "`every` must be an integer of at least 1"),
+    ],
+)
+def test_wrong_arguments_are_refused(dataset, every, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        FigureLogger(dataset, tmp_path, every)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Nearest neighbors over a data set: by definition, at the edges, and by an index."""
+"""Nearest neighbors over a data set: by definition, at the edges, and by cells."""
 
 import numpy as np
 import pytest
@@ -138,10 +138,10 @@ def test_progress_is_shown_only_when_asked_for(capsys):
     assert "30/30" in capsys.readouterr().out
 
 
-# The index.
+# By cells.
 
 
-def test_index_finds_nearly_all_neighbors():
+def test_search_by_cells_finds_nearly_all_neighbors():
     features = clusters(3000)
     exact, exact_similarities = nearest_neighbors(features, 20)
     found, similarities = nearest_neighbors(features, 20, exact_limit=2999)
@@ -155,7 +155,7 @@ def test_index_finds_nearly_all_neighbors():
     )
 
 
-def test_index_gives_the_same_result_again():
+def test_search_by_cells_gives_the_same_result_again():
     features = clusters(500)
     first = nearest_neighbors(features, 5, exact_limit=0)
     second = nearest_neighbors(features, 5, exact_limit=0)
@@ -164,7 +164,7 @@ def test_index_gives_the_same_result_again():
 
 
 @pytest.mark.parametrize("num_examples", [2, 3, 50, 200])
-def test_index_of_few_examples_fills_all_columns(num_examples):
+def test_few_examples_in_cells_fill_all_columns(num_examples):
     features = clusters(num_examples)
     expected = nearest_neighbors(features, num_examples - 1)
     found = nearest_neighbors(features, num_examples - 1, exact_limit=0)
@@ -172,32 +172,34 @@ def test_index_of_few_examples_fills_all_columns(num_examples):
     np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
 
 
-def test_index_knows_twins_and_zeros():
-    features = np.concatenate([np.ones((300, 3)), np.zeros((5, 3))])
+@pytest.mark.parametrize("num_copies", [300, 2000])
+def test_copies_and_zeros_are_found_in_cells(num_copies):
+    features = np.concatenate([np.ones((num_copies, 3)), np.zeros((5, 3))])
     indices, similarities = nearest_neighbors(features, 4, exact_limit=0)
-    assert np.all(indices != np.arange(305)[:, None])
-    np.testing.assert_allclose(similarities[:300], 1, atol=1e-6)
-    np.testing.assert_array_equal(similarities[300:], 0)
-
-
-def test_without_faiss_all_pairs_are_compared(monkeypatch, capsys):
-    monkeypatch.setattr(nearest, "_has_faiss", lambda: False)
-    features = example()
-    indices, _ = nearest_neighbors(features, 3, exact_limit=29)
-    np.testing.assert_array_equal(indices, slow_neighbors(features, 3)[0])
-    printed = capsys.readouterr().out
-    assert "30 examples" in printed and "pip install faiss-cpu" in printed
+    assert np.all(indices != np.arange(len(features))[:, None])
+    np.testing.assert_allclose(similarities[:num_copies], 1, atol=1e-6)
+    np.testing.assert_array_equal(similarities[num_copies:], 0)
 
 
 # What is refused.
 
 
 @pytest.mark.parametrize(
-    "features", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 2, 2))]
+    "arguments, message",
+    [
+        ([np.zeros(3), 1], r"`features` must have shape \(n, dim\)"),
+        ([np.zeros((0, 3)), 1], r"`features` must have shape \(n, dim\)"),
+        ([np.zeros((2, 2, 2)), 1], r"`features` must have shape \(n, dim\)"),
+        ([example(), 0], "`num_neighbors` must be an integer"),
+        ([example(), -1], "`num_neighbors` must be an integer"),
+        ([example(), 2.0], "`num_neighbors` must be an integer"),
+        ([example(), True], "`num_neighbors` must be an integer"),
+        ([example(), 1, 1e5], "`exact_limit` must be an integer"),
+    ],
 )
-def test_features_of_another_shape_are_refused(features):
-    with pytest.raises(ValueError, match=r"`features` must have shape \(n, dim\)"):
-        nearest_neighbors(features, 1)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nearest_neighbors(*arguments)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -206,14 +208,3 @@ def test_feature_that_is_not_finite_is_named(value, small_tiles):
     features[17, 2] = value
     with pytest.raises(ValueError, match=f"Received: {value} in row 17"):
         nearest_neighbors(features, 1)
-
-
-@pytest.mark.parametrize("num_neighbors", [0, -1, 2.0, True])
-def test_number_of_neighbors_out_of_range_is_refused(num_neighbors):
-    with pytest.raises(ValueError, match="`num_neighbors` must be an integer"):
-        nearest_neighbors(example(), num_neighbors)
-
-
-def test_exact_limit_that_is_no_integer_is_refused():
-    with pytest.raises(ValueError, match="`exact_limit` must be an integer"):
-        nearest_neighbors(example(), 1, exact_limit=1e5)
