@@ -254,8 +254,7 @@ def test_every_imported_library_is_declared():
     }
     third_party = imported - set(sys.stdlib_module_names) - {"keras_ncr"}
     provided_by = importlib.metadata.packages_distributions()
-    run_time, extras = requirements()
-    declared = set(run_time) | set(extras["large"])
+    declared = set(requirements()[0])
     undeclared = {
         name
         for name in third_party
