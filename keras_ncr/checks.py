@@ -8,26 +8,7 @@ import numpy as np
 
 
 def check_labels(labels, num_classes=None, name="labels"):
-    """Returns `labels` as a one-dimensional NumPy int64 array, or raises.
-
-    Args:
-        labels: Array-like of shape `(n,)`, n at least 1: class numbers from 0, of an
-            integer dtype, or floats that are whole numbers.
-        num_classes: Optional int. If given, labels must be below it.
-        name: String. What error messages call the argument. Defaults to `"labels"`.
-
-    Returns:
-        NumPy int64 array of shape `(n,)`, a copy.
-
-    Raises:
-        ValueError: If `labels` is empty, not one-dimensional (one-hot labels, for
-            example), not whole numbers (NaN, for example), or out of range.
-
-    Example:
-    >>> from keras_ncr.checks import check_labels
-    >>> check_labels([2, 0, 1.0], num_classes=3)
-    array([2, 0, 1])
-    """
+    """Returns `labels` as a one-dimensional NumPy int64 array, or raises."""
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(
@@ -55,24 +36,7 @@ def check_labels(labels, num_classes=None, name="labels"):
 
 
 def check_clean_labels(clean_labels, num_classes=None, name="clean_labels"):
-    """Returns labels of which -1 stands for "none of the classes", or raises.
-
-    Args:
-        clean_labels: As `labels` in `check_labels`, and -1 is allowed.
-        num_classes: Optional int. If given, labels must be below it.
-        name: String. What error messages call the argument.
-
-    Returns:
-        NumPy int64 array of shape `(n,)`, a copy.
-
-    Raises:
-        ValueError: As `check_labels`.
-
-    Example:
-    >>> from keras_ncr.checks import check_clean_labels
-    >>> check_clean_labels([2, -1, 0], num_classes=3)
-    array([ 2, -1,  0])
-    """
+    """Returns labels of which -1 stands for "none of the classes", or raises."""
     clean_labels = np.asarray(clean_labels)
     is_unknown = clean_labels == -1
     known = check_labels(np.where(is_unknown, 0, clean_labels), num_classes, name)
@@ -80,21 +44,7 @@ def check_clean_labels(clean_labels, num_classes=None, name="clean_labels"):
 
 
 def refuse_first(labels, is_wrong, name, expectation):
-    """Raises for the first wrong label, so that the user can go and look at it.
-
-    Args:
-        labels: Array, one row per example.
-        is_wrong: Bools, one per example.
-        name: String. What error messages call the argument.
-        expectation: String: what it must do, after "must".
-
-    Raises:
-        ValueError: If there is a wrong one.
-
-    Example:
-    >>> from keras_ncr.checks import refuse_first
-    >>> refuse_first(np.array([0, 1]), np.array([False, False]), "labels", "be 0")
-    """
+    """Raises for the first wrong label, so that the user can go and look at it."""
     if np.any(is_wrong):
         index = int(np.argmax(is_wrong))
         raise ValueError(
@@ -103,24 +53,26 @@ def refuse_first(labels, is_wrong, name, expectation):
         )
 
 
+def check_class_names(class_names):
+    """Returns `class_names` as a tuple, or raises."""
+    # A string would pass as the names of its letters.
+    names = () if isinstance(class_names, str) else tuple(class_names)
+    if len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            "`class_names` must be at least two strings, one for each class. "
+            f"Received: class_names={class_names!r}."
+        )
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            "`class_names` must be all different. "
+            f"Received: {repeated!r} {names.count(repeated)} times."
+        )
+    return names
+
+
 def check_rate(rate, name="rate"):
-    """Returns `rate` as a float in [0, 1], or raises.
-
-    Args:
-        rate: Number: a share.
-        name: String. What error messages call the argument. Defaults to `"rate"`.
-
-    Returns:
-        Float.
-
-    Raises:
-        ValueError: If `rate` is not a number from 0 to 1.
-
-    Example:
-    >>> from keras_ncr.checks import check_rate
-    >>> check_rate(0.4)
-    0.4
-    """
+    """Returns `rate` as a float in [0, 1], or raises."""
     if not (_is_number(rate, numbers.Real) and 0 <= rate <= 1):  # NaN fails too
         raise ValueError(
             f"`{name}` must be a number from 0 to 1. Received: {name}={rate!r}."
@@ -129,24 +81,7 @@ def check_rate(rate, name="rate"):
 
 
 def check_integer(value, name, minimum):
-    """Returns `value` as an int of at least `minimum`, or raises.
-
-    Args:
-        value: Integer.
-        name: String. What error messages call the argument.
-        minimum: Int.
-
-    Returns:
-        Int.
-
-    Raises:
-        ValueError: If `value` is not an integer, or below `minimum`.
-
-    Example:
-    >>> from keras_ncr.checks import check_integer
-    >>> check_integer(10, "num_classes", minimum=2)
-    10
-    """
+    """Returns `value` as an int of at least `minimum`, or raises."""
     if not (_is_number(value, numbers.Integral) and value >= minimum):
         raise ValueError(
             f"`{name}` must be an integer of at least {minimum}. "
@@ -161,23 +96,7 @@ def _is_number(value, kind):
 
 
 def check_layer(value, name):
-    """Returns `value`, or raises unless it is a Keras layer or model.
-
-    Args:
-        value: Anything.
-        name: String. What error messages call the argument.
-
-    Returns:
-        `value`.
-
-    Raises:
-        ValueError: If `value` is no Keras layer.
-
-    Example:
-    >>> from keras_ncr.checks import check_layer
-    >>> check_layer(keras.layers.Dense(3), "backbone").units
-    3
-    """
+    """Returns `value`, or raises unless it is a Keras layer or model."""
     if not isinstance(value, keras.Layer):
         raise ValueError(
             f"`{name}` must be a Keras layer or model, already constructed. "
@@ -187,49 +106,14 @@ def check_layer(value, name):
 
 
 def check_bool(value, name):
-    """Returns `value` as a bool, or raises: any word but none would count as true.
-
-    Args:
-        value: Bool.
-        name: String. What error messages call the argument.
-
-    Returns:
-        Bool.
-
-    Raises:
-        ValueError: If `value` is something else.
-
-    Example:
-    >>> from keras_ncr.checks import check_bool
-    >>> check_bool(True, "exact")
-    True
-    """
+    """Returns `value` as a bool, or raises: any word but none would count as true."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
     return bool(value)
 
 
 def check_known(value, known, name, alternative=""):
-    """Returns `value`, or raises and names the known one that is nearest to it.
-
-    Args:
-        value: String.
-        known: Iterable of strings.
-        name: String. What error messages call the argument.
-        alternative: String. What else the argument may be, for the message. Defaults
-            to nothing.
-
-    Returns:
-        `value`.
-
-    Raises:
-        ValueError: If `value` is none of `known`.
-
-    Example:
-    >>> from keras_ncr.checks import check_known
-    >>> check_known("cosine", ["linear", "cosine"], "classifier")
-    'cosine'
-    """
+    """Returns `value`, or raises and names the known one that is nearest to it."""
     known = list(known)
     if value in known:
         return value
@@ -246,23 +130,7 @@ def check_known(value, known, name, alternative=""):
 
 
 def check_positive(value, name):
-    """Returns `value` as a float, or raises.
-
-    Args:
-        value: Number above 0.
-        name: String. What error messages call the argument.
-
-    Returns:
-        Float.
-
-    Raises:
-        ValueError: If `value` is no number, not above 0 or not finite.
-
-    Example:
-    >>> from keras_ncr.checks import check_positive
-    >>> check_positive(2, "temperature")
-    2.0
-    """
+    """Returns `value` as a float, or raises."""
     if not (_is_number(value, numbers.Real) and 0 < value < float("inf")):
         raise ValueError(
             f"`{name}` must be a positive, finite number. Received: {name}={value!r}."

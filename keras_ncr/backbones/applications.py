@@ -76,16 +76,7 @@ def application(name: str, input_shape: tuple, weights=None) -> keras.Model:
 
 
 def application_names() -> list:
-    """Returns the names of all networks of the installed `keras.applications`.
-
-    Returns:
-        Sorted list of strings.
-
-    Example:
-    >>> from keras_ncr.backbones.applications import application_names
-    >>> "ResNet50" in application_names()
-    True
-    """
+    """Returns the names of all networks of the installed `keras.applications`."""
     return sorted(_modules())
 
 

@@ -1,20 +1,20 @@
 """Data sets whose examples keep one number for ever, so that labels can follow it."""
 
-from keras_ncr.datasets.broken_images import (
-    check_images,
-    find_broken_images,
-    skip_broken_images,
-)
 from keras_ncr.datasets.cifar_n_source import cifar_n, human_labels
 from keras_ncr.datasets.dataset_source import from_dataset
 from keras_ncr.datasets.digits_source import digits
-from keras_ncr.datasets.faults import faults_named
 from keras_ncr.datasets.folder_source import from_folder
-from keras_ncr.datasets.skipped import Skipped
 from keras_ncr.datasets.source import Source, from_arrays
 from keras_ncr.datasets.split import hold_out
 from keras_ncr.datasets.table_source import from_table
 from keras_ncr.datasets.tfds_source import from_tfds
+from keras_ncr.datasets.unreadable import (
+    Skipped,
+    check_images,
+    faults_named,
+    find_broken_images,
+    skip_broken_images,
+)
 
 __all__ = [
     "Skipped",

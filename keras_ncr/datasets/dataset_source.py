@@ -3,10 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_known, check_labels
-from keras_ncr.datasets.broken_images import plain_message
-from keras_ncr.datasets.class_names import check_class_names
+from keras_ncr.checks import check_class_names, check_known, check_labels
 from keras_ncr.datasets.source import Source, host_tensor
+from keras_ncr.datasets.unreadable import plain_message
 
 
 def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
@@ -176,11 +175,7 @@ def _first_fault(examples):
 
 
 def _indexed(examples, labels, name):
-    """Examples with their positions, each checked against the label of the first pass.
-
-    Without the check, a data set that shuffles itself anew would train on one image
-    with the label that another was to get.
-    """
+    """Examples with their positions, each label checked against the first pass."""
     label_of = host_tensor(labels)
     message = (
         f"The order of data set {name} changes from pass to pass, so that labels would "

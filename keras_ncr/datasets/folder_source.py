@@ -5,8 +5,7 @@ import os
 import numpy as np
 from absl import logging
 
-from keras_ncr.checks import check_known
-from keras_ncr.datasets.class_names import check_class_names
+from keras_ncr.checks import check_class_names, check_known
 from keras_ncr.datasets.image_files import (
     READABLE,
     check_readable,
@@ -17,7 +16,7 @@ from keras_ncr.datasets.image_files import (
     printable,
     source_of_files,
 )
-from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
+from keras_ncr.datasets.unreadable import Skipped, check_left, check_on_error
 
 _LAYOUT = """Expected is a folder for each class, with its images:
     photos/cat/1.jpg

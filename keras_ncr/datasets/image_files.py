@@ -23,48 +23,13 @@ UNREADABLE = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff") + (
 
 
 def is_hidden(name):
-    """Returns whether a file or folder is put there by a program, for itself.
-
-    Args:
-        name: String, without the folders above.
-
-    Returns:
-        Bool.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import is_hidden
-    >>> is_hidden(".DS_Store"), is_hidden("cat.jpg")
-    (True, False)
-    """
+    """Returns whether a file or folder is put there by a program, for itself."""
     # macOS writes the second into archives, network disks keep thumbnails in the third.
     return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def find_images(folder):
-    """Returns the files below a folder: those that are images, and the others.
-
-    The end of the name decides. Hidden files and folders are left out, links are
-    followed, and a folder that several links lead to counts once.
-
-    Args:
-        folder: String, path of a folder.
-
-    Returns:
-        Tuple of two lists of paths, relative to the folder and with `/`, in the order
-        of their characters' code points.
-
-    Raises:
-        OSError: If a folder cannot be read.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.datasets.image_files import find_images
-    >>> pathlib.Path("album/b").mkdir(parents=True)
-    >>> for path in ("b/2.PNG", "b/1.jpg", "b/notes.txt", "a.png"):
-    ...     pathlib.Path("album", path).touch()
-    >>> find_images("album")
-    (['a.png', 'b/1.jpg', 'b/2.PNG'], ['b/notes.txt'])
-    """
+    """Returns the files below a folder: those that are images, and the others."""
     images, others, seen = [], [], set()
     # Left alone, `os.walk` passes over folders that it may not read.
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
@@ -85,18 +50,7 @@ def find_images(folder):
 
 
 def check_readable(paths):
-    """Raises if TensorFlow does not read some kind of image file.
-
-    Args:
-        paths: Strings. Their ends are looked at, not the files.
-
-    Raises:
-        ValueError: If there are such files. It names the first three.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import check_readable
-    >>> check_readable(["cat.jpg", "dog.PNG"])
-    """
+    """Raises if TensorFlow does not read some kind of image file."""
     unreadable = [path for path in paths if is_unreadable(path)]
     if unreadable:
         raise ValueError(
@@ -107,36 +61,12 @@ def check_readable(paths):
 
 
 def is_unreadable(path):
-    """Returns whether the end of a name is that of images TensorFlow does not read.
-
-    Args:
-        path: String.
-
-    Returns:
-        Bool.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import is_unreadable
-    >>> is_unreadable("cat.HEIC"), is_unreadable("cat.jpg")
-    (True, False)
-    """
+    """Returns whether the end of a name is that of images TensorFlow does not read."""
     return path.lower().endswith(UNREADABLE)
 
 
 def first_few(paths):
-    """Returns the first three of some paths as text, and how many more there are.
-
-    Args:
-        paths: List of strings.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import first_few
-    >>> first_few(["a", "b", "c", "d", "e"])
-    "'a', 'b', 'c' and 2 more"
-    """
+    """Returns the first three of some paths as text, and how many more there are."""
     text = ", ".join(repr(path) for path in paths[:3])
     return text if len(paths) <= 3 else f"{text} and {len(paths) - 3} more"
 
@@ -144,32 +74,7 @@ def first_few(paths):
 def source_of_files(
     name, paths, labels, ids, class_names, clean_labels=None, skipped=()
 ):
-    """Returns the `Source` of image files, which are read when they are needed.
-
-    Args:
-        name: String. What messages call the data set.
-        paths: Strings of any number n, where the files are.
-        labels: Integer array of shape `(n,)`.
-        ids: Strings, what the examples are known by.
-        class_names: Tuple of strings.
-        clean_labels: As in `Source`. Defaults to `None`.
-        skipped: As in `Source`. Defaults to none.
-
-    Returns:
-        `Source` of encoded images, in the order of the paths.
-
-    Raises:
-        ValueError: As `Source`.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import source_of_files
-    >>> for path in ("a.png", "b.png"):
-    ...     tf.io.write_file(path, tf.io.encode_png(np.zeros((4, 4, 3), "uint8")))
-    >>> files = ["a.png", "b.png"]
-    >>> source = source_of_files("two", files, [0, 1], files, ("cat", "dog"))
-    >>> source.is_encoded, source.num_examples
-    (True, 2)
-    """
+    """Returns the `Source` of image files, which are read when they are needed."""
     # Absolute, so that a later change of the current folder does no harm.
     current_folder = os.getcwd()
     paths = [os.path.join(current_folder, path) for path in paths]
@@ -194,19 +99,7 @@ def source_of_files(
 
 
 def printable(text):
-    r"""Returns text that can be written as UTF-8, which not every file's name can.
-
-    Args:
-        text: String, as Python names files: stray bytes are surrogates.
-
-    Returns:
-        String, the same where there are no stray bytes.
-
-    Example:
-    >>> from keras_ncr.datasets.image_files import printable
-    >>> printable("caf\udce9.jpg"), printable("café.jpg")
-    ('caf\\xe9.jpg', 'café.jpg')
-    """
+    """Returns text that can be written as UTF-8, which not every file's name can."""
     return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 

@@ -53,17 +53,16 @@ def decode(image, channels=3):
     return _with_channels(pixels, channels)
 
 
-def decode_and_crop(image, offset_height, offset_width, height, width, channels=3):
-    """Returns the pixels of a part of an image.
+def decode_part(image, choose, channels=3):
+    """Returns the pixels of a part of an image that is chosen by the image's size.
 
-    Of a JPEG little else is decoded; the pixels are those of `decode` nonetheless.
+    Little else of a JPEG is decoded; the pixels are those of `decode` nonetheless.
 
     Args:
         image: As in `decode`.
-        offset_height: Int or int32 scalar tensor: rows above the part.
-        offset_width: Int or int32 scalar tensor: columns left of the part.
-        height: Int or int32 scalar tensor, at least 1: rows of the part.
-        width: Int or int32 scalar tensor, at least 1: columns of the part.
+        choose: Callable `(height, width) -> (offset_height, offset_width, height,
+            width)` on int32 scalar tensors: from the size of the image to the part, by
+            the rows above it, the columns left of it, its rows and its columns.
         channels: As in `decode`.
 
     Returns:
@@ -75,32 +74,6 @@ def decode_and_crop(image, offset_height, offset_width, height, width, channels=
             the image.
 
     Example:
-    >>> encoded = tf.io.encode_jpeg(np.zeros((40, 60, 3), "uint8"))
-    >>> keras_ncr.datasets.images.decode_and_crop(encoded, 5, 10, 20, 30).shape
-    TensorShape([20, 30, 3])
-    """
-    window = (offset_height, offset_width, height, width)
-    return decode_part(image, lambda *size: window, channels)
-
-
-def decode_part(image, choose, channels=3):
-    """Returns the pixels of a part of an image that is chosen by the image's size.
-
-    Args:
-        image: As in `decode`.
-        choose: Callable `(height, width) -> (offset_height, offset_width, height,
-            width)` on int32 scalar tensors: from the size of the image to the part, as
-            in `decode_and_crop`.
-        channels: As in `decode`.
-
-    Returns:
-        As `decode_and_crop`.
-
-    Raises:
-        ValueError: As in `decode`.
-        tf.errors.InvalidArgumentError: As in `decode_and_crop`.
-
-    Example:
     >>> image = np.zeros((40, 60, 3), "uint8")
     >>> left_half = lambda height, width: (0, 0, height, width // 2)
     >>> keras_ncr.datasets.images.decode_part(image, left_half).shape
@@ -110,7 +83,7 @@ def decode_part(image, choose, channels=3):
     image = _as_image(image)
 
     def part(pixels):
-        top, left, height, width = choose(*size_of(pixels))
+        top, left, height, width = choose(*tf.unstack(tf.shape(pixels))[:2])
         # Where it leaves the image this is an error, which `pixels[a:b]` is not.
         sliced = tf.slice(pixels, [top, left, 0], [height, width, -1])
         return tf.ensure_shape(sliced, [None, None, pixels.shape[-1]])
@@ -124,45 +97,6 @@ def decode_part(image, choose, channels=3):
         lambda: part(_decode_other(image)),
     )
     return _with_channels(pixels, channels)
-
-
-def size_of(image):
-    """Returns the height and the width of an image.
-
-    Of a JPEG or a PNG only the header is read.
-
-    Args:
-        image: As in `decode`.
-
-    Returns:
-        Tuple of two int32 scalar tensors, height and width.
-
-    Raises:
-        ValueError: As in `decode`.
-        tf.errors.InvalidArgumentError: As in `decode`.
-
-    Example:
-    >>> encoded = tf.io.encode_jpeg(np.zeros((40, 60, 3), "uint8"))
-    >>> height, width = keras_ncr.datasets.images.size_of(encoded)
-    >>> int(height), int(width)
-    (40, 60)
-    """
-    image = _as_image(image)
-    if image.dtype == tf.uint8:
-        height, width, _ = tf.unstack(tf.shape(image))
-        return height, width
-    header = _header(image)
-    size = tf.cond(
-        tf.io.is_jpeg(image),
-        lambda: tf.image.extract_jpeg_shape(image)[:2],
-        lambda: tf.cond(
-            _has(header, 0, b"\x89PNG"),
-            lambda: _png_size(header),
-            lambda: tf.shape(_decode_other(image))[:2],
-        ),
-    )
-    height, width = tf.unstack(size, num=2)
-    return height, width
 
 
 def resize(image, size, method="bilinear", antialias=False):
@@ -195,21 +129,7 @@ def resize(image, size, method="bilinear", antialias=False):
 
 
 def check_channels(channels):
-    """Returns `channels`, or raises unless it is 1 or 3.
-
-    Args:
-        channels: Int.
-
-    Returns:
-        Int.
-
-    Raises:
-        ValueError: If `channels` is anything but 1 (gray) or 3 (color).
-
-    Example:
-    >>> keras_ncr.datasets.images.check_channels(3)
-    3
-    """
+    """Returns `channels`, or raises unless they are 1 or 3."""
     if check_integer(channels, "channels", minimum=1) not in (1, 3):
         raise ValueError(
             "`channels` must be 1, for gray images, or 3, for color. "
@@ -296,10 +216,3 @@ def _has(header, position, expected):
     """Whether a header has these bytes at a position."""
     found = header[position : position + len(expected)]
     return tf.reduce_all(found == tf.constant(list(expected), tf.uint8))
-
-
-def _png_size(header):
-    """Height and width: bytes 20 to 24, and 16 to 20, of a PNG."""
-    width, height = tf.unstack(tf.reshape(tf.cast(header[16:], tf.int32), [2, 4]))
-    places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1])
-    return tf.stack([tf.reduce_sum(n * places) for n in (height, width)])

@@ -37,25 +37,7 @@ def hold_out(source, fraction, seed=0):
 
 
 def split_indices(labels, num_classes, fraction, seed=0):
-    """Returns the indices of both parts, as `hold_out` draws them from the labels.
-
-    Args:
-        labels: Int array of shape `(n,)`.
-        num_classes: Int.
-        fraction: As in `hold_out`.
-        seed: As in `hold_out`.
-
-    Returns:
-        Tuple `(kept, held_out)` of int64 arrays, in rising order.
-
-    Raises:
-        ValueError: As `hold_out`.
-
-    Example:
-    >>> from keras_ncr.datasets.split import split_indices
-    >>> [len(part) for part in split_indices(np.arange(20) % 2, 2, 0.2)]
-    [16, 4]
-    """
+    """Returns the indices of both parts, as `hold_out` draws them from the labels."""
     fraction = check_rate(fraction, "fraction")
     seed = check_integer(seed, "seed", minimum=0)
     counts = np.bincount(labels, minlength=num_classes)

@@ -6,21 +6,20 @@ import warnings
 
 import numpy as np
 
-from keras_ncr.checks import check_known
-from keras_ncr.datasets.class_names import check_class_names
+from keras_ncr.checks import check_class_names, check_known
 from keras_ncr.datasets.image_files import (
     check_readable,
     first_few,
     printable,
     source_of_files,
 )
-from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
-from keras_ncr.datasets.table_faults import (
+from keras_ncr.datasets.table_rows import (
     are_whole_numbers,
     faulty_rows,
     is_empty,
     is_whole,
 )
+from keras_ncr.datasets.unreadable import Skipped, check_left, check_on_error
 
 
 def from_table(

@@ -8,19 +8,7 @@ from keras_ncr.checks import check_known
 
 
 class Keys(typing.NamedTuple):
-    """Names of the features that a source is made of.
-
-    Args:
-        image: String.
-        label: String.
-        clean_label: String, or `None` if there is none.
-        is_clean: String, or `None` if there is none.
-
-    Example:
-    >>> from keras_ncr.datasets.tfds_keys import Keys
-    >>> Keys("image", "label", None, None).label
-    'label'
-    """
+    """Names of the features that a source is made of."""
 
     image: str
     label: str
@@ -29,28 +17,7 @@ class Keys(typing.NamedTuple):
 
 
 def keys_of(builder, label_key, clean_label_key, is_clean_key):
-    """Returns the keys that are asked for, or the data set's own.
-
-    Args:
-        builder: `tfds.core.DatasetBuilder`.
-        label_key: As in `from_tfds`.
-        clean_label_key: As in `from_tfds`.
-        is_clean_key: As in `from_tfds`.
-
-    Returns:
-        `Keys`.
-
-    Raises:
-        ValueError: If there is no such key, or no single image and class label.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.tfds_keys import keys_of
-    >>> with tfds.testing.mock_data():
-    ...     builder = tfds.builder("cifar10")
-    >>> keys_of(builder, None, None, None).image
-    'image'
-    """
+    """Returns the keys that are asked for, or the data set's own."""
     features = builder.info.features
     images, class_labels, booleans = _keys_by_kind(features)
     if label_key is clean_label_key is is_clean_key is None and "is_clean" in booleans:
@@ -101,25 +68,7 @@ def _keys_by_kind(features):
 
 
 def num_classes_of(features, keys):
-    """Returns the number of classes, the same for the labels and for the true ones.
-
-    Args:
-        features: `tfds.features.FeaturesDict`.
-        keys: `Keys`.
-
-    Returns:
-        Int.
-
-    Raises:
-        ValueError: If they differ.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.tfds_keys import Keys, num_classes_of
-    >>> features = {"label": tfds.features.ClassLabel(num_classes=3)}
-    >>> num_classes_of(features, Keys("image", "label", None, None))
-    3
-    """
+    """Returns the number of classes, the same for the labels and for the true ones."""
     num_classes = features[keys.label].num_classes
     if keys.clean_label is not None:
         num_clean_classes = features[keys.clean_label].num_classes

@@ -1,20 +1,20 @@
 """Any image classification data set that TensorFlow Datasets can build."""
 
-import difflib
+from itertools import starmap
 
 import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer, check_labels
-from keras_ncr.datasets.broken_images import find_broken_images
-from keras_ncr.datasets.skipped import Skipped, check_left, check_on_error
 from keras_ncr.datasets.source import Source, host_tensor
+from keras_ncr.datasets.tfds_builder import damaged_files, prepared_builder
 from keras_ncr.datasets.tfds_keys import keys_of, num_classes_of
-from keras_ncr.datasets.tfds_shards import (
-    damaged_shards,
-    described,
-    lost_records,
-    readable_part,
+from keras_ncr.datasets.unreadable import (
+    Skipped,
+    check_left,
+    check_on_error,
+    find_broken_images,
+    first_ones,
 )
 
 
@@ -68,10 +68,9 @@ def from_tfds(
         encoded: Optional boolean. Whether images stay the bytes that are stored, to be
             decoded when they are needed. Defaults to `True` where they differ in size.
         on_error: `"raise"` or `"skip"`, which leaves out, and lists in `skipped` of the
-            source, what cannot be read: records from the first one in a file that is
-            damaged, labels out of range, and broken images, for which all images are
-            decoded once. Defaults to `"raise"`, which finds the first two, and the
-            images when they are read.
+            source, labels out of range and broken images, for which all images are
+            decoded once. Defaults to `"raise"`, which finds the labels now, and the
+            images when they are read. Files that are damaged are never skipped.
 
     Returns:
         `Source`, with the ids of TensorFlow Datasets as strings.
@@ -94,7 +93,7 @@ def from_tfds(
     >>> source.num_examples, source.num_classes, source.image_shape
     (5, 10, (32, 32, 3))
     """
-    builder = _prepared_builder(name, data_dir, download)
+    builder = prepared_builder(name, data_dir, download)
     full_name = f"{name}/{split}"
     keys = keys_of(builder, label_key, clean_label_key, is_clean_key)
     features = builder.info.features
@@ -104,8 +103,9 @@ def from_tfds(
         encoded = None in image_feature.shape
     decode = None if check_bool(encoded, "encoded") else image_feature.decode_example
     skips = check_on_error(on_error)
-    damaged, read, ids, columns = _readable(builder, split, keys, skips)
-    skipped = lost_records(builder, split, damaged)
+    read = _reader(builder, split)
+    ids, columns = _ids_and_columns(read, builder, split, keys)
+    skipped = []
     kept = _kept_positions(len(ids), limit, full_name)
     ids, columns = ids[kept], {key: column[kept] for key, column in columns.items()}
     reasons = _wrong_labels(columns, keys, num_classes)
@@ -113,17 +113,16 @@ def from_tfds(
         raise ValueError(_about_labels(reasons, ids))
     if skips:
         reasons = {**_broken_images(read, keys.image, ids), **reasons}
-        skipped += _skipped(reasons, ids)
+        skipped = _skipped(reasons, ids)
         kept = np.setdiff1d(np.arange(len(ids)), list(reasons))
         check_left(len(kept), skipped, full_name)
         ids, columns = ids[kept], {key: column[kept] for key, column in columns.items()}
     labels = check_labels(columns[keys.label], num_classes, keys.label)
 
     def find_faults():
-        now_damaged = set(damaged_shards(builder, split)) - set(damaged)
-        if now_damaged:
-            return {shard.path: shard.reason for shard in sorted(now_damaged)}
-        return dict(_skipped(_broken_images(read, keys.image, ids), ids))
+        return damaged_files(builder, split) or dict(
+            _skipped(_broken_images(read, keys.image, ids), ids)
+        )
 
     return Source(
         name=full_name,
@@ -140,82 +139,7 @@ def from_tfds(
     )
 
 
-def _prepared_builder(name, data_dir, download):
-    """The data set's builder, after a download where the data are not there yet."""
-    import tensorflow_datasets as tfds
-
-    import keras_ncr.datasets.builders  # noqa: F401 (what is imported is registered)
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        plain_name = name.split("/")[0].split(":")[0]
-        nearest = difflib.get_close_matches(plain_name, tfds.list_builders())
-        raise ValueError(
-            "`name` must be a data set that TensorFlow Datasets knows "
-            f"(`tfds.list_builders()`). Received: name={name!r}. "
-            f"Nearest: {', '.join(nearest) or 'none'}."
-        ) from error
-    if builder.is_prepared():
-        return builder
-    try:
-        if not download:
-            raise FileNotFoundError("no download was asked for")
-        builder.download_and_prepare()
-    # Whatever goes wrong (network, checksum, disk, files to fetch by hand), the user
-    # needs the same facts and the reason.
-    except Exception as error:
-        raise FileNotFoundError(
-            f"Data set {name!r} is not prepared in {builder.data_dir}. "
-            f"{_how_to_prepare(builder, name)} "
-            f"Received: data_dir={data_dir!r}, download={download}. Reason: {error}"
-        ) from error
-    return builder
-
-
-def _how_to_prepare(builder, name):
-    """What the user can do, for data that must be fetched by hand and for others."""
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        return (
-            "Its files are fetched by hand; the reason says which. With them in a "
-            f"folder, run `python -m keras_ncr.datasets.builders {name} "
-            "--manual_dir=FOLDER --data_dir=DIR`, and pass DIR as `data_dir`."
-        )
-    return (
-        f"Run `tfds build {name} --data_dir=DIR` where there is a network, copy DIR if "
-        "need be, and pass it as `data_dir`."
-    )
-
-
-def _readable(builder, split, keys, skips):
-    """The damaged files of a split, what reads the rest, its ids and columns."""
-    read = _reader(builder, split)
-    try:
-        return [], read, *_ids_and_columns(read, builder, split, keys)
-    except tf.errors.OpError as error:
-        damaged = damaged_shards(builder, split)
-        # More records than expected are none that could be left out.
-        is_of_other_data = any(
-            shard.num_records > shard.num_expected for shard in damaged
-        )
-        if not damaged:
-            raise
-        if not skips or is_of_other_data:
-            raise ValueError(
-                f"All files of {builder.info.full_name} in {builder.data_dir} must be "
-                f"whole. Received: {len(damaged)} damaged ones of split={split!r}: "
-                f"{described(damaged)}. Remove the folder and prepare or copy the data "
-                'set again; what can be read is read with `on_error="skip"` '
-                "(`--config.data.on_error=skip`)."
-            ) from error
-    lost = lost_records(builder, split, damaged)
-    num_examples = builder.info.splits[split].num_examples
-    check_left(num_examples - len(lost), lost, builder.info.full_name)
-    read = _reader(builder, split, readable_part(damaged))
-    return damaged, read, *_ids_and_columns(read, builder, split, keys)
-
-
-def _reader(builder, split, select=None):
+def _reader(builder, split):
     """A function from decoders to the examples, each with its id, file by file."""
     import tensorflow_datasets as tfds
 
@@ -223,7 +147,6 @@ def _reader(builder, split, select=None):
         add_tfds_id=True,
         # Whether images stay in memory is the pipeline's decision.
         try_autocache=False,
-        experimental_interleave_sort_fn=select,
     )
 
     def read(decoders):
@@ -247,7 +170,18 @@ def _ids_and_columns(read, builder, split, keys):
             f"one example. Known splits: {list(builder.info.splits)}. "
             f"Received: split={split!r}. {error}"
         ) from error
-    batches = list(examples.batch(4096).as_numpy_iterator())
+    try:
+        batches = list(examples.batch(4096).as_numpy_iterator())
+    except tf.errors.OpError as error:
+        damaged = damaged_files(builder, split)
+        if not damaged:
+            raise
+        first = first_ones(list(starmap(Skipped, damaged.items())))
+        raise ValueError(
+            f"All files of {builder.info.full_name} in {builder.data_dir} must be "
+            f"whole. Received: {len(damaged)} damaged ones of split={split!r}: "
+            f"{first}. Remove the folder, and prepare or copy the data set again."
+        ) from error
     columns = {
         key: np.concatenate([batch[key] for batch in batches])
         for key in ("tfds_id", *wanted)

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_ncr import datasets
 from keras_ncr.checks import check_known
-from keras_ncr.datasets.skipped import ON_ERROR, first_ones
+from keras_ncr.datasets.unreadable import ON_ERROR, first_ones
 from keras_ncr.distribution import is_chief
 from keras_ncr.experiments.config import default_config
 

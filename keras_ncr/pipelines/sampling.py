@@ -7,39 +7,7 @@ from keras_ncr.checks import check_bool, check_integer, check_labels
 
 
 def epoch_sampler(labels, num_classes, size=None, balanced=False):
-    """Returns a function that draws the examples of an epoch.
-
-    Without `size` an epoch is a permutation of all examples. With it an epoch is that
-    many of them, drawn anew without repetition: the "1,000 mini-batches" that the paper
-    calls an epoch of Clothing1M. With `balanced` each class gets the same number of
-    them. A class that has fewer gives all it has, and the others share the rest.
-
-    Args:
-        labels: Integers of shape `(n,)`: the labels that training sees, by index.
-        num_classes: Int. Must exceed every label.
-        size: Optional int from 1 to n: examples in an epoch. Defaults to n.
-        balanced: Boolean, whether classes are drawn equally often, by the labels that
-            training sees, which may be wrong. Defaults to `False`.
-
-    Returns:
-        Callable `(seed) -> indices`, in TensorFlow operations: from a seed of shape
-        `(2,)` to int64 of shape `(size,)`.
-
-    Raises:
-        ValueError: If `size` is not from 1 to n, or if `balanced` has no effect since
-            an epoch has all examples anyway.
-
-    Reference:
-        - [Li et al., 2020](https://arxiv.org/abs/2002.07394), DivideMix, redraws
-          Clothing1M in this way each epoch.
-
-    Example:
-    >>> from keras_ncr.pipelines.sampling import epoch_sampler
-    >>> draw = epoch_sampler([0, 0, 0, 0, 1, 1], num_classes=2, size=4, balanced=True)
-    >>> indices = draw([0, 7])
-    >>> sorted(np.array([0, 0, 0, 0, 1, 1])[indices].tolist())
-    [0, 0, 1, 1]
-    """
+    """Returns a function that draws the examples of an epoch."""
     labels = check_labels(labels, num_classes)
     num_examples = len(labels)
     size = check_size(num_examples, size)
@@ -118,21 +86,7 @@ def steps_per_epoch(num_examples, batch_size, drop_remainder=False):
 
 
 def balanced_counts(counts, size):
-    """Returns how many examples each class gives to a draw that is as even as can be.
-
-    Args:
-        counts: Integers of shape `(classes,)`: the examples that each class has.
-        size: Int from 1 to their sum: the examples to draw.
-
-    Returns:
-        Int64 array of shape `(classes,)` with the sum `size`, no entry above that of
-        `counts`.
-
-    Example:
-    >>> from keras_ncr.pipelines.sampling import balanced_counts
-    >>> balanced_counts([10, 2, 10], size=13)
-    array([6, 2, 5])
-    """
+    """Returns how many examples each class gives to the most even draw."""
     counts = np.asarray(counts, np.int64)
     levels = np.arange(counts.max() + 1)
     # The highest level at which all classes can be cut without exceeding the size.

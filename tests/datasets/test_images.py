@@ -9,10 +9,8 @@ from PIL import Image
 
 from keras_ncr.datasets.images import (
     decode,
-    decode_and_crop,
     decode_part,
     resize,
-    size_of,
 )
 
 RNG = np.random.default_rng(0)
@@ -162,12 +160,19 @@ def test_what_is_no_readable_image_is_refused_in_a_dataset():
         3.5,
     ],
 )
-@pytest.mark.parametrize("function", [decode, size_of])
+@pytest.mark.parametrize(
+    "function", [decode, lambda image: window_of(image, 0, 0, 1, 1)]
+)
 def test_what_is_neither_pixels_nor_a_file_is_named(function, image):
     with pytest.raises(
         ValueError, match="`image` must be the bytes .* Received: dtype"
     ):
         function(image)
+
+
+def window_of(image, top, left, height, width, channels=3):
+    """Returns a part of an image at a given place."""
+    return decode_part(image, lambda *size: (top, left, height, width), channels)
 
 
 def test_too_many_channels_are_refused():
@@ -180,7 +185,7 @@ def test_other_channels_are_refused(channels):
     with pytest.raises(ValueError, match=f"`channels` must .*channels={channels!r}"):
         decode(COLOR, channels)
     with pytest.raises(ValueError, match=f"`channels` must .*channels={channels!r}"):
-        decode_and_crop(COLOR, 0, 0, 1, 1, channels)
+        window_of(COLOR, 0, 0, 1, 1, channels)
 
 
 # Parts
@@ -206,7 +211,7 @@ def test_part_is_that_of_the_decoded_image(kind):
         size = RNG.integers(1, [34, 51])
         windows.append((*RNG.integers(0, [34, 51] - size), *size))
     parts = tf.data.Dataset.from_tensor_slices(np.array(windows, "int32"))
-    parts = parts.map(lambda window: decode_and_crop(image, *tf.unstack(window)))
+    parts = parts.map(lambda window: window_of(image, *tf.unstack(window)))
     for (top, left, rows, columns), part in zip(
         windows, parts.as_numpy_iterator(), strict=True
     ):
@@ -216,7 +221,7 @@ def test_part_is_that_of_the_decoded_image(kind):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", FILES)
 def test_part_of_any_file_is_that_of_the_decoded_image(name, channels):
-    part = decode_and_crop(FILES[name], 2, 1, 4, 3, channels)
+    part = window_of(FILES[name], 2, 1, 4, 3, channels)
     assert np.array_equal(part, decode(FILES[name], channels)[2:6, 1:4])
 
 
@@ -227,6 +232,15 @@ def test_part_can_be_chosen_by_the_size(name):
 
     part = decode_part(FILES[name], lower_right)
     assert np.array_equal(part, decode(FILES[name])[3:, 2:])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_odd_sizes_are_known_to_the_choice(kind):
+    sizes = [(1, 1), (1, 500), (500, 1), (3, 65_000)]
+    files = [file_of(np.zeros(size, "uint8"), kind, "L") for size in sizes]
+    dataset = tf.data.Dataset.from_tensor_slices(files)
+    whole = dataset.map(lambda file: decode_part(file, lambda h, w: (0, 0, h, w)))
+    assert [part.shape[:2] for part in whole.as_numpy_iterator()] == sizes
 
 
 @pytest.mark.parametrize("image", [COLOR, FILES["color JPEG"], FILES["color PNG"]])
@@ -243,48 +257,7 @@ def test_part_can_be_chosen_by_the_size(name):
 )
 def test_part_outside_the_image_is_an_error(image, window):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decode_and_crop(image, *window)
-
-
-# Sizes
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_size_of_any_file(name):
-    assert [int(length) for length in size_of(FILES[name])] == [7, 5]
-
-
-def test_size_of_odd_images_alone_and_in_a_dataset():
-    sizes = [(1, 1), (1, 500), (500, 1), (3, 65_000)]
-    files = [
-        file_of(np.zeros(size, "uint8"), kind, "L")
-        for size in sizes
-        for kind in ("JPEG", "PNG", "GIF")
-    ]
-    expected = [size for size in sizes for _ in range(3)]
-    assert [tuple(map(int, size_of(file))) for file in files] == expected
-    dataset = tf.data.Dataset.from_tensor_slices(files).map(size_of)
-    assert list(dataset.as_numpy_iterator()) == expected
-
-
-def test_size_of_a_png_has_four_bytes():
-    file = file_of(np.zeros((1, 70_000), "uint8"), "PNG", "1")
-    assert int(size_of(file)[1]) == 70_000
-
-
-def test_size_of_pixels():
-    assert [int(length) for length in size_of(COLOR)] == [7, 5]
-
-
-@pytest.mark.parametrize("name", ["half a JPEG", "half a PNG"])
-def test_size_needs_no_pixels(name):
-    assert [int(length) for length in size_of(REFUSED[name][0])] == [7, 5]
-
-
-@pytest.mark.parametrize("name", ["TIFF", "no image", "nothing"])
-def test_what_is_no_image_has_no_size(name):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        size_of(REFUSED[name][0])
+        window_of(image, *window)
 
 
 # Resizing

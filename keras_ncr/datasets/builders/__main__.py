@@ -14,18 +14,7 @@ import keras_ncr.datasets.builders  # noqa: F401 registers the data sets
 
 
 def main(arguments=None):
-    """Prepares one data set, as `tfds build` does.
-
-    Args:
-        arguments: Optional strings. Defaults to those of the command line.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.__main__ import main
-    >>> main(["animal10n", "--manual_dir=empty", "--data_dir=."])
-    Traceback (most recent call last):
-      ...
-    SystemExit: Error: Manual directory empty does not exist or is empty. ...
-    """
+    """Prepares one data set, as `tfds build` does."""
     parser = argparse.ArgumentParser(prog="python -m keras_ncr.datasets.builders")
     parser.add_argument("name", help="webvision/mini, clothing1m, cifar10_n, ...")
     parser.add_argument("--manual_dir", required=True, help="where the files are")

@@ -22,21 +22,7 @@ ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A folder or an archive, and what of it counts.
-
-    Args:
-        path: `tfds.core.Path` of a folder or of a .tar, .tar.gz or .zip file.
-        inside: String, `"info/"` for example: of an archive, only what lies below a
-            folder of that name counts, and is named from there on. None takes files at
-            any depth and names them without their folders. Of a folder, all counts.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.builders.manual_files import Place
-    >>> place = Place(tfds.core.Path("info.tar"), "info/")
-    >>> place.name_of("./info/synsets.txt"), place.name_of("readme.txt")
-    ('synsets.txt', None)
-    """
+    """A folder or an archive, and what of it counts."""
 
     path: tfds.core.Path
     inside: str | None = ""
@@ -50,29 +36,7 @@ class Place:
 
 
 def find_place(manual_dir, archives, folder, inside, page):
-    """Returns the first archive that is there, or else the folder that came out of one.
-
-    Args:
-        manual_dir: `tfds.core.Path`.
-        archives: Strings: file names of archives with the same content.
-        folder: String: the folder below `manual_dir` that holds the content if it is
-            extracted.
-        inside: String or None, as in `Place`.
-        page: String: where the archive can be had.
-
-    Returns:
-        `Place`.
-
-    Raises:
-        FileNotFoundError: If there is neither.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.builders.manual_files import find_place
-    >>> tfds.core.Path("info").mkdir()
-    >>> find_place(tfds.core.Path("."), ["info.tar"], "info", "info/", "a page").inside
-    ''
-    """
+    """Returns the first archive that is there, or the folder that came out of one."""
     for archive in archives:
         if (manual_dir / archive).exists():
             return Place(manual_dir / archive, inside)
@@ -87,27 +51,7 @@ def find_place(manual_dir, archives, folder, inside, page):
 
 
 def read_texts(place, names):
-    """Returns the texts of named files, in that order.
-
-    Args:
-        place: `Place`.
-        names: Strings, all different.
-
-    Returns:
-        List of strings.
-
-    Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If an archive cannot be read to its end.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.builders.manual_files import Place, read_texts
-    >>> folder = tfds.core.Path(".")
-    >>> _ = (folder / "names.txt").write_text("cat")
-    >>> read_texts(Place(folder), ["names.txt"])
-    ['cat']
-    """
+    """Returns the texts of named files, in that order."""
     found = dict(_wanted_files(place, names))
     for name in names:
         if name not in found:
@@ -119,65 +63,20 @@ def read_texts(place, names):
 
 
 def numbered_lines(text):
-    r"""Returns pairs of line number, from 1, and line: those that are not empty.
-
-    Args:
-        text: String.
-
-    Returns:
-        List of tuples of int and string, without white space at the ends.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.manual_files import numbered_lines
-    >>> numbered_lines("cat 0\n\ndog 1\n")
-    [(1, 'cat 0'), (3, 'dog 1')]
-    """
+    """Returns pairs of line number, from 1, and line: those that are not empty."""
     lines = enumerate(map(str.strip, text.splitlines()), start=1)
     return [(number, line) for number, line in lines if line]
 
 
 def line_error(file_name, number, line, expectation):
-    """Returns the error for one line of a list.
-
-    Args:
-        file_name: String.
-        number: Int: the line's number.
-        line: String: the line.
-        expectation: String: what it must be, after "must".
-
-    Returns:
-        ValueError.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.manual_files import line_error
-    >>> print(line_error("list.txt", 3, "cat", "be a name and a label"))
-    list.txt, line 3, must be a name and a label. Received: 'cat'.
-    """
+    """Returns the error for one line of a list."""
     return ValueError(
         f"{file_name}, line {number}, must {expectation}. Received: {line!r}."
     )
 
 
 def parse_labels(text, file_name, num_classes):
-    r"""Returns the label of every name in a list of lines `name label`.
-
-    Args:
-        text: String: the list.
-        file_name: String. What error messages call it.
-        num_classes: Int.
-
-    Returns:
-        Dict of name to int, in the order of the list.
-
-    Raises:
-        ValueError: If a line is something else, its label is not a class, or a name
-            comes twice with different labels.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.manual_files import parse_labels
-    >>> parse_labels("a.jpg 0\nb.jpg 1", "list.txt", num_classes=2)
-    {'a.jpg': 0, 'b.jpg': 1}
-    """
+    """Returns the label of every name in a list of lines `name label`."""
     labels = {}
     for number, line in numbered_lines(text):
         name, _, label = line.rpartition(" ")
@@ -194,20 +93,7 @@ def parse_labels(text, file_name, num_classes):
 
 
 def require_every_class(labels, class_names, file_name):
-    """Raises unless every class has an image.
-
-    Args:
-        labels: Iterable of ints.
-        class_names: Strings, one for each class.
-        file_name: String: the list that the labels came from, for the message.
-
-    Raises:
-        ValueError: If a class has no image.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.manual_files import require_every_class
-    >>> require_every_class([1, 0, 1], ["cat", "dog"], "list.txt")
-    """
+    """Raises unless every class has an image."""
     present = set(labels)
     missing = [name for i, name in enumerate(class_names) if i not in present]
     if missing:
@@ -219,32 +105,7 @@ def require_every_class(labels, class_names, file_name):
 
 
 def stream_images(place, names, list_name):
-    """Yields name and content of every named image, in the order of the archive.
-
-    Each is decoded once, by the operation that TensorFlow Datasets reads images with,
-    so that what is built can be read.
-
-    Args:
-        place: `Place`.
-        names: Set or dict of strings.
-        list_name: String: what names the images, for messages.
-
-    Yields:
-        Tuples of string and bytes.
-
-    Raises:
-        ValueError: If an archive cannot be read to its end, an image is not there, or
-            images cannot be decoded (at the end, all of them named).
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.builders.manual_files import Place, stream_images
-    >>> folder = tfds.core.Path(".")
-    >>> pixels = np.zeros((4, 4, 3), "uint8")
-    >>> _ = (folder / "a.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
-    >>> [name for name, content in stream_images(Place(folder), {"a.jpg"}, "a list")]
-    ['a.jpg']
-    """
+    """Yields name and content of every named image, in the order of the archive."""
     missing = set(names)
     broken = []
     for name, content in _wanted_files(place, names):
@@ -270,26 +131,7 @@ def stream_images(place, names, list_name):
 
 
 def list_names(place):
-    """Returns the names of all files of a place, sorted.
-
-    Args:
-        place: `Place`.
-
-    Returns:
-        List of strings.
-
-    Raises:
-        ValueError: If an archive cannot be read to its end.
-
-    Example:
-    >>> import tensorflow_datasets as tfds
-    >>> from keras_ncr.datasets.builders.manual_files import Place, list_names
-    >>> folder = tfds.core.Path("training")
-    >>> folder.mkdir()
-    >>> _ = (folder / "a.jpg").write_bytes(b"")
-    >>> list_names(Place(folder))
-    ['a.jpg']
-    """
+    """Returns the names of all files of a place, sorted."""
     if place.path.is_dir():
         return sorted(path.name for path in place.path.iterdir() if path.is_file())
     named = (place.name_of(member) for member, _ in _archive_files(place.path))

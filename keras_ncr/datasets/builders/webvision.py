@@ -16,25 +16,7 @@ NUM_CLASSES = 1000
 
 @dataclasses.dataclass(eq=False)
 class WebVisionConfig(tfds.core.BuilderConfig):
-    """Which part of WebVision to build.
-
-    Args:
-        name: String.
-        halves: Strings: search engines whose images to train on, of `"google"` and
-            `"flickr"`.
-        num_classes: Int: keeps the classes below. The paper uses 50 and 1,000.
-        has_imagenet: Bool. Whether there is a split of ImageNet's images, too.
-        version: As in `tfds.core.BuilderConfig`, like all that follows.
-        release_notes: See `version`.
-        supported_versions: See `version`.
-        description: See `version`.
-        tags: See `version`.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.webvision import WebVisionConfig
-    >>> WebVisionConfig(name="flickr_mini", halves=("flickr",), num_classes=50).halves
-    ('flickr',)
-    """
+    """Which part of WebVision to build."""
 
     halves: tuple = ("google",)
     num_classes: int = 50
@@ -221,24 +203,7 @@ def _find_imagenet(manual_dir):
 
 
 def parse_synsets(text):
-    r"""Returns the class names of `info/synsets.txt`, in its order.
-
-    Args:
-        text: String: one line for each class, a WordNet id and words.
-
-    Returns:
-        List of 1,000 strings.
-
-    Raises:
-        ValueError: If a line begins with something else, or there are not 1,000 ids.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.webvision import parse_synsets
-    >>> parse_synsets("n01440764 tench\nfish")
-    Traceback (most recent call last):
-      ...
-    ValueError: synsets.txt, line 2, must begin with a WordNet id. Received: 'fish'.
-    """
+    """Returns the class names of `info/synsets.txt`, in its order."""
     lines = manual_files.numbered_lines(text)
     for number, line in lines:
         if not re.match(r"n[0-9]{8}\b", line):
@@ -255,25 +220,7 @@ def parse_synsets(text):
 
 
 def imagenet_labels(class_names):
-    """Returns the labels of ILSVRC-2012's validation images of these classes.
-
-    Their WordNet ids come with TensorFlow Datasets, in the order of the images.
-
-    Args:
-        class_names: Strings that begin with a WordNet id, one for each label.
-
-    Returns:
-        Dict of file name to label.
-
-    Raises:
-        ValueError: If a WordNet id is not one of ILSVRC-2012's.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.webvision import imagenet_labels
-    >>> labels = imagenet_labels(["n01440764 tench", "n01751748 sea snake"])
-    >>> len(labels), labels["ILSVRC2012_val_00000001.JPEG"]
-    (100, 1)
-    """
+    """Returns the labels of ILSVRC-2012's validation images of these classes."""
     label_of_id = {name.split()[0]: label for label, name in enumerate(class_names)}
     ids = validation_wordnet_ids()
     unknown = sorted(set(label_of_id) - set(ids))
@@ -290,15 +237,6 @@ def imagenet_labels(class_names):
 
 
 def validation_wordnet_ids():
-    """Returns the WordNet id of each ILSVRC-2012 validation image, in their order.
-
-    Returns:
-        List of 50,000 strings.
-
-    Example:
-    >>> from keras_ncr.datasets.builders.webvision import validation_wordnet_ids
-    >>> validation_wordnet_ids()[0]
-    'n01751748'
-    """
+    """Returns the WordNet id of each ILSVRC-2012 validation image, in their order."""
     path = tfds.core.tfds_path("datasets/imagenet2012/validation_labels.txt")
     return path.read_text().split()

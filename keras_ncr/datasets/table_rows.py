@@ -8,20 +8,7 @@ from keras_ncr.datasets.image_files import is_unreadable
 
 
 def are_whole_numbers(labels, class_names=None):
-    """Returns whether labels that are text are meant as numbers.
-
-    Args:
-        labels: Iterable of strings.
-        class_names: Optional strings. Labels that are all among them are names.
-
-    Returns:
-        Bool.
-
-    Example:
-    >>> from keras_ncr.datasets.table_faults import are_whole_numbers
-    >>> are_whole_numbers(["1", "0"]), are_whole_numbers(["01", "1"])
-    (True, False)
-    """
+    """Returns whether labels that are text are meant as numbers."""
     labels = set(labels)
     if labels <= set(class_names or ()):
         return False
@@ -29,63 +16,19 @@ def are_whole_numbers(labels, class_names=None):
 
 
 def is_whole(label):
-    """Returns whether a cell is a whole number.
-
-    Args:
-        label: Anything.
-
-    Returns:
-        Bool.
-
-    Example:
-    >>> from keras_ncr.datasets.table_faults import is_whole
-    >>> is_whole(2.0), is_whole(0.5), is_whole("2")
-    (True, False, False)
-    """
+    """Returns whether a cell is a whole number."""
     return isinstance(label, numbers.Real) and float(label).is_integer()
 
 
 def is_empty(cell):
-    """Returns whether a cell of a table has nothing in it.
-
-    Args:
-        cell: Anything that a cell can be.
-
-    Returns:
-        Bool.
-
-    Example:
-    >>> from keras_ncr.datasets.table_faults import is_empty
-    >>> is_empty(""), is_empty(None), is_empty(float("nan")), is_empty("NA")
-    (True, True, True, False)
-    """
+    """Returns whether a cell of a table has nothing in it."""
     import pandas as pd
 
     return bool(pd.isna(cell)) or cell == ""
 
 
 def faulty_rows(paths, labels, clean_labels, class_names, is_text, folder):
-    """Returns the rows that cannot be used, with the reasons.
-
-    Args:
-        paths: `pandas.Series` of the paths, as objects.
-        labels: `pandas.Series` of the labels, with the same index.
-        clean_labels: `pandas.Series` of the true labels, or `None`.
-        class_names: Strings, or `None` if they are what occurs.
-        is_text: Bool. Whether all cells are text.
-        folder: String: where paths start.
-
-    Returns:
-        Dict from the row, as the index has it, to the reason, in order.
-
-    Example:
-    >>> import pandas as pd
-    >>> from keras_ncr.datasets.table_faults import faulty_rows
-    >>> tf.io.write_file("1.png", "")
-    >>> frame = pd.DataFrame({"path": ["1.png", "2.png"], "label": [-1, 0]})
-    >>> faulty_rows(frame["path"], frame["label"], None, None, False, ".")
-    {0: 'Its label is -1.', 1: 'The file is not there.'}
-    """
+    """Returns the rows that cannot be used, with the reasons."""
     present = [label for label in labels if not is_empty(label)]
     if is_text:
         are_numbers = are_whole_numbers(present, class_names)

@@ -1,4 +1,4 @@
-"""Tests of datasets/broken_images.py."""
+"""Tests of datasets/unreadable.py."""
 
 import io
 

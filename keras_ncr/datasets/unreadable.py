@@ -1,17 +1,47 @@
-"""Images that cannot be read, found before a long run finds them."""
+"""Examples that cannot be read: found, named when reading fails, or left out."""
 
+import contextlib
+import dataclasses
 import re
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool
+from keras_ncr.checks import check_bool, check_known
 from keras_ncr.datasets.images import decode
-from keras_ncr.datasets.skipped import without
 from keras_ncr.datasets.source import host_tensor
 
+# What can be done about examples that cannot be read.
+ON_ERROR = ("raise", "skip")
+
 _BATCH_SIZE = 256
+
+# What `tf.data` raises for files that are gone, torn or something else.
+_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+)
+
+
+class Skipped(typing.NamedTuple):
+    """An example that was left out of a `Source`.
+
+    Args:
+        id: String that the data set knows it by: a path, an id, a row.
+        reason: String, a sentence.
+
+    Example:
+    >>> keras_ncr.datasets.Skipped("cat/1.jpg", "The file is empty.").reason
+    'The file is empty.'
+    """
+
+    id: str
+    reason: str
 
 
 def find_broken_images(source, verbose=False):
@@ -73,15 +103,11 @@ def check_images(source, verbose=False):
     """
     reasons = find_broken_images(source, verbose)
     if reasons:
-        examples = "".join(
-            f"\n    {source.ids[index]}: {reason}"
-            for index, reason in list(reasons.items())[:3]
-        )
-        more = "\n    ..." if len(reasons) > 3 else ""
         raise ValueError(
             f"{len(reasons)} of the {source.num_examples} images of {source.name!r} "
-            f"cannot be read:{examples}{more}\nReplace or remove these files, or go on "
-            "without them: `--config.data.on_error=skip`, in Python "
+            f"cannot be read:{_listed(_by_id(source, reasons))}\n"
+            "Replace or remove these files, or go on without them: "
+            "`--config.data.on_error=skip`, in Python "
             "`keras_ncr.datasets.skip_broken_images(source)`."
         )
     return source
@@ -112,6 +138,92 @@ def skip_broken_images(source, verbose=False):
     (['a/1.png', 'b/1.png'], (Skipped(id='a/2.png', reason='The file is empty.'),))
     """
     return without(source, find_broken_images(source, verbose))
+
+
+@contextlib.contextmanager
+def faults_named(*sources):
+    r"""Returns a context in which an error of `tf.data` names the faulty image or file.
+
+    TensorFlow says that an image cannot be decoded, or that a file is torn, and not
+    which one. Nothing is done until that happens: then the sources are searched, which
+    decodes all of their images once.
+
+    Args:
+        *sources: `keras_ncr.datasets.Source`s that are read within the context.
+
+    Returns:
+        Context manager. It raises `ValueError` in place of TensorFlow's error if
+        something faulty is found in the data; else TensorFlow's.
+
+    Example:
+    >>> image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
+    >>> for name in ("cat/1.png", "dog/1.png"):
+    ...     tf.io.write_file(f"pair/{name}", image)
+    >>> source = keras_ncr.datasets.from_folder("pair")
+    >>> tf.io.write_file("pair/dog/1.png", "")
+    >>> try:
+    ...     with keras_ncr.datasets.faults_named(source):
+    ...         for example in source.dataset:
+    ...             pixels = keras_ncr.datasets.images.decode(example["image"])
+    ... except ValueError as error:
+    ...     print(str(error).partition("\n")[0])
+    Reading 'pair' failed: 1 of its files or images cannot be read.
+    """
+    try:
+        yield
+    except _ERRORS as error:
+        for source in sources:
+            faults = _faults_of(source)
+            if faults:
+                raise ValueError(
+                    f"Reading {source.name!r} failed: {len(faults):,} of its files or "
+                    f"images cannot be read.{_listed(faults)}\nIf they could be read "
+                    "when the run began, put them back as they were: the same command "
+                    "then goes on. Else replace them, or begin another run with "
+                    "`--config.data.on_error=skip`."
+                ) from error
+        raise
+
+
+def check_on_error(on_error):
+    """Returns whether faulty examples are to be skipped, or raises."""
+    return check_known(on_error, ON_ERROR, "on_error") == "skip"
+
+
+def without(source, reasons):
+    """Returns a source without some examples, which its `skipped` then lists."""
+    if not reasons:
+        return source
+    left_out = tuple(
+        Skipped(str(source.ids[index]), reason) for index, reason in reasons.items()
+    )
+    kept = np.setdiff1d(np.arange(source.num_examples), list(reasons))
+    check_left(len(kept), left_out, source.name)
+    # The part first: a source that is replaced forgets the images it holds in memory.
+    part = source.subset(kept)
+    return dataclasses.replace(part, skipped=(*source.skipped, *left_out))
+
+
+def check_left(num_examples, skipped, name):
+    """Raises if all examples would be skipped."""
+    if not num_examples:
+        raise ValueError(
+            f"At least one example of {name!r} must be readable. Received: "
+            f"{len(skipped):,} that are not: {first_ones(skipped)}."
+        )
+
+
+def first_ones(skipped):
+    """Returns the first three of what was skipped as text, with the reasons."""
+    words = [f"{id_} ({reason.rstrip('.')})" for id_, reason in skipped[:3]]
+    return ", ".join(words) + (", ..." if len(skipped) > 3 else "")
+
+
+def plain_message(error):
+    """Returns the sentence of TensorFlow's error, without names of its operations."""
+    message = re.sub(r"\{\{.*?\}\} ?", "", error.message)
+    message = re.split(r"\s\[Op:|\s\[\[|\sCondition x == y", message)[0]
+    return " ".join(message.split()).rstrip(".") + "."
 
 
 def _decodable(source, verbose):
@@ -189,20 +301,24 @@ def _reason(read):
     return None
 
 
-def plain_message(error):
-    """Returns the sentence of TensorFlow's error, without names of its operations.
+def _faults_of(source):
+    """Reasons by the file or id that is faulty, a dict."""
+    faults = {} if source.find_faults is None else source.find_faults()
+    if faults:
+        return faults
+    try:
+        reasons = find_broken_images(source)
+    except tf.errors.OpError:  # The one that this is about; nothing more is known.
+        return {}
+    return _by_id(source, reasons)
 
-    Args:
-        error: `tf.errors.OpError`.
 
-    Returns:
-        String.
+def _by_id(source, reasons):
+    """Reasons by the id of an example, from those by its index."""
+    return {source.ids[index]: reason for index, reason in reasons.items()}
 
-    Example:
-    >>> from keras_ncr.datasets.broken_images import plain_message
-    >>> plain_message(tf.errors.DataLossError(None, None, "{{node X}} torn [Op:X]"))
-    'torn.'
-    """
-    message = re.sub(r"\{\{.*?\}\} ?", "", error.message)
-    message = re.split(r"\s\[Op:|\s\[\[|\sCondition x == y", message)[0]
-    return " ".join(message.split()).rstrip(".") + "."
+
+def _listed(reasons):
+    """The first three reasons, each on a line with what it is about."""
+    lines = [f"\n    {name}: {reason}" for name, reason in list(reasons.items())[:3]]
+    return "".join(lines) + ("\n    ..." if len(reasons) > 3 else "")
