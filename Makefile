@@ -2,8 +2,6 @@
 # .venv, inside the checkout, from the exact versions in requirements.txt.
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
 CACHE := $(CURDIR)/.cache
 
 # What the machine has installed or configured must not matter.
@@ -13,11 +11,15 @@ export KERAS_HOME := $(CACHE)/keras
 export TFDS_DATA_DIR := $(CACHE)/tensorflow_datasets
 export MPLBACKEND := Agg
 export MPLCONFIGDIR := $(CACHE)/matplotlib
-export TF_CPP_MIN_LOG_LEVEL := 2
+export TF_CPP_MIN_LOG_LEVEL := 3
 
-# The name of the stamp holds the version: another PYTHON makes .venv anew.
 PRINT_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 PYTHON_VERSION := $(shell { $(PYTHON) -c '$(PRINT_VERSION)' || echo missing; } 2>/dev/null)
+# A .venv of another Python stays as it is: this one gets .venv-3.13 or the like.
+VENV_VERSION := $(shell sed -n 's/^version[a-z_]* *= *\([0-9]*\.[0-9]*\).*/\1/p' \
+	.venv/pyvenv.cfg 2>/dev/null)
+VENV := .venv$(if $(filter-out $(PYTHON_VERSION),$(VENV_VERSION)),-$(PYTHON_VERSION))
+BIN := $(VENV)/bin
 PINNED := $(VENV)/pinned-for-$(PYTHON_VERSION)
 READY := $(VENV)/ready-for-$(PYTHON_VERSION)
 
@@ -28,13 +30,14 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table and picture
-	$(BIN)/python -m keras_ncr.cli.demo
+	$(BIN)/python -m keras_ncr demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
 	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-test-notebooks: $(READY) ## Run all notebooks, each within three minutes; change no file
-	$(BIN)/python notebooks/execute.py
+test-notebooks: TIMEOUT ?= 180
+test-notebooks: $(READY) ## Run all notebooks, each within TIMEOUT=180 seconds; change no file
+	$(BIN)/python notebooks/execute.py --timeout $(TIMEOUT)
 
 notebooks: $(READY) ## Run all notebooks, and keep what they print and draw
 	$(BIN)/python notebooks/execute.py --in-place
@@ -42,8 +45,9 @@ notebooks: $(READY) ## Run all notebooks, and keep what they print and draw
 docs: $(READY) ## The documentation of the API, from the docstrings, into build/docs
 	$(BIN)/python docs/build_api.py
 
-test-slow: $(READY) ## The slow tests; DATA_DIR=... names a folder of TFDS data for those on real data
-	$(if $(DATA_DIR),KERAS_NCR_DATA_DIR="$(DATA_DIR)") $(BIN)/python -m pytest -m slow --durations=10
+test-slow: $(READY) ## The slow tests of TESTS=...; DATA_DIR=... is a folder of TFDS data
+	$(if $(DATA_DIR),KERAS_NCR_DATA_DIR="$(DATA_DIR)") \
+		$(BIN)/python -m pytest -m slow --durations=10 $(TESTS)
 
 lint: $(READY) ## Check format and lint, change nothing
 	$(BIN)/ruff format --check .
@@ -64,8 +68,8 @@ bench: $(READY) ## Times: loss, step, replicas, import, noise, pipeline, propaga
 	$(BIN)/python benchmarks/label_propagation.py
 	$(BIN)/python benchmarks/nearest.py
 
-clean: ## Remove .venv and all caches; runs/ stays
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache build *.egg-info
+clean: ## Remove .venv, its likes and all caches; runs/ stays
+	rm -rf .venv .venv-* .cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PINNED): requirements.txt
@@ -73,7 +77,7 @@ ifeq ($(filter 3.11 3.12 3.13,$(PYTHON_VERSION)),)
 	$(error Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is $(PYTHON_VERSION). \
 	Name one that will do: make PYTHON=python3.12 $(MAKECMDGOALS))
 endif
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 

@@ -87,7 +87,7 @@ def sweep(method, arguments, overrides):
         f"--processes={arguments.processes}",
         *overrides,
     ]
-    subprocess.run([sys.executable, "-m", "keras_ncr.cli.sweep", *words], check=True)
+    subprocess.run([sys.executable, "-m", "keras_ncr", "sweep", *words], check=True)
     stages = json.loads((folder / "sweep.json").read_text())["stages"]
     return {stage["key"]: stage["chosen"] for stage in stages}
 

@@ -1,13 +1,14 @@
-"""What arguments must be: each check returns what it is given, or says what to do."""
+"""Checks of arguments: each returns a good value, or raises and says what to do."""
 
 import difflib
 import numbers
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
 
-def check_labels(labels, num_classes=None, name="labels"):
+def check_labels(labels, num_classes: int | None = None, name: str = "labels"):
     """Returns `labels` as a one-dimensional NumPy int64 array, or raises."""
     labels = np.asarray(labels)
     if labels.ndim != 1:
@@ -35,15 +36,17 @@ def check_labels(labels, num_classes=None, name="labels"):
     return labels.astype(np.int64)
 
 
-def check_clean_labels(clean_labels, num_classes=None, name="clean_labels"):
-    """Returns labels of which -1 stands for "none of the classes", or raises."""
+def check_clean_labels(
+    clean_labels, num_classes: int | None = None, name: str = "clean_labels"
+):
+    """Returns labels with -1 for examples of none of the classes, or raises."""
     clean_labels = np.asarray(clean_labels)
     is_unknown = clean_labels == -1
     known = check_labels(np.where(is_unknown, 0, clean_labels), num_classes, name)
     return np.where(is_unknown, -1, known)
 
 
-def refuse_first(labels, is_wrong, name, expectation):
+def refuse_first(labels, is_wrong, name: str, expectation: str) -> None:
     """Raises for the first wrong label, so that the user can go and look at it."""
     if np.any(is_wrong):
         index = int(np.argmax(is_wrong))
@@ -53,7 +56,7 @@ def refuse_first(labels, is_wrong, name, expectation):
         )
 
 
-def check_class_names(class_names):
+def check_class_names(class_names: Iterable[str]) -> tuple[str, ...]:
     """Returns `class_names` as a tuple, or raises."""
     # A string would pass as the names of its letters.
     names = () if isinstance(class_names, str) else tuple(class_names)
@@ -71,7 +74,7 @@ def check_class_names(class_names):
     return names
 
 
-def check_rate(rate, name="rate"):
+def check_rate(rate: float, name: str = "rate") -> float:
     """Returns `rate` as a float in [0, 1], or raises."""
     if not (_is_number(rate, numbers.Real) and 0 <= rate <= 1):  # NaN fails too
         raise ValueError(
@@ -80,7 +83,7 @@ def check_rate(rate, name="rate"):
     return float(rate)
 
 
-def check_integer(value, name, minimum):
+def check_integer(value: int, name: str, minimum: int) -> int:
     """Returns `value` as an int of at least `minimum`, or raises."""
     if not (_is_number(value, numbers.Integral) and value >= minimum):
         raise ValueError(
@@ -90,12 +93,12 @@ def check_integer(value, name, minimum):
     return int(value)
 
 
-def _is_number(value, kind):
-    """Whether value is a number of a kind; True and False are not meant as numbers."""
+def _is_number(value: object, kind: type) -> bool:
+    """Whether `value` is a number of a kind. `True` and `False` are none."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def check_layer(value, name):
+def check_layer(value: keras.Layer, name: str) -> keras.Layer:
     """Returns `value`, or raises unless it is a Keras layer or model."""
     if not isinstance(value, keras.Layer):
         raise ValueError(
@@ -105,14 +108,16 @@ def check_layer(value, name):
     return value
 
 
-def check_bool(value, name):
-    """Returns `value` as a bool, or raises: any word but none would count as true."""
+def check_bool(value: bool, name: str) -> bool:
+    """Returns `value` as a bool, or raises: Python takes any word for true."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
     return bool(value)
 
 
-def check_known(value, known, name, alternative=""):
+def check_known(
+    value: str, known: Iterable[str], name: str, alternative: str = ""
+) -> str:
     """Returns `value`, or raises and names the known one that is nearest to it."""
     known = list(known)
     if value in known:
@@ -129,7 +134,7 @@ def check_known(value, known, name, alternative=""):
     )
 
 
-def check_positive(value, name):
+def check_positive(value: float, name: str) -> float:
     """Returns `value` as a float, or raises."""
     if not (_is_number(value, numbers.Real) and 0 < value < float("inf")):
         raise ValueError(

@@ -15,7 +15,11 @@ import time
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import (
+    CellExecutionError,
+    CellTimeoutError,
+    DeadKernelError,
+)
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 # That no line of a file tells on which machine it was run.
@@ -30,20 +34,28 @@ METADATA = {
 
 
 def main(argv=None):
-    """Runs the notebooks that are named, or all of them; stops at the first error."""
+    """Runs the notebooks that are named, or all; fails at the end if one failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path)
     parser.add_argument("--in-place", action="store_true", help="keep the outputs")
     parser.add_argument("--timeout", type=float, default=180, help="seconds for each")
     arguments = parser.parse_args(argv)
     set_environment()
+    failed = []
     for path in arguments.notebooks or sorted(FOLDER.glob("*.ipynb")):
         start = time.monotonic()
         print(f"{path.name} ...", end=" ", flush=True)
-        notebook = executed(nbformat.read(path, as_version=4), arguments.timeout)
+        try:
+            notebook = executed(nbformat.read(path, as_version=4), arguments.timeout)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            failed.append(path.name)
+            print(f"failed\n{error}", flush=True)
+            continue
         if arguments.in_place:
             nbformat.write(notebook, path)
         print(f"{time.monotonic() - start:.0f} s", flush=True)
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}")
 
 
 def set_environment():

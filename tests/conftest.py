@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
+from keras_ncr.cli.command_line import parse_flags
+
 # Two logical devices, so that tests can distribute over ["CPU:0", "CPU:1"]. TensorFlow
 # takes them only before its first operation. All else runs on the first, as fast as
 # without the second.
@@ -45,7 +47,8 @@ def run_command(monkeypatch, capsys):
         argv = [module.__name__, *arguments]
         monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
         with flagsaver.flagsaver():
-            module.main(module.parse_flags(argv))
+            parse_flags(argv)
+            module.main()
         return capsys.readouterr().out
 
     return run

@@ -1,4 +1,4 @@
-"""Stands in for `keras_ncr.cli.train` in tests of the commands that run it many times.
+"""Stands in for `keras-ncr train` in tests of the commands that run it many times.
 
 python fake_train.py NOTES [--config=...] --workdir=FOLDER
 

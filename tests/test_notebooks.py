@@ -11,7 +11,6 @@ import sys
 
 import nbformat
 import pytest
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
@@ -150,17 +149,30 @@ def test_execute_keeps_what_is_printed_but_not_the_log(execute, tmp_path, capsys
     assert all("execution" not in cell.metadata for cell in notebook.cells)
 
 
-def test_execute_fails_with_the_cell_and_changes_no_file(execute, tmp_path):
+def test_execute_fails_with_the_cell_and_changes_no_file(execute, tmp_path, capsys):
     path = tmp_path / "one.ipynb"
     write_notebook(path, "print(1)", "1 / 0")
     before = path.read_bytes()
-    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+    with pytest.raises(SystemExit, match=r"^Failed: one\.ipynb$"):
         execute.main(["--in-place", str(path)])
+    assert "ZeroDivisionError" in capsys.readouterr().out
     assert path.read_bytes() == before
 
 
-def test_execute_stops_what_takes_too_long(execute, tmp_path):
+def test_execute_runs_the_others_before_it_fails(execute, tmp_path, capsys):
+    bad, good = tmp_path / "bad.ipynb", tmp_path / "good.ipynb"
+    write_notebook(bad, "1 / 0")
+    write_notebook(good, "1")
+    with pytest.raises(SystemExit, match=r"^Failed: bad\.ipynb$"):
+        execute.main([str(bad), str(good)])
+    assert re.search(
+        r"^good\.ipynb \.\.\. \d+ s$", capsys.readouterr().out, re.MULTILINE
+    )
+
+
+def test_execute_stops_what_takes_too_long(execute, tmp_path, capsys):
     path = tmp_path / "one.ipynb"
     write_notebook(path, "x = 1", "import time\ntime.sleep(60)")
-    with pytest.raises(CellTimeoutError):
+    with pytest.raises(SystemExit, match="Failed: one"):
         execute.main(["--timeout", "1", str(path)])
+    assert "1 second" in capsys.readouterr().out

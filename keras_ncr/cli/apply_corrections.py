@@ -5,19 +5,20 @@ r"""Puts reviewed labels on a data set, as a new table or a new folder of pictur
 
 The workdir is that of the run whose labels were reviewed; the corrections are what the
 review page exported. An output that ends with .csv or .parquet is a table of all
-pictures and their labels (of data that are no files: of ids and labels), which
-`configs/table.py` trains on. Any other is a folder of class folders with copies of the
-pictures, for `configs/folder.py`. What was dropped is in neither. Of what was there
-before, nothing is changed.
+pictures and their labels (or ids and labels, if the data are not files), which
+`--config=table` trains on. Any other output is a folder of class folders with copies of
+the pictures, for `--config=folder`. Neither has what was dropped. Nothing that was
+there before is changed.
 """
 
+import os
 import pathlib
 import shlex
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from keras_ncr.cli.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.cli.command_line import WORKDIR, refusal_in_one_line, required
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.data import load_sources, picture_folder
 from keras_ncr.experiments.labels import noisy_labels
@@ -35,18 +36,19 @@ OUTPUT = flags.DEFINE_string(
 flags.declare_key_flag("workdir")
 
 
-def main(argv):
+def main() -> None:
     """Runs the command, and prints what it did and how to train on it."""
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1:]}: a flag reads --NAME=VALUE.")
-    for flag in (WORKDIR, CORRECTIONS, OUTPUT):
-        if flag.value is None:
-            raise SystemExit(f"Error: flag --{flag.name} must have a value.")
+    required(WORKDIR, CORRECTIONS, OUTPUT)
     with refusal_in_one_line():
         print(apply_corrections(WORKDIR.value, CORRECTIONS.value, OUTPUT.value))
 
 
-def apply_corrections(folder, path, output, verbose=True):
+def apply_corrections(
+    folder: str | os.PathLike,
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    verbose: bool = True,
+) -> str:
     """Writes the data set of a run with corrected labels.
 
     Args:
@@ -107,14 +109,10 @@ def _commands(config, folder, path, output, is_table):
     lines = [f"Train as {folder} was, and add: {corrections}, with a new workdir."]
     if picture_folder(config.data) is not None:
         words = [
-            *("python", "-m", "keras_ncr.cli.train"),
-            f"--config=configs/{'table' if is_table else 'folder'}.py",
+            *("keras-ncr", "train"),
+            f"--config={'table' if is_table else 'folder'}",
             f"--config.data.path={output}",
             f"--workdir={str(folder).rstrip('/')}-corrected",
         ]
         lines.append(f"Or on what was written: {shlex.join(words)}")
     return lines
-
-
-if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)

@@ -1,29 +1,61 @@
 """What the commands share: their flags, and errors in one line."""
 
 import contextlib
+import inspect
 import sys
+import types
+from collections.abc import Iterator
 
-from absl import flags, logging
+from absl import app, flags, logging
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for what the command leaves.")
 
 
-def parse_flags(argv):
-    """Returns the arguments that are no flags, as `app.run` wants it."""
+def run(module: types.ModuleType) -> None:
+    """Parses the flags, and runs the `main` of a command's module."""
+    app.run(lambda _: module.main(), flags_parser=parse_flags)
+
+
+def help_of(module: types.ModuleType) -> str:
+    """Returns what a command does, and its own flags."""
+    _, _, lines = flags.FLAGS.module_help(module.__name__).strip().partition("\n")
+    common = (
+        "All commands: --verbosity=1 shows where an error is; --helpfull lists all."
+    )
+    return f"{inspect.getdoc(module)}\n\nflags:\n\n{lines}\n\n{common}"
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the flags, and returns `argv` without them, as `app.run` wants it."""
     try:
         arguments = flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:  # From ml_collections.
         raise SystemExit(f"Error: no such setting, {_reason(error)}") from error
     except (flags.Error, OSError, TypeError, ValueError) as error:
         raise SystemExit(f"Error: {_reason(error)}") from error
+    if words := arguments[1:]:
+        raise SystemExit(
+            "Error: a flag reads --NAME=VALUE, and a setting --config.KEY=VALUE. "
+            f"Received: {' '.join(words)}."
+        )
     if flags.FLAGS["verbosity"].using_default_value:
         # TensorFlow Datasets logs a dozen lines for every data set that it opens.
         flags.FLAGS.verbosity = logging.ERROR
     return arguments
 
 
+def required(*holders: flags.FlagHolder) -> None:
+    """Ends the command with one line if one of its flags has no value.
+
+    A flag that absl itself requires would be required of every command in the process.
+    """
+    for flag in holders:
+        if flag.value is None:
+            raise SystemExit(f"Error: flag --{flag.name} must have a value.")
+
+
 @contextlib.contextmanager
-def refusal_in_one_line(*others):
+def refusal_in_one_line(*others: type[Exception]) -> Iterator[None]:
     """Ends the command with one line if settings, data or the folder are bad.
 
     `others` are further kinds of exceptions that users can do something about.
@@ -36,7 +68,7 @@ def refusal_in_one_line(*others):
 
 
 @contextlib.contextmanager
-def interruption_in_one_line():
+def interruption_in_one_line() -> Iterator[None]:
     """Ends the command with a line and the usual exit code if a signal ends it."""
     try:
         yield
@@ -49,7 +81,7 @@ def interruption_in_one_line():
         raise end from None
 
 
-def _reason(error):
+def _reason(error: BaseException) -> str:
     """Returns what an exception says, in one line."""
     # ml_collections wraps exceptions, and copies tracebacks into their messages.
     while error.args and isinstance(error.args[0], Exception):

@@ -1,25 +1,28 @@
 r"""Compares methods on one data set, under one or several label noises.
 
-    keras-ncr compare --config=configs/fashion_mnist.py --trials=3 \
+    keras-ncr compare --config=fashion_mnist --trials=3 \
         --methods=standard,ncr,ncr+mixup --noises=symmetric:0.4,asymmetric:0.4 \
         --processes=2 --workdir=runs/compare
 
 Each method and noise is one `keras-ncr train` in a folder of its own, with its log
 beside it. The same command again goes on: what is finished is not run again, and more
 methods, noises and trials can be added. A run that fails does not stop the others.
-`--config.KEY=VALUE` holds for all runs, as do arguments after the config file
-(`configs/cifar.py:classes=100`). `--methods=all` takes all rows of the paper's tables,
-and `--report_only` runs nothing and reports what is there.
+`--config.KEY=VALUE` holds for all runs, and so do the arguments after the config's name
+(`cifar:classes=100`). `--methods=all` takes all rows of the paper's tables, and
+`--report_only` runs nothing and reports what is there.
 
-Left in the workdir are `table.md`, which is printed too, `table.csv` and `picture.png`.
+The workdir gets `table.md`, which is printed too, `table.csv` and `picture.png`.
 """
 
-from absl import app, flags
+from collections.abc import Iterable
+
+from absl import flags
 
 from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
-from keras_ncr.cli.command_line import parse_flags, refusal_in_one_line
+from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
+from keras_ncr.experiments.comparison.experiment import Experiment, Job
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.table import markdown, write_csv
@@ -27,17 +30,20 @@ from keras_ncr.experiments.config import METHOD_ROWS
 from keras_ncr.files import replacing
 
 METHODS = flags.DEFINE_list(
-    "methods", [], "The rows: what config.method can be, with commas; or all."
+    "methods",
+    [],
+    "The rows, with commas between them: what config.method can be; or all.",
 )
 REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Report what is there; run none.")
 for name in comparison_flags.NAMES:  # So that --help shows them.
     flags.declare_key_flag(name)
+Rows = dict[str, list[Job]]  # By method, a job for each noise.
 
 
-def main(argv):
+def main() -> None:
     """Runs the command, and prints its table."""
     with refusal_in_one_line():
-        experiment = comparison_flags.experiment(argv)
+        experiment = comparison_flags.experiment()
         rows = {
             method: [
                 experiment.job(noise, method, method) for noise in experiment.noises
@@ -54,7 +60,7 @@ def main(argv):
         raise SystemExit("Error: some runs failed; the table says which, and why.")
 
 
-def methods_of(experiment):
+def methods_of(experiment: Experiment) -> Iterable[str]:
     """Returns the methods that are compared, without repetition."""
     refuse = comparison_flags.refuse_given
     refuse(experiment.arguments, experiment.overrides, ("method",), "--methods")
@@ -72,7 +78,7 @@ def methods_of(experiment):
     return METHOD_ROWS if methods == ["all"] else dict.fromkeys(methods)
 
 
-def run(experiment, rows):
+def run(experiment: Experiment, rows: Rows) -> None:
     """Runs all jobs, column by column: a finished column can be read already."""
     jobs = [job for column in zip(*rows.values(), strict=True) for job in column]
     try:
@@ -83,7 +89,7 @@ def run(experiment, rows):
         raise SystemExit(comparison_flags.INTERRUPTED) from None
 
 
-def report(experiment, rows):
+def report(experiment: Experiment, rows: Rows) -> str:
     """Writes the tables of what has been run so far, and returns the Markdown."""
     cells = cells_of(rows)
     text = markdown(cells)
@@ -94,7 +100,7 @@ def report(experiment, rows):
     return text
 
 
-def draw(experiment, rows):
+def draw(experiment: Experiment, rows: Rows) -> None:
     """Draws what has been run so far."""
     figure = plots.comparison_figure(
         {
@@ -109,12 +115,8 @@ def draw(experiment, rows):
         figure.savefig(temporary, dpi=120)
 
 
-def cells_of(rows):
+def cells_of(rows: Rows) -> dict[str, list]:
     """Returns each job with what came of it, by method."""
     return {
         method: [(job, outcome_of(job)) for job in row] for method, row in rows.items()
     }
-
-
-if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)

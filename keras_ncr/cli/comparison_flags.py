@@ -1,12 +1,14 @@
 """The flags that `compare` and `sweep` share, and what is made of them."""
 
 import pathlib
+from collections.abc import Container, Iterable
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from keras_ncr.cli.command_line import WORKDIR
-from keras_ncr.cli.config_flag import required_config
+from keras_ncr.cli.config_flag import config_path, required_config
+from keras_ncr.cli.trials_flag import TRIALS
 from keras_ncr.experiments.comparison.experiment import Experiment, parse_noises
 
 NOISES = flags.DEFINE_list(
@@ -14,9 +16,6 @@ NOISES = flags.DEFINE_list(
     [],
     "Label noises: KIND:RATE, a kind alone or a rate alone, with commas in between. "
     "Default: the noise of the config.",
-)
-TRIALS = flags.DEFINE_integer(
-    "trials", None, "Runs of each, by seed. Default: as the config has it.", 1
 )
 PROCESSES = flags.DEFINE_integer("processes", 1, "Trainings at a time.", 1)
 # The flags that set keys of the config.
@@ -26,20 +25,18 @@ NAMES = ("config", "workdir", "noises", "trials", "processes")
 INTERRUPTED = "\nInterrupted. The same command goes on: each run where it was saved."
 
 
-def experiment(argv, **overrides):
+def experiment(**overrides: object) -> Experiment:
     """Returns the `Experiment` of the flags, or raises for what they leave open.
 
     Args:
-        argv: List of strings: the words that are no flags.
         **overrides: Further settings of all runs, by their dotted keys.
     """
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
     required_config()
     if WORKDIR.value is None:
         raise ValueError("`--workdir` must name a folder. Received: none.")
     flag = flags.FLAGS["config"]
-    file, _, arguments = config_flags.get_config_filename(flag).partition(":")
+    name, _, arguments = config_flags.get_config_filename(flag).partition(":")
+    file = str(config_path(name))
     given = config_flags.get_override_values(flag)
     noises = parse_noises(NOISES.value)
     if NOISES.value:
@@ -53,7 +50,9 @@ def experiment(argv, **overrides):
     return Experiment(file, arguments, overrides, noises, pathlib.Path(WORKDIR.value))
 
 
-def refuse_given(arguments, overrides, keys, flag):
+def refuse_given(
+    arguments: str, overrides: Container[str], keys: Iterable[str], flag: str
+) -> None:
     """Raises if arguments of the config, or overrides, have a key that a flag sets."""
     named = [word.partition("=")[0] for word in arguments.split(",")]
     for key in keys:

@@ -2,10 +2,10 @@
 
     keras-ncr demo
 
-Prints a table and draws a picture. Each row is three runs of the default config.
+Prints a table and draws a picture. Each row is three runs of the default config, on
+data that scikit-learn brings.
 """
 
-import argparse
 import os
 import pathlib
 import platform
@@ -14,8 +14,11 @@ import tempfile
 import time
 
 import keras
+from absl import flags
 
 from keras_ncr import plots
+from keras_ncr.cli.command_line import refusal_in_one_line
+from keras_ncr.cli.trials_flag import TRIALS
 from keras_ncr.experiments import run as training
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.config import default_config
@@ -23,30 +26,33 @@ from keras_ncr.noise import NoisyLabels
 
 METHODS = {"cross-entropy": "standard", "NCR": "ncr"}
 
+FIGURE = flags.DEFINE_string("figure", "runs/demo.png", "The file of the picture.")
+EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "Epochs of each run. Default: as the config has it.", 1
+)
+# So that --help shows it.
+flags.declare_key_flag("trials")
 
-def main(argv=None):
+
+def main() -> None:
     """Runs the demo: trains, prints the table, draws the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--figure", default="runs/demo.png", help="where to draw")
-    parser.add_argument("--epochs", type=int, default=default_config().epochs)
-    parser.add_argument("--trials", type=int, default=3, help="seeds per method")
-    arguments = parser.parse_args(argv)
-    if min(arguments.epochs, arguments.trials) < 1:
-        parser.error("--epochs and --trials must be at least 1")
+    path = pathlib.Path(FIGURE.value)
+    with refusal_in_one_line():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    trials = 3 if TRIALS.value is None else TRIALS.value
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        results = _run_methods(folder, arguments.epochs, arguments.trials)
-        figure = _draw(folder, arguments.trials)
+        results = _run_methods(folder, EPOCHS.value or default_config().epochs, trials)
+        figure = _draw(folder, trials)
     _print_table(results, time.time() - start)
-    path = pathlib.Path(arguments.figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with refusal_in_one_line():
+        figure.savefig(path, dpi=120)
     print(f"Picture: {path}")
 
 
 def _run_methods(folder, epochs, trials):
-    """Returns the results of each method, and shows how far all of them are."""
+    """Returns the results of each method, and shows the progress of all runs."""
     callbacks = []
     # Keras' bar moves back over itself, which a log file cannot.
     if sys.stdout.isatty():
@@ -85,7 +91,7 @@ def _draw(folder, trials):
 
 
 def _print_table(results, seconds):
-    """Prints what each method learned, and what it learned by heart."""
+    """Prints how well each method classifies, and how many wrong labels it learned."""
     first = next(iter(results.values()))
     noise = first["noise"]
     print(
@@ -104,7 +110,3 @@ def _print_table(results, seconds):
         f"TensorFlow {first['versions']['tensorflow']}, "
         f"Keras {first['versions']['keras']}."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Shows what a config is about to train on, before a long run.
 
-    keras-ncr inspect --config=configs/digits.py
+    keras-ncr inspect --config=digits
 
 Prints what the data, the noise and the training are, and draws images as the network
 gets them, class counts and the transition matrix. Trains nothing. The pictures go to
@@ -10,9 +10,9 @@ gets them, class counts and the transition matrix. Trains nothing. The pictures 
 
 import re
 
-from absl import app, flags
+from absl import flags
 
-from keras_ncr.cli.command_line import WORKDIR, parse_flags, refusal_in_one_line
+from keras_ncr.cli.command_line import WORKDIR, refusal_in_one_line
 from keras_ncr.cli.config_flag import required_config
 from keras_ncr.experiments.inspection import inspect_config
 
@@ -21,21 +21,15 @@ flags.declare_key_flag("config")
 flags.declare_key_flag("workdir")
 
 
-def main(argv):
+def main() -> None:
     """Runs the command, and prints its report."""
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
     config = required_config()
     folder = WORKDIR.value or default_folder(config.data.name)
     with refusal_in_one_line():
         print(inspect_config(config, folder))
 
 
-def default_folder(name):
+def default_folder(name: str) -> str:
     """Returns where the pictures of a data set go."""
     # A name of TensorFlow Datasets may have slashes and colons.
     return "runs/inspect-" + re.sub(r"[^\w.-]+", "-", name)
-
-
-if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)

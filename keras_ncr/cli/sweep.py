@@ -1,25 +1,26 @@
 r"""Finds good settings of a method: one after the other, as in the paper's Figure 2.
 
-    keras-ncr sweep --config=configs/fashion_mnist.py:ncr --processes=2 \
+    keras-ncr sweep --config=fashion_mnist:ncr --processes=2 \
         --try=ncr.consistency_weight=0.1,0.3,0.5,0.7,0.9 \
         --try=ncr.num_neighbors=1,5,10,50 --try=ncr.warmup_epochs=0,5,10 \
         --noises=symmetric:0.2,symmetric:0.4 --workdir=runs/sweep
 
-Each setting keeps the best values of those before it. The best is what is right most
-often, in the last epoch and by the mean over all noises, on training examples that were
-held out with their noisy labels: neither a true label nor the test set is looked at.
-The same command again goes on, and more settings can be tried after those before.
+Each setting is tried with the best values of those before it. The best value is right
+most often in the last epoch, by the mean over all noises, on training examples that are
+held out with their noisy labels: it needs no true label and no test set. The same
+command again goes on, and more settings can be tried after those before.
 
-Prints the chosen settings as words for the command line. Left in the workdir are
-`sweep.json`, with all that was tried, `picture.png`, and a folder for each run.
+Prints the chosen settings as words for the command line. The workdir gets `sweep.json`,
+with all that was tried, `picture.png`, and a folder for each run.
 """
 
-from absl import app, flags
+from absl import flags
 
 from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
-from keras_ncr.cli.command_line import parse_flags, refusal_in_one_line
+from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
+from keras_ncr.experiments.comparison.experiment import Experiment, Job
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import spread
 from keras_ncr.experiments.comparison.search import job_of, parse_tries, search
@@ -35,7 +36,7 @@ for name in comparison_flags.NAMES:  # So that --help shows them.
     flags.declare_key_flag(name)
 
 
-def main(argv):
+def main() -> None:
     """Runs the command, and prints what was tried and chosen."""
     with refusal_in_one_line():
         if not 0 < VALIDATION.value < 1:
@@ -44,7 +45,7 @@ def main(argv):
                 f"out. Received: {VALIDATION.value}."
             )
         shares = {"data.validation_share": VALIDATION.value}
-        experiment = comparison_flags.experiment(argv, **shares)
+        experiment = comparison_flags.experiment(**shares)
         tries = parse_tries(TRIES.value, CONFIG.value)
         check(experiment, tries)
         try:
@@ -57,8 +58,8 @@ def main(argv):
     print(f"\nChosen: {' '.join(words)}\nAll that was tried: {experiment.workdir}")
 
 
-def check(experiment, tries):
-    """Raises for what no run could be made of, before the first one is."""
+def check(experiment: Experiment, tries: dict[str, list]) -> None:
+    """Raises if one of the runs cannot be made, before the first one begins."""
     taken = {*experiment.overrides}
     if comparison_flags.NOISES.value:
         taken |= {"noise.kind", "noise.rate"}
@@ -69,12 +70,12 @@ def check(experiment, tries):
                 job_of(experiment, noise, {key: value})
 
 
-def run(jobs):
+def run(jobs: list[Job]) -> None:
     """Runs the jobs of a stage."""
     run_jobs(jobs, comparison_flags.PROCESSES.value)
 
 
-def keep(experiment, stages):
+def keep(experiment: Experiment, stages: list[dict]) -> None:
     """Writes and draws what has been tried so far."""
     content = {
         "config": experiment.config_file,
@@ -98,7 +99,7 @@ def keep(experiment, stages):
         figure.savefig(temporary, dpi=120)
 
 
-def summary(stage):
+def summary(stage: dict) -> str:
     """Returns the lines on a stage: each value with its accuracy, and the choice."""
     lines = [stage["key"]]
     for entry in stage["tried"]:
@@ -112,7 +113,3 @@ def summary(stage):
         is_chosen = entry["value"] == stage["chosen"]
         lines.append(f"  {entry['value']!s:10} {text}{'  < chosen' * is_chosen}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)

@@ -1,20 +1,21 @@
 """Trains what a config file describes.
 
-    keras-ncr train --config=configs/digits.py --workdir=runs/digits
+    keras-ncr train --config=digits --workdir=runs/digits
 
-A config takes arguments after a colon (`--config=configs/digits.py:standard`), and any
-of its values can be set on the command line (`--config.epochs=20`). The same command
-again goes on with a run that was interrupted. `--verbosity=1` shows where an error is.
+A config is a name or a file: `digits` is `configs/digits.py` of the current folder, or
+of the package. It takes arguments after a colon (`--config=digits:standard`), and the
+command line sets any of its values (`--config.epochs=20`). The same command again goes
+on with a run that was interrupted.
 """
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from keras_ncr.cli.command_line import (
     WORKDIR,
     interruption_in_one_line,
-    parse_flags,
     refusal_in_one_line,
+    required,
 )
 from keras_ncr.cli.config_flag import required_config
 from keras_ncr.distribution import WorkerLost
@@ -23,7 +24,7 @@ from keras_ncr.experiments.run import MEASURES, spread, train
 DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
     None,
-    "Whether TensorFlow takes no operation that may end in other bits the next time. "
+    "Whether TensorFlow takes only operations that give the same bits each time. "
     "Default: with a GPU, where it costs time. On a CPU runs are the same anyway.",
 )
 # So that --help shows them.
@@ -31,13 +32,13 @@ flags.declare_key_flag("config")
 flags.declare_key_flag("workdir")
 
 
-def main(argv):
+def main() -> None:
     """Runs the command, and prints its results."""
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1:]}: a setting reads --config.KEY=VALUE.")
     config = required_config()
-    if WORKDIR.value is None:
-        raise SystemExit("Error: flag --workdir must have a value other than None.")
+    required(WORKDIR)
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if has_gpu if DETERMINISTIC.value is None else DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
     with refusal_in_one_line(WorkerLost), interruption_in_one_line():
         results = train(config, WORKDIR.value)
     if results is None:  # Another worker has them.
@@ -55,15 +56,3 @@ def main(argv):
         failed = [trial for trial in results["trials"] if "failed" in trial]
         reasons = (f"trial {trial['trial']}: {trial['failed']}" for trial in failed)
         raise SystemExit(f"Error: {len(failed)} failed. {' '.join(reasons)}")
-
-
-def _command(argv):
-    """Runs `main` in a process of its own, for all of which the setting then holds."""
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    if has_gpu if DETERMINISTIC.value is None else DETERMINISTIC.value:
-        tf.config.experimental.enable_op_determinism()
-    main(argv)
-
-
-if __name__ == "__main__":
-    app.run(_command, flags_parser=parse_flags)

@@ -129,7 +129,7 @@ def test_new_folder_has_copies_in_the_corrected_classes(command, run, pictures):
     ]
     assert "1 kept, 3 relabeled, 1 dropped. 12 examples are left." in printed
     assert f"--config.data.corrections={corrections}" in printed
-    assert f"--config=configs/folder.py --config.data.path={output}" in printed
+    assert f"--config=folder --config.data.path={output}" in printed
     # No link leads to a picture of the user's.
     (output / "dog" / "1.png").write_bytes(b"")
     assert state_of(pictures) == before
@@ -158,7 +158,7 @@ def test_table_has_the_corrected_classes(command, run, pictures, place, name):
         # That the user asked for a file there is all that has happened.
         before["."] = state_of(pictures)["."]
     assert state_of(pictures) == before
-    words = ["--config=configs/table.py", f"--config.data.path={output}"]
+    words = ["--config=table", f"--config.data.path={output}"]
     assert shlex.join(words) in printed
 
 

@@ -15,11 +15,12 @@ def small_config():
     return config
 
 
-def test_demo_prints_the_table_and_draws_the_picture(tmp_path, capsys, monkeypatch):
+def test_demo_prints_the_table_and_draws_the_picture(
+    run_command, tmp_path, monkeypatch
+):
     monkeypatch.setattr(demo, "default_config", small_config)
     figure = tmp_path / "new" / "demo.png"
-    demo.main(["--epochs", "2", "--trials", "1", "--figure", str(figure)])
-    printed = capsys.readouterr().out
+    printed = run_command(demo, "--epochs=2", "--trials=1", f"--figure={figure}")
     row = r" +\d+\.\d % +\d+\.\d %$"
     assert re.search("^cross-entropy" + row, printed, re.MULTILINE)
     assert re.search("^NCR" + row, printed, re.MULTILINE)
@@ -32,7 +33,6 @@ def test_demo_prints_the_table_and_draws_the_picture(tmp_path, capsys, monkeypat
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--trials"])
-def test_demo_refuses_to_do_nothing(option, capsys):
-    with pytest.raises(SystemExit):
-        demo.main([option, "0"])
-    assert "must be at least 1" in capsys.readouterr().err
+def test_demo_refuses_to_do_nothing(option, run_command):
+    with pytest.raises(SystemExit, match=f"^Error: .*{option}=0: 0 is not a positive"):
+        run_command(demo, f"{option}=0")

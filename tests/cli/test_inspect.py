@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl.testing import flagsaver
 
 from keras_ncr.cli import inspect, train
+from keras_ncr.cli.command_line import parse_flags
 from keras_ncr.datasets import digits, from_arrays
 from keras_ncr.experiments.batches import evaluation_batches, training_batches
 from keras_ncr.experiments.config import default_config
@@ -141,7 +142,8 @@ def test_training_shares_the_flags_and_insists_on_a_folder(monkeypatch):
         flagsaver.flagsaver(),
         pytest.raises(SystemExit, match="^Error: .*--workdir must have a value"),
     ):
-        train.main(train.parse_flags(argv))
+        parse_flags(argv)
+        train.main()
 
 
 def test_folder_of_a_name_with_slashes_is_one_folder():

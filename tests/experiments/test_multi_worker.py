@@ -92,7 +92,7 @@ def command(tmp_path_factory):
 
     def command_for(workdir):
         return [
-            *("-m", "keras_ncr.cli.train"),
+            *("-m", "keras_ncr", "train"),
             f"--config={WORKER.parents[1] / 'configs' / 'digits.py'}",
             *("--config.strategy=multi_worker", "--config.trials=1"),
             *("--config.epochs=5", "--config.steps_per_epoch=3"),

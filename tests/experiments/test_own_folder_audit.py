@@ -126,7 +126,7 @@ def test_wrong_pictures_of_a_folder_are_found_and_corrected(pictures):
 def run_as_user(name, *arguments):
     """Runs a command as a process of its own; returns what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", f"keras_ncr.{name}", *arguments],
+        [sys.executable, "-m", "keras_ncr", name, *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
         capture_output=True,
@@ -155,7 +155,7 @@ def test_five_commands_go_the_whole_way(pictures):
     check_list(pictures)
     review(folder / "runs" / "review", folder / "corrections.csv")
     run_as_user(
-        "apply_corrections",
+        "apply-corrections",
         f"--workdir={folder}/runs/pictures",
         f"--corrections={folder}/corrections.csv",
         f"--output={folder}/corrected.csv",

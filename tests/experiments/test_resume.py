@@ -129,7 +129,7 @@ def test_run_twice_is_the_same(tmp_path):
         words = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
         for name in ("first", "second"):
             process = start(
-                *("-m", "keras_ncr.cli.train", "--config=configs/digits.py:ncr+mixup"),
+                *("-m", "keras_ncr", "train", "--config=configs/digits.py:ncr+mixup"),
                 f"--workdir={tmp_path / (option + name)}",
                 f"--{option}deterministic",
                 *words,
@@ -148,7 +148,7 @@ def test_signal_saves_and_says_where(tmp_path, name, code):
     settings = {**SETTINGS, "epochs": 200, "checkpoint_seconds": 1e9}
     words = [f"--config.{key}={value}" for key, value in settings.items()]
     command = (
-        *("-m", "keras_ncr.cli.train", "--config=configs/digits.py:ncr"),
+        *("-m", "keras_ncr", "train", "--config=configs/digits.py:ncr"),
         *(f"--workdir={tmp_path}", *words),
     )
     # Tests that a shell runs in its background ignore SIGINT, and so would the run.

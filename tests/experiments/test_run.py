@@ -122,7 +122,8 @@ def run_by_command(folder):
     overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
     return start_python(
         "-m",
-        "keras_ncr.cli.train",
+        "keras_ncr",
+        "train",
         "--config=configs/digits.py:ncr",
         f"--workdir={folder}",
         *overrides,
@@ -499,9 +500,9 @@ def command(run_command, tmp_path):
         ([DIGITS, "--config.ephocs=1"], 'Did you mean "epochs" instead of "ephocs"?'),
         ([DIGITS, "--config.ncr.num_neighbor=5"], 'Did you mean "num_neighbors"'),
         ([DIGITS, "--config.epochs=many"], "invalid literal for int"),
-        ([DIGITS, "--epochs=3"], "Unknown command line flag 'epochs'"),
+        ([DIGITS, "--learning_rate=3"], "Unknown command line flag 'learning_rate'"),
         ([], "--config must have a value"),
-        (["--config=configs/digit.py"], "Failed loading config file"),
+        (["--config=configs/digit.py"], "no such config.* Did you mean 'digits'?"),
         ([f"{DIGITS}:metod=ncr"], "Did you mean 'method'?"),
         ([f"{DIGITS}:ncr,rate=x"], "`rate` of the config must be of type float"),
         ([f"{DIGITS}:nrc"], "`config.method` must be one of.*Did you mean 'ncr'?"),

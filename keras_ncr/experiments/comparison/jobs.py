@@ -17,7 +17,7 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison.outcome import outcome_of, spread
 
 # What a job's words are given to.
-TRAIN = (sys.executable, "-m", "keras_ncr.cli.train")
+TRAIN = (sys.executable, "-m", "keras_ncr", "train")
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_END = 10
 
