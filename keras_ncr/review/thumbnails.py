@@ -1,4 +1,4 @@
-"""Small copies of the images that a page shows, one file each."""
+"""Thumbnails: small copies of the images that a page shows, one file each."""
 
 import keras
 import numpy as np
@@ -12,22 +12,11 @@ _READ_AT_ONCE = 16
 
 
 def write_thumbnails(source, folder, longest_sides, largest_png, verbose):
-    """Writes the thumbnails of some of a source's images in one pass over them.
+    """Writes thumbnails in one pass, and returns their file names by index.
 
-    Images are never enlarged, and never in memory together. Those that cannot be read
-    have no file.
-
-    Args:
-        source: `keras_ncr.datasets.Source`.
-        folder: `pathlib.Path` of an empty folder.
-        longest_sides: Integer array of shape `(n,)`: to how many pixels the longer side
-            of each image is brought; 0 for images that need no thumbnail.
-        largest_png: Int. Images up to that size are kept pixel by pixel, as PNG;
-            larger ones become JPEG.
-        verbose: Boolean. Whether to show a progress bar.
-
-    Returns:
-        Dict from index to the name of the file.
+    `longest_sides` has the longer side of each image's thumbnail in pixels, 0 for none;
+    images are never enlarged. Thumbnails of up to `largest_png` pixels are PNG, larger
+    ones JPEG. Images that cannot be read have no file.
     """
     num_wanted = int(np.count_nonzero(longest_sides))
     progress = keras.utils.Progbar(
@@ -42,13 +31,13 @@ def write_thumbnails(source, folder, longest_sides, largest_png, verbose):
         (folder / names[index]).write_bytes(data.numpy())
         progress.update(len(names))
         if len(names) == num_wanted:
-            break  # What follows in the data is not shown.
+            break  # The page shows nothing of the rest.
     progress.update(num_wanted)
     return names
 
 
 def _encoded(source, longest_sides, largest_png):
-    """Dataset of index, whether it is PNG, and the bytes of the file."""
+    """Returns a dataset of index, whether the file is PNG, and its bytes."""
     side_of = host_tensor(np.asarray(longest_sides, "int32"))
 
     def encode(example):
@@ -65,7 +54,7 @@ def _encoded(source, longest_sides, largest_png):
         return index, is_png, data
 
     def encode_if_readable(example):
-        # Of one example alone: errors of the data set itself must come through.
+        # For one example alone: errors of the data set itself must come through.
         return tf.data.Dataset.from_tensors(example).map(encode).ignore_errors()
 
     if source.read_image is None:
@@ -79,20 +68,20 @@ def _encoded(source, longest_sides, largest_png):
         encode_if_readable,
         cycle_length=_READ_AT_ONCE,
         num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=False,  # A slow image need not hold up others.
+        deterministic=False,  # A slow image does not hold up others.
     )
 
 
 def _pixels(image, source):
-    """The pixels of an image, gray or in color."""
+    """Returns the pixels of an image, gray or in color."""
     num_channels = source.image_shape[-1]
     if not source.is_encoded and num_channels > 4:
-        image = image[..., :3]  # Nobody sees more of them at once.
+        image = image[..., :3]  # A picture shows no more than three.
     return decode(image, 1 if num_channels == 1 else 3)
 
 
 def _small(pixels, longest_side):
-    """Pixels with a longer side of at most so many, in the same proportions."""
+    """Returns pixels scaled down to a longer side, in the same proportions."""
     size = tf.shape(pixels)[:2]
     longest = tf.reduce_max(size)
     scaled = tf.cast(size, tf.float32) * tf.cast(longest_side / longest, tf.float32)

@@ -1,4 +1,4 @@
-"""Tests of the review page's folder: what is in it, and what is refused: review/."""
+"""Tests of review/: what a page's folder holds, and what is refused."""
 
 import json
 import os
@@ -13,10 +13,10 @@ import tensorflow as tf
 from keras_ncr.datasets import from_arrays, from_folder
 from keras_ncr.datasets.source import Source
 from keras_ncr.review import check_folder, write_review
-from keras_ncr.review.content import as_script, select
-from keras_ncr.review.folder import MARK
+from keras_ncr.review.page_data import as_script, select
+from keras_ncr.review.page_folder import MARK
 
-PAGE_FILES = {"index.html", "page.css", "cards.js", "corrections.js", "page.js"}
+PAGE_FILES = {"index.html", "page.css", "cards.js", "decisions.js", "page.js"}
 
 
 def frame_of(num_examples, ids=None, class_names=("a", "b", "c"), **columns):

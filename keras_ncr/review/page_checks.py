@@ -1,4 +1,4 @@
-"""What a review page is made from, checked before anything is written."""
+"""Checks the arguments of `write_review` before anything is written."""
 
 import numpy as np
 
@@ -22,23 +22,11 @@ _SHARES = (
     "neighbor_agreement",
     "outlier_score",
 )
-_LABELS = ("given_label", "predicted_label")
 _WHOLE = "Pass the frame as `keras_ncr.audit` returns it, with a row for every example."
 
 
 def check_frame(frame):
-    """Returns an audit's frame in the order of its index, or raises.
-
-    Args:
-        frame: pandas DataFrame, as in `keras_ncr.review.write_review`.
-
-    Returns:
-        DataFrame.
-
-    Raises:
-        ValueError: If columns or attributes are missing or hold what they cannot, ids
-            repeat, or examples are missing.
-    """
+    """Returns an audit's frame in the order of its index, or raises."""
     missing = [name for name in _COLUMNS if name not in getattr(frame, "columns", ())]
     if missing:
         raise ValueError(
@@ -58,20 +46,25 @@ def check_frame(frame):
         )
     frame = frame.sort_index()
     _check_ids(frame["id"])
-    names = _check_class_names(frame.attrs["class_names"])
-    for name in _LABELS:
+    names = [str(name) for name in frame.attrs["class_names"]]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            "`class_names` in `frame.attrs` must be two names or more, all different. "
+            f"Received: {names[:20]}."
+        )
+    for name in ("given_label", "predicted_label"):
         check_labels(frame[name], len(names), name)
     if "neighbor_label" in frame:  # -1 where no neighbor is similar.
         check_clean_labels(frame["neighbor_label"], len(names), "neighbor_label")
-    for name in (name for name in _SHARES if name in frame):
-        _check_share(frame[name], name)
+    for name in frame.columns.intersection(_SHARES):
+        _check_share(frame[name].to_numpy("float64"), name)
     if "near_duplicate" in frame:
         _check_indices(frame["near_duplicate"], "near_duplicate", -1, len(frame))
     return frame
 
 
 def _check_ids(ids):
-    """Raises unless ids, as the text that the exported file has, are all different."""
+    """Raises unless ids are all different as the text that a file holds."""
     texts = id_texts(ids)
     if len(set(texts)) < len(texts):
         seen = set()
@@ -82,21 +75,9 @@ def _check_ids(ids):
         )
 
 
-def _check_class_names(names):
-    """Returns names if they are all different, or raises."""
-    names = [str(name) for name in names]
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(
-            "`class_names` in `frame.attrs` must be two names or more, all different. "
-            f"Received: {names[:20]}."
-        )
-    return names
-
-
 def _check_share(values, name):
     """Raises unless a column holds numbers from 0 to 1."""
-    values = np.asarray(values, "float64")
-    # Sums of float32 may exceed 1 a little. NaN is wrong too.
+    # Sums of float32 may exceed 1 a little. NaN is refused too.
     is_wrong = ~((values >= 0) & (values <= 1 + 1e-5))
     if np.any(is_wrong):
         index = int(np.argmax(is_wrong))
@@ -122,19 +103,7 @@ def _check_indices(indices, name, lowest, num_examples):
 
 
 def check_neighbors(neighbors, num_examples, num_neighbors):
-    """Returns the first columns of an array of neighbors, or raises.
-
-    Args:
-        neighbors: As in `keras_ncr.review.write_review`.
-        num_examples: Int.
-        num_neighbors: Int: how many columns are wanted.
-
-    Returns:
-        Integer array of shape `(n, at most num_neighbors)`.
-
-    Raises:
-        ValueError: If it has another shape, or holds what is no index.
-    """
+    """Returns the first `num_neighbors` columns of an array of neighbors, or raises."""
     check_integer(num_neighbors, "num_neighbors", minimum=0)
     if neighbors is None:
         return np.zeros((num_examples, 0), "int64")
@@ -150,15 +119,7 @@ def check_neighbors(neighbors, num_examples, num_neighbors):
 
 
 def check_source(source, frame):
-    """Raises unless a source has the examples of a frame, by number and ids.
-
-    Args:
-        source: `keras_ncr.datasets.Source`, or None.
-        frame: DataFrame, as `check_frame` returns it.
-
-    Raises:
-        ValueError: If it has others.
-    """
+    """Raises unless a source, if any, has the examples of the frame, by their ids."""
     if source is None:
         return
     if source.num_examples != len(frame):
@@ -176,15 +137,7 @@ def check_source(source, frame):
 
 
 def check_details(details, num_examples):
-    """Raises unless details are a table with a row for each example.
-
-    Args:
-        details: DataFrame, or None.
-        num_examples: Int.
-
-    Raises:
-        ValueError: If they are something else.
-    """
+    """Raises unless details, if any, are a table with a row for each example."""
     if details is None:
         return
     if not hasattr(details, "iloc") or getattr(details, "ndim", 0) != 2:
@@ -201,12 +154,5 @@ def check_details(details, num_examples):
 
 
 def id_texts(ids):
-    """Returns ids as the exported file holds them, a list of strings.
-
-    Args:
-        ids: Integers or strings.
-
-    Returns:
-        List of strings.
-    """
+    """Returns ids as the list of strings that an exported file holds."""
     return [i.decode() if isinstance(i, bytes) else str(i) for i in np.asarray(ids)]

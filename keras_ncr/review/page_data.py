@@ -1,17 +1,17 @@
-"""What the page shows, as one dict that JSON can hold.
+"""The data of a review page: what it shows, as JSON in its file `data.js`.
 
-Names, ids and values of the user's data are values in it, never keys: JavaScript takes
-some keys (`__proto__`) for more than names.
+Names, ids and values of the user's data are values in it, never keys: some keys
+(`__proto__`) mean something to JavaScript.
 """
 
 import json
 
 import numpy as np
 
-from keras_ncr.review.arguments import id_texts
-from keras_ncr.review.folder import MARK
+from keras_ncr.review.page_checks import id_texts
+from keras_ncr.review.page_folder import MARK
 
-# Why an example is shown: the flag in the frame, and the score that orders its kind.
+# By kind of issue: its column of flags, and the column of scores that ranks it.
 KINDS = {
     "label": ("is_label_issue", "label_quality"),
     "near_duplicate": ("is_near_duplicate_issue", "label_quality"),
@@ -25,19 +25,13 @@ _SCORES = {
     "neighbor_agreement": "neighborAgreement",
     "outlier_score": "outlierScore",
 }
-# Characters of a detail, and how many details a neighbor has: there are many of them.
+# Most characters of a detail; of a neighbor's, and how many of these: less, since there
+# are many neighbors.
 _LONGEST_DETAIL, _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR = 5_000, 200, 6
 
 
 def flags_of(frame):
-    """Returns what is called an issue, by kind.
-
-    Args:
-        frame: DataFrame, as `check_frame` returns it.
-
-    Returns:
-        Dict from each kind that the frame has to bools of shape `(n,)`.
-    """
+    """Returns a dict from each kind of issue in the frame to bools, one per example."""
     return {
         kind: np.asarray(frame[flag], bool)
         for kind, (flag, score) in KINDS.items()
@@ -46,35 +40,18 @@ def flags_of(frame):
 
 
 def select(frame, limit):
-    """Returns the indices of the examples that are shown, kind by kind, worst first.
-
-    Args:
-        frame: DataFrame, as `check_frame` returns it.
-        limit: Int: at most so many.
-
-    Returns:
-        Integer array, all different.
-    """
+    """Returns the indices of examples to show, kind by kind, worst first."""
     ranked = []
     for kind, is_issue in flags_of(frame).items():
         indices = np.flatnonzero(is_issue)
         scores = np.asarray(frame[KINDS[kind][1]])[indices]
         ranked.extend(indices[np.argsort(scores, kind="stable")].tolist())
-    # A dict keeps the first place of what is of several kinds.
+    # An example of several kinds keeps its first place.
     return np.array(list(dict.fromkeys(ranked))[:limit], "int64")
 
 
 def others_of(frame, shown, neighbors):
-    """Returns the indices of examples that are seen beside the shown ones.
-
-    Args:
-        frame: DataFrame, as `check_frame` returns it.
-        shown: Integer array, as `select` returns it.
-        neighbors: Integer array, as `check_neighbors` returns it.
-
-    Returns:
-        Integer array: neighbors and near-duplicates that are not shown themselves.
-    """
+    """Returns the indices of neighbors and near-duplicates that have no cards."""
     beside = neighbors[shown].ravel()
     if "near_duplicate" in frame:
         duplicates = np.asarray(frame["near_duplicate"])[shown]
@@ -82,24 +59,15 @@ def others_of(frame, shown, neighbors):
     return np.setdiff1d(beside, shown)
 
 
-def page_content(frame, shown, neighbors, others, pictures, details):
-    """Returns all that the page shows.
+def page_data(frame, shown, neighbors, others, pictures, details):
+    """Returns all that the page shows, as a dict for JSON.
 
-    Args:
-        frame: DataFrame, as `check_frame` returns it.
-        shown: Integer array, as `select` returns it.
-        neighbors: Integer array, as `check_neighbors` returns it.
-        others: Integer array, as `others_of` returns it.
-        pictures: Dict from index to the name of a thumbnail, or None if there is no
-            source.
-        details: DataFrame or None.
-
-    Returns:
-        Dict. Examples are numbered anew: card i is example i, others follow.
+    Examples are numbered anew: card i shows example i, the others follow. `pictures` is
+    a dict from index to the name of a thumbnail, or None without a source.
     """
     attributes, flags = frame.attrs, flags_of(frame)
     indices = np.concatenate([shown, others])
-    number = np.full(len(frame) + 1, -1)  # The last stands for "none", -1.
+    number = np.full(len(frame) + 1, -1)  # The last is for the index -1, "none".
     number[indices] = np.arange(len(indices))
     cards = {
         "suggested": frame["predicted_label"].to_numpy()[shown].tolist(),
@@ -143,12 +111,12 @@ def page_content(frame, shown, neighbors, others, pictures, details):
 
 
 def _number(value):
-    """A number that JSON can hold, or None."""
+    """Returns a number that JSON can hold, or None."""
     return None if value is None or not np.isfinite(value) else float(value)
 
 
 def _detail_rows(details, indices, num_shown):
-    """The values of each example as text, those of neighbors cut shorter."""
+    """Returns the values of each example as text, shorter for those without cards."""
     parts = []
     for rows, length, num_columns in (
         (indices[:num_shown], _LONGEST_DETAIL, details.shape[1]),
@@ -162,26 +130,20 @@ def _detail_rows(details, indices, num_shown):
             ]
             for c, missing in enumerate(part.isna().to_numpy().T)
         ]
-        # Without columns `zip` would forget the rows.
+        # `zip` of no columns has no rows.
         parts += [list(row) for row in zip(*columns, strict=True)] or [[]] * len(rows)
     return parts
 
 
 def _text(value, length):
-    """A value as text of at most so many characters."""
+    """Returns a value as text, cut to a length."""
     is_float = isinstance(value, float | np.floating)
     text = f"{value:.6g}" if is_float else str(value)
     return text if len(text) <= length else text[:length] + "…"
 
 
-def as_script(content):
-    """Returns content as a script, since a page from disk may not read other files.
-
-    Args:
-        content: What JSON can hold.
-
-    Returns:
-        String of ASCII characters. No `<` is in it, so that nothing ends the script.
-    """
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+def as_script(data):
+    """Returns data as an ASCII script, since pages from disk read no other files."""
+    # Without `<`, no text in it can end the script.
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return f"{MARK}\nwindow.reviewData={text.replace('<', chr(92) + 'u003c')};\n"

@@ -1,4 +1,4 @@
-"""Checks the folder of a review page: only a page is ever replaced by a page."""
+"""The folder of a review page. A page replaces another page, and nothing else."""
 
 import pathlib
 import re
@@ -7,18 +7,18 @@ FILES = (
     "index.html",
     "page.css",
     "cards.js",
-    "corrections.js",
+    "decisions.js",
     "page.js",
     "data.js",
 )
 THUMBNAILS = "thumbnails"
-# How `data.js` begins, by which a page is known.
+# How the `data.js` of a page begins.
 MARK = "// Written by keras_ncr.review."
 _THUMBNAIL = re.compile(r"\d+\.(png|jpg)")
 
 
-def check_folder(folder):
-    """Returns the path of the folder that a page may be written to, or raises.
+def check_folder(folder) -> pathlib.Path:
+    """Returns the path of a folder to which a page may be written, or raises.
 
     Args:
         folder: String or path: a folder that is new, empty, or holds a review page and
@@ -54,7 +54,7 @@ def check_folder(folder):
 
 
 def _is_page(path):
-    """Whether a folder holds a page that this package wrote."""
+    """Returns whether a folder holds a page that this package wrote."""
     try:
         with open(path / "data.js", encoding="ascii") as file:
             return file.readline().startswith(MARK)
@@ -63,7 +63,7 @@ def _is_page(path):
 
 
 def _foreign(path, names):
-    """The names of files in a folder that no page has."""
+    """Returns the names of files in a folder that belong to no page."""
     foreign = sorted(set(names) - {*FILES, THUMBNAILS})
     if (path / THUMBNAILS).is_dir():
         foreign += sorted(
