@@ -1,7 +1,7 @@
-"""Pictures of data, of training, and of what it made of wrong labels.
+"""Figures of data, of training, of memorized labels, and of audits.
 
-Each function returns a `matplotlib.figure.Figure`: `figure.savefig("picture.png")`
-writes it, and a notebook shows it.
+Each function takes arrays and returns a `matplotlib.figure.Figure`, which a notebook
+shows and `figure.savefig("picture.png")` writes.
 """
 
 from keras_ncr.plots.audit import audit_figure

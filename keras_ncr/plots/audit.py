@@ -1,28 +1,29 @@
-"""A picture of a list of examples that are called wrongly labeled."""
+"""A figure of an audit: how good its list of suspicious labels is."""
 
 import numpy as np
 
 from keras_ncr.plots.memorization import draw_shares
-from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR, new_figure, open_frame
 
 _COLUMNS = ("label_quality", "is_label_issue", "issue_probability")
-_MOST_POINTS = 2000  # Of a curve: more cannot be seen, and take long to draw.
+_MOST_POINTS = 2000  # Points of a curve: more cannot be seen, and draw slowly.
 
 
 def audit_figure(frame, is_wrong=None, title=""):
     """Returns a figure of how good a list of suspicious labels is.
 
-    On the left is the histogram of the label quality: of right and of wrong labels
-    where that is known, else of those that are called wrong and those that are not. In
-    the middle, the share of true errors among the most suspicious examples, as more of
-    them are called; on the right, against the share of all errors that are found. Solid
-    is what the audit expects, dashed what is true, a mark the list itself.
+    The left panel has histograms of the label quality: of right and of wrong labels if
+    `is_wrong` is given, else of labels called wrong and not called. The middle panel
+    shows which share of the called examples has a wrong label (the precision), as more
+    examples are called; the right panel shows it against the share of all wrong labels
+    that are called (the recall). Solid lines are what the audit expects, dashed lines
+    what is true; a mark is at the audit's own list.
 
     Args:
-        frame: `pandas.DataFrame` such as `keras_ncr.audit` returns, with a row for each
-            example: `label_quality` and `issue_probability` in [0, 1], and the bool
+        frame: `pandas.DataFrame` from `keras_ncr.audit`, with a row for each example
+            and the columns `label_quality` and `issue_probability`, in [0, 1], and
             `is_label_issue`.
-        is_wrong: Bools of shape `(n,)`: whether the given label of a row is wrong.
+        is_wrong: Optional bools of shape `(n,)`: whether the given label is wrong.
             Defaults to `None`: not known.
         title: String above the figure. Defaults to none.
 
@@ -47,8 +48,6 @@ def audit_figure(frame, is_wrong=None, title=""):
     >>> figure.axes[1].get_title()
     '2 of 4 examples called'
     """
-    from matplotlib.figure import Figure
-
     is_wrong = _checked(frame, is_wrong)
     order = np.argsort(frame["label_quality"].to_numpy(), kind="stable")
     is_called = frame["is_label_issue"].to_numpy(bool)[order]
@@ -57,8 +56,7 @@ def audit_figure(frame, is_wrong=None, title=""):
     curves = [_Curve("expected", probabilities, is_called, "-")]
     if is_wrong is not None:
         curves.append(_Curve("true", is_wrong[order], is_called, "--"))
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(13, 4, title)
     histogram_axes, precision_axes, recall_axes = figure.subplots(1, 3)
     _draw_quality(histogram_axes, frame, is_wrong)
     most = max(2 * num_called, *(int(2 * curve.total) for curve in curves), 20)
@@ -71,35 +69,34 @@ def audit_figure(frame, is_wrong=None, title=""):
     for axes in (precision_axes, recall_axes):
         axes.set(ylabel="True errors among those called (%)", ylim=(0, 103))
         axes.legend(loc="lower left", frameon=False)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes, "both")
     return figure
 
 
 class _Curve:
-    """How many errors are among the first examples: expected, or true."""
+    """The precision and recall of the first examples, expected or true."""
 
     def __init__(self, name, shares, is_called, style):
         self.name, self.style = name, style
         found = np.cumsum(shares)
         self.total = found[-1]
         self.precision = 100 * found / np.arange(1, len(found) + 1)
-        # Of no errors at all, all are found.
+        # Without any errors, the recall is 1.
         is_none = self.total == 0
         self.recall = 100 * (found + is_none) / (self.total + is_none)
-        # Of what is called, which need not be the first without a gap.
+        # The called examples may have gaps between them.
         called = np.sum(shares[is_called])
         self.list_precision = 100 * called / max(np.sum(is_called), 1)
         self.list_recall = 100 * (called + is_none) / (self.total + is_none)
 
 
 def _checked(frame, is_wrong):
-    """Returns `is_wrong` as bools, or raises if it or the frame is not as expected."""
+    """Returns `is_wrong` as bools or None, or raises for it or the frame."""
     missing = [name for name in _COLUMNS if name not in getattr(frame, "columns", [])]
     if missing or len(frame) == 0:
         raise ValueError(
-            f"`frame` must have rows and the columns {list(_COLUMNS)}, as what "
-            f"an audit returns. Received: no {missing or 'row'}."
+            f"`frame` must have rows and the columns {list(_COLUMNS)}, as "
+            f"`keras_ncr.audit` returns it. Received: no {missing or 'row'}."
         )
     if is_wrong is None:
         return None
@@ -113,7 +110,7 @@ def _checked(frame, is_wrong):
 
 
 def _draw_quality(axes, frame, is_wrong):
-    """Draws histograms of the label quality, each with a sum of 100."""
+    """Draws histograms of the label quality, each with sum 100."""
     names = ("right labels", "wrong labels")
     if is_wrong is None:
         names = ("not called", "called")
@@ -126,11 +123,11 @@ def _draw_quality(axes, frame, is_wrong):
     axes.set(title="Label quality", xlabel="Low is suspicious", xlim=(0, 1))
     axes.set_ylabel("Share of each (%)")
     axes.legend(loc="upper center", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
 
 
 def _draw_precision(axes, curves, num_called, most):
-    """Draws the share of errors among the examples called, as more are called."""
+    """Draws the precision against the number of examples called."""
     numbers = np.unique(np.linspace(1, most, _MOST_POINTS).astype(int))
     for curve in curves:
         _draw_curve(axes, curve, numbers, curve.precision[numbers - 1])
@@ -141,7 +138,7 @@ def _draw_precision(axes, curves, num_called, most):
 
 
 def _draw_recall(axes, curves, num_called):
-    """Draws the share of errors among those called against the share of them found."""
+    """Draws the precision against the recall."""
     num_examples = len(curves[0].recall)
     places = np.unique(np.linspace(0, num_examples - 1, _MOST_POINTS).astype(int))
     for curve in curves:
@@ -152,12 +149,12 @@ def _draw_recall(axes, curves, num_called):
 
 
 def _draw_curve(axes, curve, x, y):
-    """Draws a line in the color and the style of a curve."""
+    """Draws a line in the color and style of a curve."""
     axes.plot(x, y, color=_color(curve), ls=curve.style, lw=1.8, label=curve.name)
 
 
 def _mark(axes, curve, x, y):
-    """Draws a mark for the list itself."""
+    """Draws the mark of the audit's own list."""
     axes.plot([x], [y], "o", color=_color(curve), markersize=7)
 
 

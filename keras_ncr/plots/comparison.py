@@ -1,30 +1,35 @@
-"""Pictures of many trainings side by side. Each function returns a Figure."""
+"""Figures that compare many trainings: methods, noises and settings."""
 
 import itertools
 
 import numpy as np
 
 from keras_ncr.checks import check_known
-from keras_ncr.plots.style import CLEAN_COLOR, METHOD_COLORS, NOISY_COLOR
+from keras_ncr.plots.style import (
+    CLEAN_COLOR,
+    METHOD_COLORS,
+    NOISY_COLOR,
+    new_figure,
+    open_frame,
+)
 
 _COLORS = (CLEAN_COLOR, NOISY_COLOR, *METHOD_COLORS[1:])
-# One less than colors, so that a color comes with another mark the next time.
+# One less than colors, so that a repeated color has another mark.
 _MARKERS = ("o", "s", "^", "D", "v")
-_COLUMNS = ("setting", "value", "noise", "accuracy")  # Of a table of runs.
+_COLUMNS = ("setting", "value", "noise", "accuracy")
 
 
 def comparison_figure(accuracies, title=""):
     """Returns a figure of the test accuracy of methods under several noises.
 
-    There is a panel for each noise, with a line for each method: a full mark for the
-    last epoch, with a bar of one standard deviation to each side, and a hollow one for
-    the best epoch. With tens of methods, names beside the marks can still be read where
-    a legend of as many colors could not.
+    Each noise has a panel, and each method a row in it: a full mark for the last epoch,
+    with a bar of one standard deviation to each side, and a hollow mark for the best
+    epoch.
 
     Args:
         accuracies: Dict from a method to a dict from a noise's name to a pair of lists:
             the accuracies in [0, 1] of the last and of the best epoch, by trial. Empty
-            lists, for what was not run, leave a gap.
+            lists leave a gap.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -38,21 +43,13 @@ def comparison_figure(accuracies, title=""):
     >>> [axes.get_title() for axes in figure.axes]
     ['20 %']
     """
-    from matplotlib.figure import Figure
-
     noises = list(dict.fromkeys(itertools.chain(*accuracies.values())))
-    # Inches: names take some of the width, and every method a line.
-    figure = Figure(
-        figsize=(1.8 + 2.4 * len(noises), 1.8 + 0.22 * len(accuracies)),
-        layout="constrained",
-    )
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(1.8 + 2.4 * len(noises), 1.8 + 0.22 * len(accuracies), title)
     panels = figure.subplots(1, len(noises), sharey=True, squeeze=False)[0]
     for axes, noise in zip(panels, noises, strict=True):
         _draw_noise(axes, [by_noise[noise] for by_noise in accuracies.values()])
         axes.set(title=noise, xlabel="Test accuracy (%)")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes, "both")
     panels[0].set_yticks(range(len(accuracies)), list(accuracies))
     panels[0].set_ylim(len(accuracies) - 0.5, -0.5)  # The first on top.
     handles, labels = panels[0].get_legend_handles_labels()
@@ -80,25 +77,24 @@ def _draw_noise(axes, pairs):
 def sweep_figure(stages, title="", ylabel="Accuracy on held-out noisy labels (%)"):
     """Returns a figure of the accuracies by which settings were chosen.
 
-    There is a panel for each setting, in the order in which they were tried, with a
-    line for each noise and the mean over noises in black. A vertical line is at the
-    value that was chosen (Figure 2 of the paper).
+    Each setting has a panel, in the order in which they were tried, with a line for
+    each noise and the mean over noises in black. A vertical line marks the chosen value
+    (Figure 2 of the paper).
 
     Args:
-        stages: Dict from a setting's name to a pair: the value chosen, and a dict from
-            each value tried to a dict from a noise's name to the accuracies in [0, 1],
-            by trial. Where nothing was chosen, the dict stands alone. Or a
-            `pandas.DataFrame` with a row for each run and the columns `setting`,
-            `value`, `noise` and `accuracy`.
+        stages: `pandas.DataFrame` with a row for each run and the columns `setting`,
+            `value`, `noise` and `accuracy`. Or a dict from a setting's name to a pair:
+            the chosen value, and a dict from each value tried to a dict from a noise's
+            name to the accuracies in [0, 1], by trial. If no value was chosen, that
+            dict alone.
         title: String above the figure. Defaults to none.
-        ylabel: String: what kind of accuracy it is. Defaults to that of
-            `keras-ncr sweep`.
+        ylabel: String: the kind of accuracy. Defaults to that of `keras-ncr sweep`.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If there is no setting, a value chosen was not tried, or a DataFrame
+        ValueError: If there is no setting, a chosen value was not tried, or a DataFrame
             lacks a column.
 
     Reference:
@@ -111,33 +107,29 @@ def sweep_figure(stages, title="", ylabel="Accuracy on held-out noisy labels (%)
     >>> figure.axes[0].get_xlabel()
     'ncr.consistency_weight'
     """
-    from matplotlib.figure import Figure
-
     stages = _checked_stages(stages)
-    figure = Figure(figsize=(0.8 + 3 * len(stages), 3.6), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(0.8 + 3 * len(stages), 3.6, title)
     panels = figure.subplots(1, len(stages), sharey=True, squeeze=False)[0]
     for axes, (key, (chosen, tried)) in zip(panels, stages.items(), strict=True):
         _draw_stage(axes, tried)
         if chosen is not None:
             axes.axvline(list(tried).index(chosen), color="#BBBBBB", zorder=0)
-        # Equal distances: 1, 5, 10, 50 would crowd on a scale of numbers.
+        # At equal distances: on a scale of numbers, 1, 5, 10, 50 would crowd.
         axes.set_xticks(range(len(tried)), map(_text_of, tried))
         axes.set(xlabel=key)
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes, "y")
     panels[0].set_ylabel(ylabel)
     panels[0].legend(frameon=False, fontsize=9)
     return figure
 
 
 def _text_of(value):
-    """Returns a value as text; a table makes 10.0 of 10 where others are fractions."""
+    """Returns a value as text; a column of fractions turns 10 into 10.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _checked_stages(stages):
-    """Returns a dict from settings to pairs of the value chosen, or None, and tried."""
+    """Returns a dict from settings to pairs: the chosen value or None, and a dict."""
     if hasattr(stages, "columns"):
         stages = _stages_of_table(stages)
     stages = {

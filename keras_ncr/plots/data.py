@@ -1,29 +1,28 @@
-"""Pictures of the data that training sees. Each function returns a Figure."""
+"""Figures of the data that training sees: images, augmentation, class counts."""
 
 import math
 
 import numpy as np
 
 from keras_ncr.plots.drawable_names import drawable, shortened
-from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR, new_figure, open_frame
 
-_MOST_BARS = 100  # Up to so many classes there is room for each one's bar.
+_MOST_BARS = 100  # More classes have no room for a bar each.
 _UNKNOWN_COLOR = "#666666"
 
 
 def contact_sheet(images, labels, class_names, clean_labels=None, title=""):
     """Returns a figure of images, each with its label.
 
-    A wrong label is in color, and the true one follows it: "cat (dog)".
+    Wrong labels are in color, followed by the true one: "cat (dog)".
 
     Args:
         images: Array of shape `(n, height, width, channels)`, or n arrays of shape
             `(height, width, channels)`; pixels in 0 to 255, 1 or 3 channels.
         labels: Integers of shape `(n,)`: the labels that training sees.
         class_names: Strings, one for each class.
-        clean_labels: Optional integers of shape `(n,)`: the true labels, -1 where a
-            label is wrong and the true one is not known. Defaults to `None`: nothing is
-            known.
+        clean_labels: Optional integers of shape `(n,)`: the true labels, -1 where the
+            label is wrong and the true one unknown. Defaults to `None`: not known.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -36,15 +35,10 @@ def contact_sheet(images, labels, class_names, clean_labels=None, title=""):
     >>> [axes.get_title() for axes in figure.axes]
     ['cat', 'cat (dog)']
     """
-    from matplotlib.figure import Figure
-
     names, fonts = drawable(class_names)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    figure = Figure(
-        figsize=(max(1.5 * columns, 3), 1.7 * rows + 0.4), layout="constrained"
-    )
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(max(1.5 * columns, 3), 1.7 * rows + 0.4, title)
     for position, (image, label) in enumerate(zip(images, labels, strict=True)):
         axes = figure.add_subplot(rows, columns, position + 1)
         _draw_image(axes, image)
@@ -60,12 +54,12 @@ def contact_sheet(images, labels, class_names, clean_labels=None, title=""):
 
 
 def augmentation_figure(originals, augmented, title=""):
-    """Returns a figure of images, and beside each what augmentation makes of it.
+    """Returns a figure of images, each beside its augmented versions.
 
     Args:
-        originals: n arrays of shape `(height, width, channels)`: the images as they are
-            stored, in one size or in several.
-        augmented: For each of them, one image or more in the same form.
+        originals: n arrays of shape `(height, width, channels)`: the stored images, of
+            any sizes.
+        augmented: n lists of arrays: the versions of each image, equally many.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -78,13 +72,8 @@ def augmentation_figure(originals, augmented, title=""):
     >>> [axes.get_title() for axes in figure.axes]
     ['as stored', 'draw 1', 'draw 2']
     """
-    from matplotlib.figure import Figure
-
     columns = 1 + len(augmented[0])
-    figure = Figure(
-        figsize=(1.5 * columns, 1.5 * len(originals) + 0.7), layout="constrained"
-    )
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(1.5 * columns, 1.5 * len(originals) + 0.7, title)
     grid = figure.subplots(len(originals), columns, squeeze=False)
     for row, original, versions in zip(grid, originals, augmented, strict=True):
         for axes, image in zip(row, [original, *versions], strict=True):
@@ -96,16 +85,16 @@ def augmentation_figure(originals, augmented, title=""):
 
 
 def class_count_figure(labels, class_names, clean_labels=None, title=""):
-    """Returns a figure of how many examples each class has.
+    """Returns a figure of the number of examples of each class.
 
-    Up to 100 classes have a bar each, from top to bottom. Of more classes there is one
-    curve, from the largest to the smallest, with the names of both ends.
+    Up to 100 classes have a bar each, from top to bottom. More classes become a curve
+    from the largest to the smallest, with the names at both ends.
 
     Args:
         labels: Integers of shape `(n,)`: the labels that training sees.
         class_names: Strings, one for each class.
         clean_labels: As in `contact_sheet`. If given, bars are divided into right and
-            wrong labels, and a mark is where the true number is.
+            wrong labels, and a mark shows the true number.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -117,17 +106,15 @@ def class_count_figure(labels, class_names, clean_labels=None, title=""):
     >>> [float(bar.get_width()) for bar in figure.axes[0].patches]
     [2.0, 1.0]
     """
-    from matplotlib.figure import Figure
-
     num_classes = len(class_names)
     has_bars = num_classes <= _MOST_BARS
     height = 1.6 + (num_classes * (0.26 if num_classes <= 40 else 0.17))
-    figure = Figure(figsize=(7, height if has_bars else 4.5), layout="constrained")
+    figure = new_figure(7, height if has_bars else 4.5)
     axes = figure.subplots()
     draw = _draw_count_bars if has_bars else _draw_count_curve
     draw(axes, _Counts(labels, num_classes, clean_labels), class_names)
     axes.set_title(title, parse_math=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     if clean_labels is not None:
         figure.legend(
             loc="outside lower center", ncols=3, frameon=False, markerscale=1.5
@@ -136,7 +123,7 @@ def class_count_figure(labels, class_names, clean_labels=None, title=""):
 
 
 class _Counts:
-    """Examples by class: given, of these right and wrong, and true; None if unknown."""
+    """Numbers of examples by class: given, right, wrong, true; None if not known."""
 
     def __init__(self, labels, num_classes, clean_labels):
         labels = np.asarray(labels)
@@ -189,7 +176,7 @@ def _draw_count_bars(axes, counts, class_names):
 
 
 def _draw_count_curve(axes, counts, class_names):
-    """Draws counts from the largest to the smallest class, and names both ends."""
+    """Draws counts from the largest to the smallest class, with names at both ends."""
     order = np.argsort(-counts.given, kind="stable")
     ranks = np.arange(1, len(order) + 1)
     highest = counts.given.max()
@@ -242,7 +229,7 @@ def _draw_count_curve(axes, counts, class_names):
 
 
 def _draw_image(axes, image):
-    """Draws an image as it is; one channel is gray."""
+    """Draws an image, gray if it has one channel."""
     image = np.asarray(image)
     axes.imshow(
         image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255
@@ -251,7 +238,7 @@ def _draw_image(axes, image):
 
 
 def _caption(names, label, clean_label):
-    """Returns a label, and after a wrong one the true one; or below it."""
+    """Returns a label, and the true one after or below it if it is wrong."""
     if label == clean_label:
         return shortened(names[label], 22)
     true = names[clean_label] if clean_label >= 0 else "wrong"

@@ -1,24 +1,24 @@
-"""Pictures of who is sure of wrong labels. Each function returns a Figure."""
+"""Figures of memorization: how sure models are of clean and of wrong labels."""
 
 import numpy as np
 
-from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR, new_figure, open_frame
 from keras_ncr.plots.training import draw_runs
 
 
 def memorization_figure(histories, confidences, is_noisy, title=""):
-    """Returns a figure of what methods learned and what they learned by heart.
+    """Returns a figure of the accuracy of methods and of what they memorized.
 
-    On the left, test accuracy over epochs. Then, for each method, the histogram of the
-    confidence that the model gives to the annotated label of a training example, for
-    clean and for wrong labels (Figure 3 of the paper): who memorizes is sure of both.
+    The left panel shows test accuracy over epochs. Then each method has a histogram of
+    the confidence in the annotated labels of training examples, for clean and for wrong
+    labels (Figure 3 of the paper). A model that memorizes is sure of both.
 
     Args:
         histories: Dict from a method's name to a list of runs, each a list of test
-            accuracies in [0, 1] by epoch. Runs are drawn thin and their mean thick.
+            accuracies in [0, 1] by epoch. Thin lines are runs, a thick one their mean.
         confidences: Dict from the same names to floats of shape `(runs, n)` or `(n,)`.
         is_noisy: Bools of shape `(n,)`: whether an example's annotated label is wrong.
-            `None` if that is not known; there is then one histogram of all labels.
+            `None` if not known: then there is one histogram of all labels.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -39,16 +39,13 @@ def memorization_figure(histories, confidences, is_noisy, title=""):
     >>> len(figure.axes)
     2
     """
-    from matplotlib.figure import Figure
-
     if list(histories) != list(confidences):
         raise ValueError(
             "`histories` and `confidences` must have the same methods. Received: "
             f"{list(histories)} and {list(confidences)}."
         )
     confidences, is_noisy = _checked(confidences, is_noisy)
-    figure = Figure(figsize=(4.8 + 3.2 * len(confidences), 3.8), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(4.8 + 3.2 * len(confidences), 3.8, title)
     widths = [1.5] + [1] * len(confidences)
     accuracy_axes, *confidence_axes = figure.subplots(
         1, len(widths), width_ratios=widths
@@ -71,15 +68,15 @@ def memorization_figure(histories, confidences, is_noisy, title=""):
 def confidence_figure(settings, title=""):
     """Returns a figure of how sure methods are of clean and of wrong labels.
 
-    As in Figure 3 of the paper, there is a column for each setting, such as a share of
-    wrong labels, and a row for each method. Each has the histograms of the confidence
-    that the model gives to the annotated label of a training example.
+    As in Figure 3 of the paper, each setting, such as a share of wrong labels, has a
+    column, and each method a row, with histograms of the confidence in the annotated
+    labels of training examples.
 
     Args:
         settings: Dict from a setting's name to a pair: a dict from a method's name to
-            floats of shape `(runs, n)` or `(n,)`, the confidences of n examples; and
-            bools of shape `(n,)`, whether an annotated label is wrong, or `None` if
-            that is not known. A setting may lack a method, and n may differ.
+            the confidences in n examples, floats of shape `(runs, n)` or `(n,)`; and
+            bools of shape `(n,)`, whether an annotated label is wrong, or `None` if not
+            known. A setting may lack a method, and n may differ.
         title: String above the figure. Defaults to none.
 
     Returns:
@@ -99,8 +96,6 @@ def confidence_figure(settings, title=""):
     >>> len(figure.axes)
     2
     """
-    from matplotlib.figure import Figure
-
     settings = {name: _checked(*setting) for name, setting in settings.items()}
     methods = list(dict.fromkeys(m for values, _ in settings.values() for m in values))
     if not methods:
@@ -108,11 +103,7 @@ def confidence_figure(settings, title=""):
             "`settings` must hold at least one method's confidences. Received: "
             f"{settings!r}."
         )
-    figure = Figure(
-        figsize=(1 + 2.8 * len(settings), 1.2 + 1.7 * len(methods)),
-        layout="constrained",
-    )
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(1 + 2.8 * len(settings), 1.2 + 1.7 * len(methods), title)
     grid = figure.subplots(
         len(methods), len(settings), sharex=True, sharey="row", squeeze=False
     )
@@ -130,13 +121,13 @@ def confidence_figure(settings, title=""):
 def confidence_comparison_figure(confidences, is_noisy, title=""):
     """Returns a figure of one method's confidence against another's, by example.
 
-    Clean and wrong labels have a panel each. A cell is the darker the more examples
-    have these two confidences in their annotated label, on a scale of logarithms. Wrong
-    labels in the lower right corner were learned by heart by the first method alone.
+    Clean and wrong labels have a panel each. Darker cells have more examples with these
+    two confidences in their annotated label, on a logarithmic scale. Wrong labels in
+    the lower right corner were memorized by the first method alone.
 
     Args:
         confidences: Dict from the names of two methods to floats of shape `(runs, n)`
-            or `(n,)`. Of runs, the mean is drawn.
+            or `(n,)`. Runs are averaged.
         is_noisy: As in `memorization_figure`.
         title: String above the figure. Defaults to none.
 
@@ -155,7 +146,6 @@ def confidence_comparison_figure(confidences, is_noisy, title=""):
     ['clean labels', 'wrong labels']
     """
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     if len(confidences) != 2:
         raise ValueError(
@@ -170,8 +160,7 @@ def confidence_comparison_figure(confidences, is_noisy, title=""):
         for _, chosen, _ in parts
     ]
     most = max(count.max() for count, _, _ in counts)
-    figure = Figure(figsize=(0.6 + 4.2 * len(parts), 4.2), layout="compressed")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(0.6 + 4.2 * len(parts), 4.2, title, layout="compressed")
     panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
     for axes, (name, _, color), (count, *edges) in zip(
         panels, parts, counts, strict=True
@@ -205,7 +194,7 @@ def _checked(confidences, is_noisy):
 
 
 def _parts(is_noisy):
-    """Returns name, choice and color of clean and of wrong labels, or of all."""
+    """Returns the name, the rows and the color of clean and wrong labels, or of all."""
     if is_noisy is None:
         return [("all labels", slice(None), CLEAN_COLOR)]
     return [
@@ -215,31 +204,16 @@ def _parts(is_noisy):
 
 
 def _draw_confidence(axes, confidence, is_noisy):
-    """Draws the histograms for clean and for wrong labels, each with a sum of 100."""
+    """Draws the histograms of clean and of wrong labels, each with sum 100."""
     if confidence.size:
         for name, chosen, color in _parts(is_noisy):
             draw_shares(axes, confidence[:, chosen].ravel(), name, color)
     axes.set_xlim(0, 1)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
 
 
 def draw_shares(axes, values, name, color):
-    """Draws a histogram of values in [0, 1], of which the bars sum to 100.
-
-    Args:
-        axes: `matplotlib.axes.Axes`.
-        values: Floats of shape `(n,)`. Of none, nothing is drawn.
-        name: String: what the legend calls them.
-        color: Color of the bars.
-
-    Example:
-    >>> from matplotlib.figure import Figure
-    >>> from keras_ncr.plots.memorization import draw_shares
-    >>> axes = Figure().subplots()
-    >>> draw_shares(axes, np.array([0.1, 0.9]), "all labels", "black")
-    >>> [float(bar.get_height()) for bar in axes.patches if bar.get_height()]
-    [50.0, 50.0]
-    """
+    """Draws a histogram of values in [0, 1], if any, whose bars sum to 100."""
     if values.size:
         axes.hist(
             values,
@@ -253,7 +227,7 @@ def draw_shares(axes, values, name, color):
 
 
 def _add_legend(figure, panels):
-    """Adds one legend below all panels, of whatever any of them shows."""
+    """Adds one legend below all panels, with whatever any of them shows."""
     entries = {}
     for axes in panels:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -268,7 +242,7 @@ def _add_legend(figure, panels):
 
 
 def _shades(color):
-    """Returns the colors from nearly white to one that is darker than a color."""
+    """Returns a color map from nearly white to darker than a color."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     color = np.array(to_rgb(color))

@@ -1,4 +1,4 @@
-"""A picture of how similar the features of examples are."""
+"""A figure of how similar the features of pairs of examples are."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from keras_ncr.checks import (
     check_labels,
     refuse_first,
 )
-from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR
+from keras_ncr.plots.style import CLEAN_COLOR, NOISY_COLOR, new_figure, open_frame
 
 _PAIRS_AT_ONCE = 8192  # 64 MB for features of 1,024 numbers.
 
@@ -19,22 +19,22 @@ def similarity_figure(
 ):
     """Returns a figure of the cosine similarities of pairs of examples.
 
-    There are four distributions (Figure 4 of the paper): of pairs that are truly of the
-    same class and of different classes, for pairs with two right labels and for pairs
-    with a wrong one. Where features are good, same and different do not overlap; where
-    they have not been bent by wrong labels, these make no difference to either.
+    It has four distributions (Figure 4 of the paper): of pairs of the same true class
+    and of different ones, each for pairs with two right labels and for pairs with a
+    wrong one. With good features, same and different do not overlap; with features that
+    did not follow wrong labels, these make no difference to either.
 
     Args:
         features: Dict from a method's name to floats of shape `(n, dim)`, such as
-            `keras_ncr.features.features_of` returns; or such an array alone. There is a
-            panel for each method. The lengths of the rows do not matter.
-        clean_labels: Integers of shape `(n,)`: the true labels, -1 where a label is
-            wrong and the true one is not known; its pairs count where they are sure to
-            be of different classes. `None` if nothing is known: then there are two
-            distributions, by the labels as annotated.
+            `keras_ncr.features.features_of` returns; or one such array. Each method has
+            a panel. The lengths of the rows do not matter.
+        clean_labels: Integers of shape `(n,)`: the true labels, -1 where the label is
+            wrong and the true one unknown; such pairs count if they are sure to be of
+            different classes. `None` if nothing is known: then there are two
+            distributions, by the annotated labels.
         noisy_labels: Integers of shape `(n,)`: the labels as annotated.
-        num_pairs: Int. As many pairs of the same class and as many of different ones
-            are drawn, if there are more. Defaults to 100,000: about a second.
+        num_pairs: Int. How many random pairs to draw, and as many again of the same
+            class, unless there are fewer. Defaults to 100,000: about a second.
         seed: Int that fixes which pairs are drawn. Defaults to 0.
         title: String above the figure. Defaults to none.
 
@@ -56,8 +56,6 @@ def similarity_figure(
     ['same class, right labels', 'different class, right labels',
      'same class, a wrong label', 'different class, a wrong label']
     """
-    from matplotlib.figure import Figure
-
     labels = check_labels(noisy_labels, name="noisy_labels")
     clean = None if clean_labels is None else check_clean_labels(clean_labels)
     methods = features if isinstance(features, dict) else {"": features}
@@ -75,8 +73,7 @@ def similarity_figure(
         )
     pairs = _draw_pairs(labels if clean is None else clean, num_pairs, seed)
     kinds = _kinds_of(pairs, clean, labels)
-    figure = Figure(figsize=(1 + 4.2 * len(methods), 4), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(1 + 4.2 * len(methods), 4, title)
     (panels,) = figure.subplots(
         1, len(methods), sharex=True, sharey=True, squeeze=False
     )
@@ -115,14 +112,14 @@ def _draw_pairs(classes, num_pairs, seed):
         return np.stack(np.triu_indices(num_examples, k=1), axis=1)
     rng = np.random.default_rng(seed)
     first = rng.integers(num_examples, size=num_pairs)
-    # Any other: what comes some places later, in a circle.
+    # Any other example: the one some places later, in a circle.
     others = first + rng.integers(1, num_examples, size=num_pairs)
     mixed = np.stack([first, others % num_examples], axis=1)
     return np.concatenate([mixed, _pairs_of_one_class(classes, num_pairs, rng)])
 
 
 def _pairs_of_one_class(classes, num_pairs, rng):
-    """Returns pairs out of the same class, each class by its number of pairs."""
+    """Returns pairs of one class, more from classes that have more pairs."""
     known = np.flatnonzero(classes >= 0)
     order = known[np.argsort(classes[known], kind="stable")]
     _, starts, sizes = np.unique(classes[order], return_index=True, return_counts=True)
@@ -136,7 +133,7 @@ def _pairs_of_one_class(classes, num_pairs, rng):
 
 
 def _kinds_of(pairs, clean_labels, labels):
-    """Returns the kinds of pairs: name, which of the pairs, color and style."""
+    """Returns the kinds of pairs: name, bools by pair, color and style."""
     if clean_labels is None:
         is_same = labels[pairs[:, 0]] == labels[pairs[:, 1]]
         return [
@@ -159,7 +156,7 @@ def _kinds_of(pairs, clean_labels, labels):
 
 
 def _is_surely_different(pairs, clean_labels, labels):
-    """Whether one of a pair is of unknown class, but not of that of the other."""
+    """Returns whether one is of unknown class, but not of the other's."""
     first, second = pairs.T
     return sum(
         (clean_labels[one] == -1) & (labels[one] == clean_labels[other])
@@ -168,7 +165,7 @@ def _is_surely_different(pairs, clean_labels, labels):
 
 
 def _similarities(rows, pairs):
-    """Returns the cosine similarity of each pair, without a copy of all features."""
+    """Returns the cosine of each pair, in blocks to save memory."""
     similarities = np.empty(len(pairs), "float32")
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
@@ -177,12 +174,12 @@ def _similarities(rows, pairs):
             for side in pairs[part].T
         )
         similarities[part] = np.einsum("ij,ij->i", first, second)
-    # Rounding takes twins a little beyond 1.
+    # Rounding takes copies a little beyond 1.
     return np.clip(similarities, -1, 1)
 
 
 def _draw_kinds(axes, similarities, kinds, lowest):
-    """Draws the distribution of each kind of pair, each with a sum of 100."""
+    """Draws the distribution of each kind of pair, with sum 100."""
     for name, chosen, color, style in kinds:
         values = similarities[chosen]
         axes.hist(
@@ -197,5 +194,4 @@ def _draw_kinds(axes, similarities, kinds, lowest):
             label=name if values.size else f"{name} (none)",
         )
     axes.set_xlim(lowest, 1)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes, "both")

@@ -1,32 +1,31 @@
-"""Pictures of the course of training. Each function returns a Figure."""
+"""Figures of training: test accuracy and memorization over epochs."""
 
 import itertools
 
 import numpy as np
 
-from keras_ncr.plots.style import METHOD_COLORS
+from keras_ncr.plots.style import METHOD_COLORS, new_figure, open_frame
 
 _ACCURACY, _MEMORIZED = "val_accuracy", "memorization_rate"
 
 
 def training_figure(histories, title=""):
-    """Returns a figure of test accuracy over epochs, and of what is learned by heart.
+    """Returns a figure of test accuracy and of memorization over epochs.
 
-    On the left is the accuracy on the validation data of `fit`, on the right the share
-    of the wrong labels that the model predicts as they are annotated, where
-    `keras_ncr.models.MemorizationMonitor` has measured it.
+    The left panel shows the accuracy on the validation data of `fit`. The right one
+    shows the share of wrong labels that the model predicts as annotated, if
+    `keras_ncr.models.MemorizationMonitor` measured it.
 
     Args:
-        histories: Dict from a method's name to its run, or a list of its runs. A run is
-            what `fit` returns, its `history`, or a table of its epochs: a DataFrame, or
-            a list of dicts such as the rows of `history.csv`. It has the key
-            `"val_accuracy"`, and may have `"memorization_rate"`, both in [0, 1]. Runs
-            are drawn thin and their mean thick.
+        histories: Dict from a method's name to a run, or a list of runs. A run is what
+            `fit` returns, its `history`, a DataFrame with a row for each epoch, or a
+            list of dicts such as the rows of `history.csv`. It has the key
+            `"val_accuracy"` and optionally `"memorization_rate"`, both in [0, 1]. Thin
+            lines are runs, a thick one their mean.
         title: String above the figure. Defaults to none.
 
     Returns:
-        `matplotlib.figure.Figure` with one axes, or two where something is known of
-        what is memorized.
+        `matplotlib.figure.Figure` with one axes, or two if memorization was measured.
 
     Raises:
         ValueError: If there is no run, or one has no epoch or no `"val_accuracy"`.
@@ -38,8 +37,6 @@ def training_figure(histories, title=""):
     >>> [axes.get_title() for axes in figure.axes]
     ['Test accuracy (%)', 'Wrong labels memorized (%)']
     """
-    from matplotlib.figure import Figure
-
     columns = {
         name: [_columns_of(run, name) for run in _as_runs(runs)]
         for name, runs in histories.items()
@@ -56,8 +53,7 @@ def training_figure(histories, title=""):
         for name, runs in columns.items()
     }
     num_panels = 2 if any(memorized.values()) else 1
-    figure = Figure(figsize=(5.2 * num_panels, 3.8), layout="constrained")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(5.2 * num_panels, 3.8, title)
     panels = figure.subplots(1, num_panels, squeeze=False)[0]
     draw_runs(panels[0], accuracies)
     panels[0].set_title("Test accuracy (%)")
@@ -68,36 +64,20 @@ def training_figure(histories, title=""):
 
 
 def draw_runs(axes, histories):
-    """Draws shares over epochs in percent, and says where each method's mean ends.
-
-    Args:
-        axes: `matplotlib.axes.Axes`.
-        histories: Dict from a method's name to a list of runs, each a list of shares in
-            [0, 1] by epoch. Their mean goes as far as the shortest. A method without a
-            run keeps its color, and is not drawn.
-
-    Example:
-    >>> from matplotlib.figure import Figure
-    >>> from keras_ncr.plots.training import draw_runs
-    >>> axes = Figure().subplots()
-    >>> draw_runs(axes, {"NCR": [[0.5, 0.75], [0.75, 0.75]]})
-    >>> axes.get_legend().get_texts()[0].get_text()
-    'NCR: 75.0 in the last epoch'
-    """
+    """Draws runs by method over epochs, in percent; the legend has their last mean."""
     for color, (name, runs) in zip(
         itertools.cycle(METHOD_COLORS), histories.items(), strict=False
     ):
-        if len(runs):
+        if len(runs):  # A method without runs keeps its color.
             _draw_method(axes, name, [100 * np.asarray(run) for run in runs], color)
     axes.set(xlabel="Epoch", ylim=(None, 101))
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.legend(loc="best", frameon=False)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes, "both")
 
 
 def _draw_method(axes, name, runs, color):
-    """Draws the runs of one method and their mean."""
+    """Draws the runs of one method, and their mean as far as the shortest goes."""
     num_epochs = min(map(len, runs))
     mean = np.mean([run[:num_epochs] for run in runs], axis=0)
     for run in runs:
@@ -108,14 +88,14 @@ def _draw_method(axes, name, runs, color):
         mean,
         color=color,
         linewidth=2.2,
-        # A run of one epoch has no line, but a point.
+        # One epoch is a point, not a line.
         marker="o" if num_epochs == 1 else None,
         label=f"{name}: {mean[-1]:.1f} in the last epoch",
     )
 
 
 def _as_runs(runs):
-    """Returns a list of runs: a list of dicts with numbers is the rows of one."""
+    """Returns a list of runs; a list of dicts of numbers is one run."""
     is_list = isinstance(runs, list | tuple)
     is_rows = is_list and all(
         isinstance(row, dict) and np.ndim(row.get(_ACCURACY, 0)) == 0 for row in runs
@@ -124,7 +104,7 @@ def _as_runs(runs):
 
 
 def _columns_of(run, name):
-    """Returns a dict from each of the two measures that a run has to its values."""
+    """Returns the values of the measures that a run has, by name."""
     run = getattr(run, "history", run)  # What `fit` returns.
     if isinstance(run, list | tuple):
         run = {

@@ -1,27 +1,28 @@
-"""Pictures of which class is labeled as which. Each function returns a Figure."""
+"""Figures of transition matrices: which classes are labeled as which."""
 
 import math
 
 import numpy as np
 
 from keras_ncr.plots.drawable_names import drawable, shortened
+from keras_ncr.plots.style import new_figure
 
-# Up to how many classes there is room for each one's name, or number in a cell.
+# More classes have no room for their names, or for numbers in the cells.
 _MOST_NAMES, _MOST_CELLS = 25, 12
 _MOST_PIXELS = 250  # On each side of a matrix.
 
 
 def transition_matrix_figure(matrix, class_names, title=""):
-    """Returns a figure of which class is labeled as which.
+    """Returns a figure of which classes are labeled as which.
 
-    The scale of the colors is that of square roots, so that what is rare is seen. Of
-    more than 250 classes, neighboring ones share a cell, which has their largest share.
+    Colors are on a scale of square roots, which makes small shares visible. With more
+    than 250 classes, neighboring ones share a cell, which shows the largest share.
 
     Args:
         matrix: Floats of shape `(num_classes, num_classes)`: the share of examples of
             the row's class that carry the column's label, such as
-            `NoisyLabels.transition_matrix` returns. A row of zeros, a class without
-            examples, is left blank.
+            `NoisyLabels.transition_matrix` returns. A row of zeros, for a class without
+            examples, stays blank.
         class_names: Strings, one for each class.
         title: String above the figure. Defaults to none.
 
@@ -37,11 +38,9 @@ def transition_matrix_figure(matrix, class_names, title=""):
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['100', '0', '0', '100']
     """
-    from matplotlib.figure import Figure
-
     matrix = _shares(matrix, class_names, "matrix")
     side = min(4 + 0.3 * len(class_names), 9)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     picture = _draw_shares(axes, matrix, class_names)
     axes.set(xlabel="Label given", ylabel="True class")
@@ -53,13 +52,13 @@ def transition_matrix_figure(matrix, class_names, title=""):
 def transition_matrices_figure(estimated, true, class_names, title=""):
     """Returns a figure of an estimated transition matrix beside the true one.
 
-    Both have one scale of colors, as in `transition_matrix_figure`. On the right is
-    what the estimate has too much (purple) or too little (green), in percentage points
-    of the true class.
+    Both have one scale of colors, as in `transition_matrix_figure`. The right panel
+    shows where the estimate is too large (purple) or too small (green), in percentage
+    points of the true class.
 
     Args:
-        estimated: Floats of shape `(num_classes, num_classes)`: what was estimated
-            without the true labels, such as `attrs["transition_matrix"]` of an audit.
+        estimated: Floats of shape `(num_classes, num_classes)`: an estimate without the
+            true labels, such as `attrs["transition_matrix"]` of an audit.
         true: Floats of the same shape, such as `NoisyLabels.transition_matrix` returns.
         class_names: Strings, one for each class.
         title: String above the figure. Defaults to none.
@@ -77,14 +76,11 @@ def transition_matrices_figure(estimated, true, class_names, title=""):
     >>> [text.get_text() for text in figure.axes[2].texts]
     ['+10', '-10', '0', '0']
     """
-    from matplotlib.figure import Figure
-
     estimated = _shares(estimated, class_names, "estimated")
     true = _shares(true, class_names, "true")
     side = min(3.2 + 0.2 * len(class_names), 5.5)
     # "compressed" brings panels of a fixed shape together.
-    figure = Figure(figsize=(3 * side + 2.4, side + 0.9), layout="compressed")
-    figure.suptitle(title, parse_math=False)
+    figure = new_figure(3 * side + 2.4, side + 0.9, title, layout="compressed")
     panels = figure.subplots(1, 3)
     for axes, matrix in zip(panels, (estimated, true), strict=False):
         picture = _draw_shares(axes, matrix, class_names)
@@ -122,7 +118,7 @@ def _draw_shares(axes, matrix, class_names):
         axes, matrix, class_names, cmap="Blues", norm=PowerNorm(0.5, 0, 1)
     )
     if len(class_names) <= _MOST_CELLS:
-        # Light on what is dark.
+        # White on dark cells.
         _number_cells(axes, matrix, _percentage, lambda share: share > 0.3)
     return picture
 
@@ -130,7 +126,7 @@ def _draw_shares(axes, matrix, class_names):
 def _draw_differences(axes, differences, class_names):
     """Draws a matrix of differences of shares, in percentage points."""
     points = 100 * differences
-    # The finest scale is of one point to each side: less is no difference.
+    # The scale has at least one point to each side, so that nothing looks large.
     limit = max(1, np.ma.filled(np.abs(points), 0).max())
     picture = _draw_cells(
         axes, points, class_names, cmap="PRGn_r", vmin=-limit, vmax=limit
@@ -143,7 +139,7 @@ def _draw_differences(axes, differences, class_names):
 
 
 def _draw_cells(axes, matrix, class_names, **colors):
-    """Draws a matrix, of which masked rows stay gray, and names its classes."""
+    """Draws a matrix, with masked rows in gray, and names its classes."""
     block = _block(len(class_names))
     cells = _largest_of_blocks(matrix, block)
     axes.set_facecolor("lightgray")
@@ -155,12 +151,12 @@ def _draw_cells(axes, matrix, class_names, **colors):
 
 
 def _block(num_classes):
-    """Returns how many classes share a side of a cell."""
+    """Returns the number of classes that share a cell, on each side."""
     return math.ceil(num_classes / _MOST_PIXELS)
 
 
 def _add_bar_of_shares(figure, picture, axes, num_classes, shrink):
-    """Adds the bar that says which color is which share."""
+    """Adds the color bar of shares."""
     from matplotlib.ticker import PercentFormatter
 
     block = _block(num_classes)
@@ -212,7 +208,7 @@ def _number_cells(axes, matrix, text_of, is_dark):
 
 
 def _percentage(share):
-    """Returns a share as a number of percent; what is rare is not nothing."""
+    """Returns a share in percent as text; a small one is not 0."""
     return f"{100 * share:.0f}" if share == 0 or share >= 0.005 else "<1"
 
 
