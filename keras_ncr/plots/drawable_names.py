@@ -26,19 +26,19 @@ def drawable(class_names, numbers=None):
 
 def _families(missing):
     """Returns font families for characters, and the characters that none has."""
-    from matplotlib import font_manager, rcParams
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
     from matplotlib.ft2font import FT2Font
 
-    def characters(family):
-        font = font_manager.findfont(font_manager.FontProperties(family=family))
-        return set(FT2Font(font).get_charmap())
-
     families = list(rcParams["font.family"])
-    missing = missing - characters(None)
-    for family in sorted(font_manager.get_font_names()):
+    missing = missing - set(FT2Font(findfont(FontProperties())).get_charmap())
+    for font in fontManager.ttflist:
         # "Last Resort" fonts have the same box for all characters of a script.
-        if missing and "Last Resort" not in family and family not in families:
-            found = missing & characters(family)
-            families += [family] if found else []
+        if missing and "Last Resort" not in font.name and font.name not in families:
+            found = missing & set(FT2Font(font.fname).get_charmap())
+            if found:  # Drawn is the regular font of the family, which may have less.
+                regular = findfont(FontProperties(family=font.name))
+                found &= set(FT2Font(regular).get_charmap())
+            families += [font.name] if found else []
             missing = missing - found
     return families, missing
