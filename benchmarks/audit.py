@@ -32,11 +32,10 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.files import replacing
-from keras_ncr.noise import NoisyLabels
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")
@@ -230,21 +229,17 @@ def train(config, folder, model):
         return
     start = time.process_time()
     sources = load_sources(config.data)
-    labels = noisy_labels(config, sources.train)
+    source = noisy(config, sources.train)
     run = workdir.claim(folder / model, config)
     if model in ("folds", NCR_FOLDS):
-        predictions = out_of_sample_predictions(
-            config, sources.train, labels.noisy_labels, run
-        )
+        predictions = out_of_sample_predictions(config, source, run)
     else:
         # Without the truth, by which memorized labels would be counted every epoch.
-        unknown = NoisyLabels(None, labels.noisy_labels, labels.ids)
-        trial = Trial(config, 0, sources, unknown, run)
+        unknown = source.relabeled(source.labels, clean_labels=None)
+        trial = Trial(config, 0, sources._replace(train=unknown), run)
         trial.result((), verbose=0)
         network = keras.models.load_model(trial.folder / "model.keras")
-        batches = evaluation_batches(
-            config, sources.train, labels=labels.noisy_labels, carry=("index",)
-        )
+        batches = evaluation_batches(config, source, carry=("index",))
         predictions = predict(network, batches)
     arrays = {
         name: value
@@ -255,7 +250,7 @@ def train(config, folder, model):
         np.savez_compressed(
             temporary,
             **arrays,
-            clean_labels=labels.clean_labels,
+            clean_labels=source.clean_labels,
             seconds_of_cores=time.process_time() - start,
         )
 

@@ -21,8 +21,7 @@ from absl import flags
 from keras_ncr.cli.command_line import WORKDIR, refusal_in_one_line, required
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.data import load_sources, picture_folder
-from keras_ncr.experiments.labels import noisy_labels
-from keras_ncr.experiments.reviewed_labels import all_corrected
+from keras_ncr.experiments.labels import reviewed, with_noise
 from keras_ncr.review import export
 from keras_ncr.review.corrections import read_corrections
 
@@ -72,9 +71,8 @@ def apply_corrections(
     is_table = pathlib.Path(output).suffix.lower() in export.TABLES
     if not is_table and config.data.name == "folder":
         export.check_apart(output, pictures)
-    sources = load_sources(config.data, is_checked=False)
-    labels = noisy_labels(config, sources.train)
-    corrected = all_corrected(config, sources, labels, corrections)
+    sources = with_noise(config, load_sources(config.data, is_checked=False))
+    corrected = corrections.apply(sources.audited, reviewed(corrections, sources))
     if is_table:
         export.write_table(corrected, output, pictures)
     else:

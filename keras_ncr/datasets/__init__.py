@@ -1,10 +1,11 @@
 """Data sets whose examples keep one number for ever, so that labels can follow it."""
 
+from keras_ncr.datasets.array_source import from_arrays
 from keras_ncr.datasets.cifar_n_source import cifar_n, human_labels
 from keras_ncr.datasets.dataset_source import from_dataset
 from keras_ncr.datasets.digits_source import digits
 from keras_ncr.datasets.folder_source import from_folder
-from keras_ncr.datasets.source import Source, from_arrays
+from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.split import hold_out
 from keras_ncr.datasets.table_source import from_table
 from keras_ncr.datasets.tfds_source import from_tfds

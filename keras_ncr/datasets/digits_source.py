@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ncr.datasets.source import from_arrays
+from keras_ncr.datasets.array_source import from_arrays
 
 
 def digits():

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_clean_labels, check_integer, check_labels
 from keras_ncr.datasets.images import decode
+from keras_ncr.noise import InstanceDependentNoise, LabelNoise, NoisyLabels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,24 +21,26 @@ class Source:
     images are read in. Labels that are wrong, memories of past predictions and lists of
     suspects all refer to it.
 
+    A source never changes. Noise, corrections and splits return a new one, with the
+    same images: `corrupted`, `relabeled`, `subset`.
+
     Args:
         name: String. What messages call the data set.
         dataset: `tf.data.Dataset` of single examples as dicts: `"image"`, uint8 of
             shape `(height, width, channels)`, or a scalar string, the bytes of an image
             file; `"label"`, int64; `"index"`, int64. Every index comes once, in any
             order.
-        labels: Integer array of shape `(n,)`: the labels that the data set gives, by
-            index.
+        labels: Integer array of shape `(n,)`: the labels that are trained on, by index,
+            whether the data set, noise or a review made them.
         ids: Array of shape `(n,)`: integers or strings that the data set itself knows
             its examples by, by index.
         num_classes: Int, at least 2.
         class_names: Strings, one for each class.
         image_shape: Tuple `(height, width, channels)` of the decoded images; None where
             it differs between them.
-        clean_labels: Optional integer array of shape `(n,)`: the true labels, where the
-            data set knows which of its own are wrong. -1 stands for a label that is
-            known to be wrong while the true one is not known, or none of the classes.
-            Defaults to `None`: nothing is known.
+        clean_labels: Optional integer array of shape `(n,)`: the true labels, by index.
+            -1 stands for a label that is known to be wrong while the true one is not
+            known, or none of the classes. Defaults to `None`: nothing is known.
         read_image: Optional callable `(index) -> image`, in TensorFlow operations, for
             data of which any example can be read by itself, such as files. They can
             be shuffled as a whole without being held in memory. Defaults to `None`:
@@ -94,17 +98,32 @@ class Source:
                 object.__setattr__(self, field, array)
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         """Number of examples, an int."""
         return len(self.labels)
 
     @property
-    def is_encoded(self):
+    def is_noisy(self) -> np.ndarray | None:
+        """Bool array of shape `(n,)`: the label is wrong. None if nothing is known."""
+        return None if self.clean_labels is None else self.labels != self.clean_labels
+
+    @property
+    def realized_rate(self) -> float | None:
+        """Float in [0, 1]: the share of the labels that are wrong, or None."""
+        return None if self.clean_labels is None else float(np.mean(self.is_noisy))
+
+    @property
+    def record(self) -> NoisyLabels:
+        """`NoisyLabels`: labels, true labels and ids, which a file can keep."""
+        return NoisyLabels(self.clean_labels, self.labels, self.ids)
+
+    @property
+    def is_encoded(self) -> bool:
         """Whether the images are the bytes of image files, a bool."""
         return self.dataset.element_spec["image"].dtype == tf.string
 
     @property
-    def images(self):
+    def images(self) -> np.ndarray:
         """All images by index, a read-only array `(n, height, width, channels)`."""
         if None in self.image_shape:
             raise ValueError(
@@ -151,7 +170,7 @@ class Source:
             )
         return host_tensor(images)
 
-    def subset(self, indices, name=None):
+    def subset(self, indices, name: str | None = None) -> Self:
         """Returns a source of some of the examples, with an index of its own.
 
         Args:
@@ -204,25 +223,31 @@ class Source:
                 vars(subset)["image_tensor"] = tf.gather(self.image_tensor, indices)
         return subset
 
-    def relabeled(self, labels, clean_labels=None):
+    def relabeled(self, labels, clean_labels=None) -> Self:
         """Returns a source of the same examples with other labels.
 
         Args:
-            labels: As in `Source`.
-            clean_labels: As in `Source`. Defaults to `None`.
+            labels: Integer array of shape `(n,)`: the labels to train on.
+            clean_labels: As in `Source`: what is known of the true labels from now on.
+                Defaults to `None`, nothing.
 
         Returns:
             `Source` with the same images, ids and classes.
 
         Raises:
-            ValueError: As `Source`.
+            ValueError: If there is not one label for each example, or one is no class.
 
         Example:
         >>> source = keras_ncr.datasets.from_arrays(np.zeros((2, 4, 4, 1), int), [0, 1])
-        >>> source.relabeled([1, 1], clean_labels=source.labels).clean_labels
-        array([0, 1])
+        >>> source.relabeled([1, 1], clean_labels=source.labels).is_noisy
+        array([ True, False])
         """
         labels = check_labels(labels, self.num_classes)
+        if len(labels) != self.num_examples:
+            raise ValueError(
+                f"`labels` must have one label for each of the {self.num_examples} "
+                f"examples of {self.name!r}. Received: {len(labels)} labels."
+            )
         label_of = host_tensor(labels)
 
         def relabel(example):
@@ -238,91 +263,40 @@ class Source:
             vars(relabeled)["image_tensor"] = self.image_tensor
         return relabeled
 
+    def corrupted(self, noise: LabelNoise | InstanceDependentNoise) -> Self:
+        """Returns a source of the same examples, some of them with wrong labels.
 
-def from_arrays(
-    images,
-    labels,
-    num_classes=None,
-    class_names=None,
-    ids=None,
-    name="arrays",
-    clean_labels=None,
-):
-    """Returns the `Source` of images and labels that are in memory.
+        The labels before become `clean_labels`. The noise of an example depends on the
+        noise's seed and the example's index.
 
-    The index of an example is its position in the arrays.
+        Args:
+            noise: `keras_ncr.noise.LabelNoise` or `InstanceDependentNoise`.
 
-    Args:
-        images: Array of shape `(n, height, width, channels)`, whole numbers from 0 to
-            255: the range that the networks of `keras_ncr.backbones` expect.
-        labels: Integer array of shape `(n,)`, class numbers from 0.
-        num_classes: Optional int. Defaults to the largest label plus one.
-        class_names: Optional strings, one for each class. Defaults to the numbers.
-        ids: Optional array of shape `(n,)`: integers or strings to know the examples
-            by. Defaults to the positions.
-        name: String. What messages call the data set. Defaults to `"arrays"`.
-        clean_labels: As in `Source`: the true labels, if some are known to be wrong.
+        Returns:
+            `Source` with the same images, ids and classes.
 
-    Returns:
-        `Source`.
+        Raises:
+            ValueError: If labels are known to be wrong already, or as `noise.corrupt`.
 
-    Raises:
-        ValueError: If `images` is not such an array, the labels are not class numbers
-            within range, or there are not as many labels as images.
-
-    Example:
-    >>> images = np.zeros((6, 8, 8, 1), dtype="uint8")
-    >>> source = keras_ncr.datasets.from_arrays(images, [0, 1, 2, 0, 1, 2])
-    >>> source.num_examples, source.num_classes
-    (6, 3)
-    """
-    images = _check_images(images)
-    labels = check_labels(labels)
-    if len(images) != len(labels):
-        raise ValueError(
-            "`images` and `labels` must be equally many. "
-            f"Received: {len(images)} images and {len(labels)} labels."
-        )
-    if num_classes is None:
-        num_classes = int(labels.max()) + 1
-    if class_names is None:
-        class_names = [str(label) for label in range(num_classes)]
-    index = np.arange(len(labels))
-    images = host_tensor(images)
-    dataset = tf.data.Dataset.from_tensor_slices(
-        {"image": images, "label": labels, "index": index}
-    )
-    source = Source(
-        name=name,
-        dataset=dataset,
-        labels=labels,
-        ids=index if ids is None else np.asarray(ids),
-        num_classes=num_classes,
-        class_names=tuple(class_names),
-        image_shape=tuple(images.shape[1:]),
-        clean_labels=clean_labels,
-    )
-    # Fills the cached property: what came as an array need not be read back.
-    vars(source)["image_tensor"] = images
-    return source
+        Example:
+        >>> train, _ = keras_ncr.datasets.digits()
+        >>> matrix = keras_ncr.noise.symmetric(10, 0.4, include_true=True)
+        >>> noisy = train.corrupted(keras_ncr.noise.LabelNoise(matrix, seed=0))
+        >>> round(noisy.realized_rate, 3)
+        0.36
+        """
+        if self.realized_rate:
+            raise ValueError(
+                f"The labels of {self.name!r} have noise of their own, and more cannot "
+                f"be added. Received: {np.sum(self.is_noisy):,} wrong labels."
+            )
+        needs_images = isinstance(noise, InstanceDependentNoise)
+        inputs = (self.images, self.labels) if needs_images else (self.labels,)
+        return self.relabeled(noise.corrupt(*inputs), clean_labels=self.labels)
 
 
-def read_by_index(read_image, labels):
-    """Returns the `dataset` of a `Source` of which any image can be read by itself.
-
-    Args:
-        read_image: As in `Source`.
-        labels: Integer array of shape `(n,)`.
-
-    Returns:
-        `tf.data.Dataset` of dicts as in `Source`, in the order of the index.
-
-    Example:
-    >>> from keras_ncr.datasets.source import read_by_index
-    >>> dataset = read_by_index(lambda index: tf.fill([4, 4, 1], index), [3, 5])
-    >>> [int(example["label"]) for example in dataset]
-    [3, 5]
-    """
+def read_by_index(read_image: Callable, labels) -> tf.data.Dataset:
+    """Returns the `dataset` of a `Source` whose images can be read one by one."""
     label_of = host_tensor(np.asarray(labels, np.int64))
 
     def read_example(index):
@@ -338,7 +312,7 @@ def read_by_index(read_image, labels):
 
 
 def _renumbered(dataset, indices, num_examples):
-    """The examples of some indices, numbered anew in that order."""
+    """Returns the examples of some indices, numbered anew in that order."""
     new_index = np.full(num_examples, -1)
     new_index[indices] = np.arange(len(indices))
     new_index = host_tensor(new_index)
@@ -353,43 +327,7 @@ def _renumbered(dataset, indices, num_examples):
     )
 
 
-def host_tensor(array):
-    """Returns an array as a tensor; an accelerator's memory is left to the model.
-
-    Args:
-        array: Array of any shape.
-
-    Returns:
-        Tensor in the memory of the host.
-
-    Example:
-    >>> from keras_ncr.datasets.source import host_tensor
-    >>> host_tensor([1, 2]).device.rpartition("/")[2]
-    'device:CPU:0'
-    """
+def host_tensor(array) -> tf.Tensor:
+    """Returns an array as a tensor in the host's memory, not in an accelerator's."""
     with tf.device("CPU:0"):
         return tf.constant(array)
-
-
-def _check_images(images):
-    """Returns images as uint8, or raises: other ranges would train badly in silence."""
-    images = np.asarray(images)
-    if images.ndim != 4:
-        raise ValueError(
-            "`images` must have shape (n, height, width, channels). Received: shape "
-            f"{images.shape}. Gray images get their channel by `images[..., None]`."
-        )
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind not in "iu":
-        raise ValueError(
-            "`images` must be whole numbers from 0 to 255. Received: dtype "
-            f"{images.dtype}. Convert images in 0 to 1 by "
-            "`np.round(images * 255).astype('uint8')`."
-        )
-    if images.size and (images.min() < 0 or images.max() > 255):
-        raise ValueError(
-            "`images` must be whole numbers from 0 to 255. "
-            f"Received: {images.min()} to {images.max()}."
-        )
-    return images.astype(np.uint8)

@@ -89,7 +89,7 @@ def _changes_of_view(settings):
     return [jitter, mixing.random_shift(settings.shift)]
 
 
-def training_batches(config, source, labels, seed, **options):
+def training_batches(config, source, seed, **options):
     """Returns the batches of all epochs of a trial, as its method wants them.
 
     Options are those of `pipelines.training_batches`, in place of the config's.
@@ -107,9 +107,7 @@ def training_batches(config, source, labels, seed, **options):
         "examples_per_epoch": config.steps_per_epoch * config.batch_size or None,
         "balanced": config.data.balanced,
     }
-    return pipelines.training_batches(
-        source, labels=labels, seed=seed, **{**settings, **options}
-    )
+    return pipelines.training_batches(source, seed=seed, **{**settings, **options})
 
 
 def evaluation_batches(config, source, **options):

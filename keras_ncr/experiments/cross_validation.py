@@ -1,20 +1,29 @@
 """Out-of-sample predictions: each example judged by a model that has not seen it."""
 
+import os
 import warnings
 
 import keras
 import numpy as np
+from ml_collections import ConfigDict
 
-from keras_ncr.audit.predictions import joined, predict
+from keras_ncr.audit.predictions import Predictions, joined, predict
 from keras_ncr.checks import check_integer
+from keras_ncr.datasets import Source
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.data import Sources
+from keras_ncr.experiments.inputs import keep_labels
 from keras_ncr.experiments.trials import Trial
-from keras_ncr.noise import NoisyLabels
 
 
-def out_of_sample_predictions(config, source, labels, folder, num_folds=5, verbose=0):
+def out_of_sample_predictions(
+    config: ConfigDict,
+    source: Source,
+    folder: str | os.PathLike,
+    num_folds: int = 5,
+    verbose: int = 0,
+) -> Predictions:
     """Returns the `Predictions` of models that were each trained without a part.
 
     The examples are split into folds of the same shares of each label. For each fold
@@ -25,7 +34,6 @@ def out_of_sample_predictions(config, source, labels, folder, num_folds=5, verbo
         config: `ml_collections.ConfigDict` with the keys of
             `keras_ncr.experiments.config.default_config`.
         source: `keras_ncr.datasets.Source` of n examples.
-        labels: Ints of shape `(n,)`: the labels to train on.
         folder: `pathlib.Path` of a folder for them, new or with what is finished.
         num_folds: Int, at least 2. Defaults to 5, as in cleanlab's `CleanLearning`.
         verbose: As in `keras.Model.fit`. Defaults to 0.
@@ -37,23 +45,23 @@ def out_of_sample_predictions(config, source, labels, folder, num_folds=5, verbo
         ValueError: If `num_folds` is out of range, a training failed, or the folder has
             folds of other labels or is in use by another run.
     """
-    labels = np.asarray(labels)
-    folds = _folds(labels, check_integer(num_folds, "num_folds", minimum=2))
+    # No training may see or measure anything of the truth.
+    source = source.relabeled(source.labels, clean_labels=None)
+    folds = _folds(source.labels, check_integer(num_folds, "num_folds", minimum=2))
     with workdir.occupied(folder, config) as folder:
-        _keep_labels(NoisyLabels(None, labels, source.ids), folder / "labels.npz")
+        remedy = f"Remove {folder}: its models, which saw them, are trained again."
+        keep_labels(source.record, folder / "labels.npz", remedy)
         parts = []
         for fold, (kept, held_out) in enumerate(folds):
             if verbose:
                 print(f"Fold {fold + 1} of {num_folds}")
-            # Nothing of the truth is used, and nothing measured with it.
             sources = Sources(
                 source.subset(kept, f"{source.name}, all but fold {fold + 1}"),
-                source.relabeled(labels).subset(held_out, f"fold {fold + 1}"),
+                source.subset(held_out, f"fold {fold + 1}"),
             )
-            record = NoisyLabels(None, labels[kept], np.asarray(source.ids)[kept])
-            trial = Trial(config, fold, sources, record, folder)
+            trial = Trial(config, fold, sources, folder)
             parts.append(_predictions_of(trial, verbose))
-    return joined(parts, [held_out for _, held_out in folds], len(labels))
+    return joined(parts, [held_out for _, held_out in folds], source.num_examples)
 
 
 def _predictions_of(trial, verbose):
@@ -67,16 +75,6 @@ def _predictions_of(trial, verbose):
     model = keras.models.load_model(trial.folder / "model.keras")
     batches = evaluation_batches(trial.config, trial.sources.test, carry=("index",))
     return predict(model, batches)
-
-
-def _keep_labels(labels, path):
-    """Writes the labels, or raises if finished folds have seen other ones."""
-    if path.exists() and NoisyLabels.load(path).hash != labels.hash:
-        raise ValueError(
-            f"{path.parent} holds models of other labels than the data set has now. "
-            "Remove that folder, and they are trained again."
-        )
-    labels.save(path)
 
 
 def _folds(labels, num_folds):

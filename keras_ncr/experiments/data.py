@@ -15,16 +15,23 @@ from keras_ncr.experiments.config import default_config
 
 
 class Sources(NamedTuple):
-    """What a run trains on, is tested on every epoch, and is tested on at its end."""
+    """The data of a run: for training, for tests every epoch, and for tests at its end.
+
+    `whole` is there if no test data were given: `train` and `test` are parts of it.
+    """
 
     train: datasets.Source
     test: datasets.Source
     final: dict = {}  # Read only. From the name of a split to its `Source`.
-    # Of which both are parts, if none but the training pictures were given.
     whole: datasets.Source | None = None
 
     @property
-    def splits(self):
+    def audited(self) -> datasets.Source:
+        """The `Source` of an audit: all noisy labels, those that are held out too."""
+        return self.train if self.whole is None else self.whole
+
+    @property
+    def splits(self) -> dict[str, datasets.Source]:
         """The `Source` of each split by its name, as they are given."""
         final = {f"final {name}": source for name, source in self.final.items()}
         if self.whole is not None:
@@ -32,9 +39,9 @@ class Sources(NamedTuple):
         return {"train": self.train, "test": self.test, **final}
 
     @property
-    def skipped(self):
-        """Lists of what was left out, since it could not be read, by the split."""
-        # Nobody knows which part would have had what is missing in the whole.
+    def skipped(self) -> dict[str, tuple]:
+        """Tuples of `Skipped`, the examples that could not be read, by the split."""
+        # What is missing in the whole cannot be told by part.
         splits = {split: source.skipped for split, source in self.splits.items()}
         return {"test": (), **splits}
 
@@ -61,8 +68,8 @@ def load_sources(data, verbose=False, is_checked=True):
         check_images((train, test), verbose)
     sources = Sources(
         train,
-        _with_true_labels(test),
-        {split: _with_true_labels(source) for split, source in final.items()},
+        with_true_labels(test),
+        {split: with_true_labels(source) for split, source in final.items()},
         whole,
     )
     if is_chief():
@@ -119,8 +126,8 @@ def check_images(sources, verbose=False):
         raise ValueError(" ".join(complaints))
 
 
-def _with_true_labels(source):
-    """Returns a source for testing: what is known to be true is what counts.
+def with_true_labels(source: datasets.Source) -> datasets.Source:
+    """Returns a source for testing, with the true labels where these are known.
 
     Images that belong to none of the classes have no right answer and are left out.
     """

@@ -1,77 +1,113 @@
-"""The labels of a run: those of the data set, and what is done to them."""
+"""The labels of a run: noise, corrections, what is held out, what an oracle leaves."""
 
 import numpy as np
 
 from keras_ncr import noise
+from keras_ncr.datasets import Source
 from keras_ncr.datasets.split import split_indices
-from keras_ncr.experiments.data import Sources
+from keras_ncr.experiments.data import Sources, naming, with_true_labels
 from keras_ncr.experiments.methods import method_of
-from keras_ncr.noise import NoisyLabels
+from keras_ncr.review.corrections import Corrections, dataset_hash, read_corrections
 
 
-def noisy_labels(config, source):
-    """Returns the `NoisyLabels` of the training source."""
+def with_noise(config, sources: Sources) -> Sources:
+    """Returns the sources as given, before corrections: with the noise of the config.
+
+    The training part alone has noise, and so has that part of the whole.
+    """
+    train, whole = noisy(config, sources.train), sources.whole
+    if whole is not None and train is not sources.train:
+        trained_on = set(train.ids.tolist())
+        labels = whole.labels.copy()
+        # Both are in the order of the whole.
+        labels[[name in trained_on for name in whole.ids.tolist()]] = train.labels
+        whole = whole.relabeled(labels, clean_labels=whole.labels)
+    return sources._replace(train=train, whole=whole)
+
+
+def noisy(config, source: Source) -> Source:
+    """Returns a source with the noise of the config."""
     if config.noise.kind == "none":
-        return NoisyLabels(source.clean_labels, source.labels, source.ids)
+        return source
     if source.clean_labels is not None:
         raise ValueError(
             f"The labels of {source.name!r} have noise of their own, and more cannot "
             "be added. Received: "
             f"config.noise.kind={config.noise.kind!r}. Set it to 'none'."
         )
-    corrupt = NOISES[config.noise.kind]
-    return NoisyLabels(source.labels, corrupt(config, source), source.ids)
+    return source.corrupted(NOISES[config.noise.kind](config, source))
 
 
-def as_trained_on(config, sources, labels):
-    """Returns `Sources` and `NoisyLabels` of what is trained and tested on.
+def corrected(config, sources: Sources) -> tuple[Sources, dict | None]:
+    """Returns the sources after the corrections of the config, and `counts` of these.
 
-    A held-out part of the training examples, with the labels as they are, takes the
-    place of the test data; an oracle is left without the wrong labels.
+    The split into both parts stays that of the labels as given.
+    """
+    if not config.data.corrections:
+        return sources, None
+    with naming("corrections"):
+        corrections = read_corrections(config.data.corrections)
+        whole = reviewed(corrections, sources)
+        train, test = corrections.apply(sources.train, whole), sources.test
+        if sources.whole is not None:
+            # What is known to be true needs no correction.
+            test = with_true_labels(corrections.apply(test, whole))
+    return sources._replace(train=train, test=test), corrections.counts
+
+
+def reviewed(corrections: Corrections, sources: Sources) -> Source:
+    """Returns the source that was reviewed: all that was audited, or the training part.
+
+    It is the former where the corrections are of neither.
+    """
+    is_of_train = corrections.dataset_hash == dataset_hash(
+        sources.train.labels, sources.train.ids
+    )
+    return sources.train if is_of_train else sources.audited
+
+
+def as_trained_on(config, sources: Sources) -> Sources:
+    """Returns the sources that are trained and tested on.
+
+    Where the config says so, a part of the training examples, with the labels as they
+    are, takes the place of the test data. An oracle is left without the wrong labels.
     """
     if config.data.validation_share:
-        sources, labels = _tested_on_validation(config, sources, labels)
-    if not method_of(config).is_oracle:
-        return sources, labels
-    train_source, labels = without_wrong_labels(sources.train, labels)
-    return sources._replace(train=train_source), labels
+        sources = _tested_on_validation(config, sources)
+    if method_of(config).is_oracle:
+        sources = sources._replace(train=without_wrong_labels(sources.train))
+    return sources
 
 
-def _tested_on_validation(config, sources, labels):
-    """Returns both, with noisy examples held out of training to be tested on."""
-    share = config.data.validation_share
+def _tested_on_validation(config, sources):
+    """Returns the sources with noisy examples held out of training as test data."""
+    share, train = config.data.validation_share, sources.train
     if not 0 < share < 1:
         raise ValueError(
             "`config.data.validation_share` must be at least 0 and below 1. "
             f"Received: {share}."
         )
-    # Drawn by the labels that are known, the noisy ones: no true label plays a part.
-    kept, held_out = split_indices(
-        labels.noisy_labels, sources.train.num_classes, share
-    )
-    test = sources.train.relabeled(labels.noisy_labels).subset(held_out, "validation")
-    return Sources(sources.train.subset(kept), test), labels.subset(kept)
+    # Drawn by the noisy labels: no true label plays a part.
+    kept, held_out = split_indices(train.labels, train.num_classes, share)
+    return Sources(train.subset(kept), train.subset(held_out, "validation"))
 
 
-def without_wrong_labels(source, labels):
-    """Returns the part of a source, and of its labels, of which the labels are right.
-
-    What trains on it is the oracle of the paper's Table 1.
-    """
-    if labels.is_noisy is None:
+def without_wrong_labels(source: Source) -> Source:
+    """Returns the examples with right labels: what the oracle of Table 1 trains on."""
+    if source.is_noisy is None:
         raise ValueError(
             f"An oracle needs to know which labels of {source.name!r} are wrong, and "
             "nothing is known of them. Received: 'oracle' in `config.method`. Leave it "
             "out, or name the feature that knows (`config.data.clean_label_key` or "
             "`config.data.is_clean_key`)."
         )
-    right = np.flatnonzero(~labels.is_noisy)
+    right = np.flatnonzero(~source.is_noisy)
     if not len(right):
         raise ValueError(
             "An oracle has nothing to train on: all labels of "
-            f"{source.name!r} are wrong. Received: rate {labels.realized_rate}."
+            f"{source.name!r} are wrong. Received: rate {source.realized_rate}."
         )
-    return source.subset(right), labels.subset(right)
+    return source.subset(right)
 
 
 # Data sets with a map of look-alikes in `noise.asymmetric`.
@@ -79,47 +115,47 @@ LOOK_ALIKES = ("cifar10", "cifar100", "digits", "fashion_mnist")
 
 
 def _symmetric_noise(config, source):
-    """Returns labels some of which are drawn anew from all, or all other, classes."""
-    matrix = noise.symmetric(
-        source.num_classes, config.noise.rate, include_true=config.noise.include_true
+    """Returns noise that draws labels anew from all, or all other, classes."""
+    return _noise_of(
+        config,
+        noise.symmetric(
+            source.num_classes,
+            config.noise.rate,
+            include_true=config.noise.include_true,
+        ),
     )
-    return _corrupted_by_matrix(config, source, matrix)
 
 
 def _asymmetric_noise(config, source):
-    """Returns labels some of which went to the look-alike class."""
+    """Returns noise that turns labels into the look-alike class."""
     name = config.data.name.partition(":")[0]  # Without a version ("cifar10:3.*.*").
     if name not in LOOK_ALIKES:
         raise ValueError(
-            f"`config.noise.kind` can be 'asymmetric' for {', '.join(LOOK_ALIKES)}, of "
-            "which the look-alike classes are known. Received: "
+            f"`config.noise.kind` can be 'asymmetric' for {', '.join(LOOK_ALIKES)}, "
+            "whose look-alike classes are known. Received: "
             f"config.data.name={name!r}. 'pair_flip' goes from each class to the next."
         )
-    matrix = noise.asymmetric(name, config.noise.rate)
-    return _corrupted_by_matrix(config, source, matrix)
+    return _noise_of(config, noise.asymmetric(name, config.noise.rate))
 
 
 def _pair_flip_noise(config, source):
-    """Returns labels some of which went to the next class."""
-    matrix = noise.pair_flip(source.num_classes, config.noise.rate)
-    return _corrupted_by_matrix(config, source, matrix)
+    """Returns noise that turns labels into the next class."""
+    return _noise_of(config, noise.pair_flip(source.num_classes, config.noise.rate))
 
 
-def _corrupted_by_matrix(config, source, matrix):
-    """Returns labels with the noise of a transition matrix."""
-    label_noise = noise.LabelNoise(matrix, config.noise.seed, config.noise.exact)
-    return label_noise.corrupt(source.labels)
+def _noise_of(config, matrix):
+    """Returns the noise of a transition matrix."""
+    return noise.LabelNoise(matrix, config.noise.seed, config.noise.exact)
 
 
 def _instance_noise(config, source):
-    """Returns labels some of which went to a class that depends on the image."""
-    label_noise = noise.InstanceDependentNoise(
+    """Returns noise that turns labels into a class that depends on the image."""
+    return noise.InstanceDependentNoise(
         config.noise.rate, config.noise.seed, source.num_classes
     )
-    return label_noise.corrupt(source.images, source.labels)
 
 
-# From the kind of noise to the function `(config, source) -> labels`.
+# From the kind of noise to a function `(config, source) -> noise`.
 NOISES = {
     "none": None,
     "symmetric": _symmetric_noise,

@@ -17,14 +17,12 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import as_trained_on, noisy_labels
+from keras_ncr.experiments.inputs import keep_corrections, keep_labels, keep_skipped
+from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.model import compiled_model
-from keras_ncr.experiments.reviewed_labels import corrected
-from keras_ncr.experiments.skipped import keep_skipped
 from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy_of
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.files import replacing, write_json
-from keras_ncr.noise import NoisyLabels
 
 # What results.json has of each trial, and the mean and standard deviation of.
 # Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
@@ -116,22 +114,22 @@ def _run(config, folder, callbacks, verbose):
 def _run_on(sources, config, folder, callbacks, verbose):
     """Returns the results of all trials on the data that were loaded, as `_run`."""
     is_chief, skipped = replicas.is_chief(), sources.skipped
-    labels = noisy_labels(config, sources.train)
-    sources, labels, corrections = corrected(config, sources, labels)
-    sources, labels = as_trained_on(config, sources, labels)
+    sources, corrections = corrected(config, with_noise(config, sources))
+    sources = as_trained_on(config, sources)
     # Whatever these refuse, they refuse before anything is written.
     check_parts(config, sources.train)
     compiled_model(config, sources.train)
-    training_batches(config, sources.train, labels.noisy_labels, config.seed)
+    training_batches(config, sources.train, config.seed)
     if not is_chief:
         # All take part in what is computed, and one of them keeps it.
         for trial in range(config.trials):
-            run = Trial(config, trial, sources, labels, pathlib.Path(folder))
+            run = Trial(config, trial, sources, pathlib.Path(folder))
             run.result(callbacks, verbose)
         return None
     with workdir.occupied(folder, config) as folder:
-        _keep_labels(labels, folder / "noise.npz")
-        _keep_corrections(config.data.corrections, folder / "corrections.csv")
+        labels = sources.train.record
+        keep_labels(labels, folder / "noise.npz", "Pass another `workdir`.")
+        keep_corrections(config.data.corrections, folder / "corrections.csv")
         counts = {}
         if config.data.on_error == "skip":
             keep_skipped(skipped, folder / "skipped.csv")
@@ -140,7 +138,7 @@ def _run_on(sources, config, folder, callbacks, verbose):
         for trial in range(config.trials):
             if verbose:
                 print(f"Trial {trial + 1} of {config.trials}")
-            run = Trial(config, trial, sources, labels, folder)
+            run = Trial(config, trial, sources, folder)
             results["trials"].append(run.result(callbacks, verbose))
             finished = [trial for trial in results["trials"] if "failed" not in trial]
             results["num_failed"] = len(results["trials"]) - len(finished)
@@ -158,31 +156,6 @@ def spread(measure):
     if measure["sd"] is None:
         return f"{100 * measure['mean']:.1f} %"
     return f"{100 * measure['mean']:.1f} +- {100 * measure['sd']:.1f} %"
-
-
-def _keep_labels(labels, path):
-    """Writes the labels, or raises if the run has begun with other ones."""
-    if path.exists() and NoisyLabels.load(path).hash != labels.hash:
-        raise ValueError(
-            f"{path} holds other labels than this config gives now: the data set, its "
-            "corrections or the package have changed since. Pass another `workdir`."
-        )
-    labels.save(path)
-
-
-def _keep_corrections(corrections, path):
-    """Writes a copy of the reviewed labels, or raises if the run began with others."""
-    if not corrections:
-        return
-    content = pathlib.Path(corrections).expanduser().read_bytes()
-    # Those of the labels that are trained on have been compared; not those of the rest.
-    if path.exists() and path.read_bytes() != content:
-        raise ValueError(
-            f"{path} holds other corrections than {corrections} does now. Pass another "
-            "`workdir`."
-        )
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def _description(config, labels, corrections):

@@ -13,8 +13,7 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
-from keras_ncr.experiments.reviewed_labels import audited
+from keras_ncr.experiments.labels import with_noise
 from keras_ncr.files import replacing, write_json
 from keras_ncr.review import check_folder, write_review
 
@@ -59,29 +58,20 @@ def audit_run(
         check_folder(review)  # Rather now than after the pass over the data.
     config = workdir.read_config(folder)
     model = _model(folder, trial)
-    sources = load_sources(config.data, is_checked=False)
-    labels = noisy_labels(config, sources.train)
-    source, labels = audited(config, sources, labels)
-    batches = evaluation_batches(
-        config, source, labels=labels.noisy_labels, carry=("index",), cache=False
-    )
+    source = with_noise(config, load_sources(config.data, is_checked=False)).audited
+    batches = evaluation_batches(config, source, carry=("index",), cache=False)
     with faults_named(source):
         predictions = predict(model, batches, source.num_examples, verbose)
     out = workdir.audit_folder(folder)
     out.mkdir(exist_ok=True)
     if num_folds:
         out_of_sample = out_of_sample_predictions(
-            config,
-            source,
-            labels.noisy_labels,
-            out / f"{num_folds}-folds",
-            num_folds,
-            verbose,
+            config, source, out / f"{num_folds}-folds", num_folds, verbose
         )
         predictions = out_of_sample.with_views_of(predictions)
     identity = identity_of(predictions, source.name, source.ids, source.class_names)
     findings = find(predictions, identity, expected_precision, num_neighbors, verbose)
-    _write(findings.frame, labels.is_noisy, out)
+    _write(findings.frame, source.is_noisy, out)
     if review is not None:
         neighborhood = findings.neighborhood
         write_review(
@@ -91,7 +81,7 @@ def audit_run(
             source=source,
             verbose=verbose != 0,
         )
-    return report(findings.frame, labels.is_noisy, folder, review)
+    return report(findings.frame, source.is_noisy, folder, review)
 
 
 def _model(folder, trial):

@@ -1,13 +1,15 @@
-"""Labels that people have reviewed: read from a file, and put on the data set."""
+"""Reviewed labels: read from the file of the review page, put on a data set."""
 
 import collections
 import csv
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
 
 from keras_ncr.checks import check_known
+from keras_ncr.datasets import Source
 from keras_ncr.datasets.image_files import first_few
 from keras_ncr.noise import NoisyLabels
 
@@ -18,7 +20,7 @@ ACTIONS = ("keep", "relabel", "drop")
 
 @dataclasses.dataclass(frozen=True)
 class Corrections:
-    """What people decided on some labels of a data set, example by example.
+    """Decisions of people on some labels of a data set, example by example.
 
     Args:
         ids: Strings, all different: the ids of the examples that were decided on.
@@ -52,7 +54,7 @@ class Corrections:
     dataset_hash: str
 
     @property
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """How many labels were kept, relabeled and dropped: a dict of ints."""
         counted = collections.Counter(self.actions)
         return {
@@ -61,40 +63,59 @@ class Corrections:
             "dropped": counted["drop"],
         }
 
-    def apply(self, source):
+    def apply(self, source: Source, reviewed: Source | None = None) -> Source:
         """Returns a source with these corrections.
 
         Args:
-            source: `keras_ncr.datasets.Source`, with the labels that were reviewed.
+            source: `keras_ncr.datasets.Source`. Examples that the corrections do not
+                name stay as they are.
+            reviewed: Optional `Source`: the examples that were reviewed, with the
+                labels that they had then, if `source` is a part of them. Defaults to
+                `source`.
 
         Returns:
             `Source` of the examples that were not dropped, in their order, with the
             labels as corrected. What is known of the true labels stays.
 
         Raises:
-            ValueError: As `check`, or if no example is left.
+            ValueError: If labels or ids are not those that were reviewed, the
+                corrections name an example or a class that does not exist, or another
+                given class than the example has, or no example is left.
         """
-        self.check(source)
-        labels, kept = self.decide(source)
+        self._check(source if reviewed is None else reviewed)
+        labels = source.labels.copy()
+        is_kept = np.ones(len(labels), bool)
+        class_number = {name: label for label, name in enumerate(source.class_names)}
+        index_of = {example: index for index, example in enumerate(_texts(source))}
+        for example, action, new_class in zip(
+            self.ids, self.actions, self.new_classes, strict=True
+        ):
+            index = index_of.get(example)
+            if index is not None and action == "drop":
+                is_kept[index] = False
+            elif index is not None and action == "relabel":
+                labels[index] = class_number[new_class]
+        if not np.any(is_kept):
+            raise ValueError(
+                f"The corrections must leave an example of {source.name!r}. Received: "
+                f"all {len(labels)} are dropped. Keep or relabel some."
+            )
         corrected = source.relabeled(labels, clean_labels=source.clean_labels)
+        kept = np.flatnonzero(is_kept)
         return corrected if len(kept) == len(labels) else corrected.subset(kept)
 
-    def check(self, source, labels=None):
-        """Raises if these are not corrections of a data set.
-
-        Args:
-            source: `keras_ncr.datasets.Source` of n examples.
-            labels: Optional ints of shape `(n,)`: the labels that were reviewed, where
-                noise was added to those of the source. Defaults to the source's own.
-
-        Raises:
-            ValueError: If the labels or ids are others than those that were reviewed,
-                or the corrections name an example or a class that there is not, or
-                another given class than the example has.
-        """
-        labels = source.labels if labels is None else labels
-        _check_hash(self.dataset_hash, labels, source)
-        given = _class_of_id(labels, source)
+    def _check(self, source):
+        """Raises unless these are corrections of the labels of a source."""
+        received = dataset_hash(source.labels, source.ids)
+        if received != self.dataset_hash:
+            raise ValueError(
+                f"The corrections must be of the labels of {source.name!r} as they are "
+                f"given. Received: dataset_hash={self.dataset_hash[:12]}..., and "
+                f"theirs is {received[:12]}...: the corrections are of other data or "
+                "noise, or examples and labels have changed since the audit. Audit and "
+                "review this data set, or go back to what was reviewed."
+            )
+        given = _class_of_id(source)
         unknown = [example for example in self.ids if example not in given]
         if unknown:
             raise ValueError(
@@ -116,43 +137,9 @@ class Corrections:
                     "`new_class` only."
                 )
 
-    def decide(self, source, labels=None):
-        """Returns the labels of a data set, or of a part of it, as corrected.
 
-        Args:
-            source: `keras_ncr.datasets.Source` of n examples. Those that the
-                corrections do not name stay as they are.
-            labels: Optional ints of shape `(n,)`, as in `check`.
-
-        Returns:
-            Tuple of an int64 array of shape `(n,)`, the labels, and an int64 array, the
-            indices of the examples that were not dropped.
-
-        Raises:
-            ValueError: If all examples were dropped.
-        """
-        labels = np.array(source.labels if labels is None else labels)
-        class_number = {name: label for label, name in enumerate(source.class_names)}
-        index_of = {example: index for index, example in enumerate(_texts(source))}
-        is_kept = np.ones(len(labels), bool)
-        for example, action, new_class in zip(
-            self.ids, self.actions, self.new_classes, strict=True
-        ):
-            index = index_of.get(example)
-            if index is not None and action == "drop":
-                is_kept[index] = False
-            elif index is not None and action == "relabel":
-                labels[index] = class_number[new_class]
-        if not np.any(is_kept):
-            raise ValueError(
-                f"The corrections must leave an example of {source.name!r}. Received: "
-                f"all {len(labels)} are dropped. Keep or relabel some."
-            )
-        return labels, np.flatnonzero(is_kept)
-
-
-def dataset_hash(labels, ids):
-    """Returns what tells the labels of a data set from all others.
+def dataset_hash(labels, ids) -> str:
+    """Returns a hash of labels and ids, by which a review knows its data set.
 
     Args:
         labels: Ints of shape `(n,)`: the labels as they are given, before corrections.
@@ -172,7 +159,7 @@ def dataset_hash(labels, ids):
     return NoisyLabels(None, labels, ids).hash
 
 
-def read_corrections(path):
+def read_corrections(path: str | os.PathLike) -> Corrections:
     r"""Returns the corrections in a file that the review page exported.
 
     The file may have been edited in a spreadsheet: empty rows are passed over, and so
@@ -281,31 +268,18 @@ def _check_different(rows, path):
         )
 
 
-def _check_hash(expected, labels, source):
-    """Raises if the labels are not those that were reviewed."""
-    received = dataset_hash(labels, source.ids)
-    if received != expected:
-        raise ValueError(
-            f"The corrections must be of the labels of {source.name!r} as they are "
-            f"given. Received: dataset_hash={expected[:12]}..., and theirs is "
-            f"{received[:12]}...: the corrections are of other data or noise, or "
-            "examples and labels have changed since the audit. Audit and review "
-            "this data set, or go back to what was reviewed."
-        )
-
-
 def _texts(source):
     """Returns the ids as the file has them."""
     # The record brings bytes and integers of every kind into one form.
-    return map(str, NoisyLabels(None, source.labels, source.ids).ids.tolist())
+    return map(str, source.record.ids.tolist())
 
 
-def _class_of_id(labels, source):
+def _class_of_id(source):
     """Returns the class that each example's label names, by the text of its id."""
     if len(set(source.class_names)) < source.num_classes:
         raise ValueError(
             "Corrections name classes, so the names must be all different. Received: "
             f"class_names={list(source.class_names)}."
         )
-    classes = (source.class_names[label] for label in labels)
+    classes = (source.class_names[label] for label in source.labels)
     return dict(zip(_texts(source), classes, strict=True))

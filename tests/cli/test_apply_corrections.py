@@ -16,8 +16,7 @@ from keras_ncr.datasets.image_files import source_of_files
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
-from keras_ncr.experiments.reviewed_labels import audited
+from keras_ncr.experiments.labels import noisy, with_noise
 from keras_ncr.review import export
 from keras_ncr.review.corrections import HEADER, dataset_hash
 
@@ -55,17 +54,15 @@ def write_picture(path, gray):
 def reviewed(run, decisions, name="corrections.csv"):
     """Writes decisions on the labels of a run: from ids to classes, None for drop."""
     config = workdir.read_config(run)
-    sources = load_sources(config.data, is_checked=False)
-    labels = noisy_labels(config, sources.train)
-    source, given = audited(config, sources, labels)
-    label_of = dict(zip(source.ids.tolist(), given.noisy_labels, strict=True))
+    source = with_noise(config, load_sources(config.data, is_checked=False)).audited
+    label_of = dict(zip(source.ids.tolist(), source.labels, strict=True))
     rows = []
     for example, after in decisions.items():
         before = source.class_names[label_of[example]]
         action = "drop" if not after else "keep" if after == before else "relabel"
         rows.append([example, before, action, after or ""])
     frame = pd.DataFrame(rows, columns=HEADER[:-1])
-    frame["dataset_hash"] = dataset_hash(given.noisy_labels, given.ids)
+    frame["dataset_hash"] = dataset_hash(source.labels, source.ids)
     path = run.parent / name
     frame.to_csv(path, index=False)
     return path
@@ -193,8 +190,7 @@ def test_data_without_files_become_ids_and_labels(command, tmp_path):
     arguments = [f"--workdir={run}", f"--corrections={corrections}"]
     printed = command(*arguments, f"--output={tmp_path / 'labels.csv'}")
     frame = pd.read_csv(tmp_path / "labels.csv")
-    config = default_config()
-    expected = noisy_labels(config, train).noisy_labels.copy()
+    expected = noisy(default_config(), train).labels.copy()
     expected[0] = 7
     assert frame.columns.tolist() == ["id", "label"]
     assert frame["id"].tolist() == np.delete(train.ids, 1).tolist()

@@ -20,9 +20,8 @@ from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import Sources
 from keras_ncr.experiments.inspection.pictures import figures_of
 from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
-from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.model import compiled_model
-from keras_ncr.noise import NoisyLabels
 from keras_ncr.plots.style import NOISY_COLOR
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -89,8 +88,8 @@ def test_command_reports_and_draws(command, tmp_path):
         "transition_matrix.png  which class is labeled as which\n",
     ):
         assert words in report
-    labels = noisy_labels(default_config(), digits()[0])
-    assert f"{labels.hash}\n" in report
+    source = noisy(default_config(), digits()[0])
+    assert f"{source.record.hash}\n" in report
     names = {path.name for path in (tmp_path / "runs" / "inspect-digits").iterdir()}
     assert names == {
         "batch.png",
@@ -163,8 +162,7 @@ def test_empty_and_extreme_classes_are_named():
         class_names=["cat", "犬", "cow", "3", "emu"],
     )
     sources = sources_of(source)._replace(final={"held": source.subset([0])})
-    labels = NoisyLabels(None, source.labels)
-    assert data_rows(default_config(), sources, labels) == [
+    assert data_rows(default_config(), sources) == [
         ("name", "digits"),
         ("training examples", "6"),
         ("test examples", "6"),
@@ -180,9 +178,8 @@ def test_empty_and_extreme_classes_are_named():
 
 
 def test_classes_are_counted_by_the_labels_given():
-    source = random_source(4, num_classes=2)
-    labels = NoisyLabels(source.labels, [0, 0, 0, 1])
-    rows = dict(data_rows(default_config(), sources_of(source), labels))
+    source = random_source(4, num_classes=2).relabeled([0, 0, 0, 1])
+    rows = dict(data_rows(default_config(), sources_of(source)))
     assert rows["largest class"] == "0: 3 labels"
     assert rows["imbalance"] == "3 to 1"
 
@@ -198,8 +195,7 @@ def test_files_of_different_sizes_are_said_to_be_such():
     )
     source = dataclasses.replace(source, dataset=files, image_shape=(None, None, 3))
     config = config_of(data__image_size=6)
-    labels = NoisyLabels(None, source.labels)
-    rows = dict(data_rows(config, sources_of(source), labels))
+    rows = dict(data_rows(config, sources_of(source)))
     assert rows["images as stored"] == "sizes differ, color, encoded files"
     assert rows["as the network sees"] == "6 x 6, color"
 
@@ -210,11 +206,11 @@ def test_files_of_different_sizes_are_said_to_be_such():
 def test_most_frequent_confusions_have_shares_of_the_true_class():
     source = random_source(10, num_classes=3)
     clean_labels = [0, 0, 0, 0, 1, 1, 2, 2, 2, -1]
-    labels = NoisyLabels(clean_labels, [0, 0, 2, 2, 0, 1, 2, 2, 2, 1])
-    assert noise_rows(config_of(noise__kind="none"), source, labels) == [
+    source = source.relabeled([0, 0, 2, 2, 0, 1, 2, 2, 2, 1], clean_labels)
+    assert noise_rows(config_of(noise__kind="none"), source) == [
         ("kind", "none added"),
         ("realized rate", "40.0 %, 4 wrong labels"),
-        ("hash of the labels", labels.hash),
+        ("hash of the labels", source.record.hash),
         ("without true class", "1 of the wrong labels"),
         ("most frequent", "0 labeled 2: 2, 50.0 % of the class"),
         ("", "1 labeled 0: 1, 50.0 % of the class"),
@@ -223,15 +219,15 @@ def test_most_frequent_confusions_have_shares_of_the_true_class():
 
 def test_of_many_confusions_the_first_five_are_named():
     source = random_source(100, num_classes=10)
-    labels = NoisyLabels(source.labels, (source.labels + 1) % 10)
-    names = [name for name, _ in noise_rows(default_config(), source, labels)]
+    source = source.relabeled((source.labels + 1) % 10, source.labels)
+    names = [name for name, _ in noise_rows(default_config(), source)]
     assert names[4:] == ["most frequent", "", "", "", ""]
 
 
 def test_oracle_says_how_many_examples_remain():
     source = random_source(4)
-    labels = NoisyLabels(source.labels, [0, 1, 2, 0])
-    rows = dict(noise_rows(config_of(method="oracle"), source, labels))
+    source = source.relabeled([0, 1, 2, 0], source.labels)
+    rows = dict(noise_rows(config_of(method="oracle"), source))
     assert rows["oracle"] == "wrong labels are left out, 3 examples remain"
 
 
@@ -309,11 +305,10 @@ def test_note_tells_of_a_batch_below_the_number_of_classes(settings, has_note):
 @pytest.mark.parametrize("batch_size", [8, 40])
 def test_batch_is_the_first_that_training_sees(batch_size):
     config = config_of(batch_size=batch_size, augment__padding=1, augment__flip=True)
-    source = random_source(150)
-    labels = noisy_labels(config, source)
-    figures, _ = figures_of(config, sources_of(source), labels)
+    source = noisy(config, random_source(150))
+    figures, _ = figures_of(config, sources_of(source))
     images, titles, in_color = shown(figures["batch.png"])
-    batches = training_batches(config, source, labels.noisy_labels, config.seed)
+    batches = training_batches(config, source, config.seed)
     expected_images, expected_labels = next(iter(batches))
     count = min(batch_size, 36)
     np.testing.assert_array_equal(images, expected_images[:count, ..., 0])
@@ -330,10 +325,9 @@ def test_balanced_batch_is_the_first_that_training_sees():
         batch_size=8, steps_per_epoch=10, data__balanced=True, noise__kind="none"
     )
     source = random_source(150)
-    labels = noisy_labels(config, source)
-    figures, _ = figures_of(config, sources_of(source), labels)
+    figures, _ = figures_of(config, sources_of(source))
     images, _, in_color = shown(figures["batch.png"])
-    batches = training_batches(config, source, source.labels, config.seed)
+    batches = training_batches(config, source, config.seed)
     expected_images, _ = next(iter(batches))
     np.testing.assert_array_equal(images, expected_images[..., 0])
     assert not any(in_color)
@@ -342,8 +336,7 @@ def test_balanced_batch_is_the_first_that_training_sees():
 def test_test_images_are_shown_as_prepared():
     config = config_of(batch_size=8, data__image_size=3, noise__kind="none")
     source = random_source(150)
-    labels = noisy_labels(config, source)
-    figures, not_drawn = figures_of(config, sources_of(source), labels)
+    figures, not_drawn = figures_of(config, sources_of(source))
     images, titles, _ = shown(figures["evaluation.png"])
     expected, _ = next(iter(evaluation_batches(config, source)))
     np.testing.assert_array_equal(images, expected[..., 0])
@@ -354,8 +347,7 @@ def test_test_images_are_shown_as_prepared():
 def test_augmentation_is_seen_beside_the_image_as_stored():
     config = config_of(batch_size=4, augment__padding=2)
     source = random_source(150, image_shape=(8, 8, 3))
-    labels = noisy_labels(config, source)
-    figures, _ = figures_of(config, sources_of(source), labels)
+    figures, _ = figures_of(config, sources_of(source))
     images, titles, _ = shown(figures["same_images.png"])
     assert titles[:7] == ["as stored", *(f"draw {draw}" for draw in range(1, 7))]
     rows = np.reshape(images, (4, 7, 8, 8, 3))
@@ -379,10 +371,9 @@ def test_only_images_near_those_in_the_pictures_are_read():
         image = tf.numpy_function(note, [index], tf.uint8)
         return tf.ensure_shape(image, (4, 4, 1))
 
-    source = dataclasses.replace(source, read_image=read_image)
     config = config_of(batch_size=4, augment__padding=1)
-    labels = noisy_labels(config, source)
-    figures, _ = figures_of(config, sources_of(source), labels)
+    source = noisy(config, dataclasses.replace(source, read_image=read_image))
+    figures, _ = figures_of(config, sources_of(source))
     assert len(figures) == 5
     assert 0 < was_read.sum() < 2500
 
@@ -393,6 +384,6 @@ def test_only_images_near_those_in_the_pictures_are_read():
 )
 def test_matrix_that_would_show_nothing_is_not_drawn(num_classes, clean_label, reason):
     source = random_source(8, num_classes)
-    labels = NoisyLabels(np.full(8, clean_label), source.labels)
-    _, not_drawn = figures_of(config_of(batch_size=4), sources_of(source), labels)
+    source = source.relabeled(source.labels, np.full(8, clean_label))
+    _, not_drawn = figures_of(config_of(batch_size=4), sources_of(source))
     assert reason in not_drawn["transition_matrix.png"]

@@ -22,7 +22,7 @@ from keras_ncr.experiments.batches import (
 )
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.model import backbone as backbone_of
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
@@ -145,11 +145,11 @@ def train_and_evaluate(config):
     """Trains two steps, evaluates one batch of every test split; returns the logs."""
     check_config(config)
     sources = load_sources(config.data)
-    labels = noisy_labels(config, sources.train).noisy_labels
-    model = compiled_model(config, sources.train)
+    train = noisy(config, sources.train)
+    model = compiled_model(config, train)
     model.run_eagerly = True
     before = [variable.numpy() for variable in model.trainable_variables]
-    batches = training_batches(config, sources.train, labels, seed=0)
+    batches = training_batches(config, train, seed=0)
     history = model.fit(batches, steps_per_epoch=2, shuffle=False, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert ("neighbor_consistency_loss" in history) == (config.method == "ncr")

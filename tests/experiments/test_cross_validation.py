@@ -64,8 +64,9 @@ def trained(monkeypatch):
 def test_each_example_is_judged_by_a_model_that_has_not_seen_it(
     trained, config, source, tmp_path
 ):
-    labels = np.where(source.labels == 9, 9, 4 - source.labels)  # Not the source's own.
-    found = out_of_sample_predictions(config, source, labels, tmp_path, 3)
+    labels = np.where(source.labels == 9, 9, 4 - source.labels)
+    source = source.relabeled(labels, clean_labels=source.labels)
+    found = out_of_sample_predictions(config, source, tmp_path, 3)
     np.testing.assert_array_equal(found.labels, labels)
     judges = found.classes[:, 0]
     assert sorted(set(judges)) == [0, 1, 2] and found.features is None
@@ -73,26 +74,26 @@ def test_each_example_is_judged_by_a_model_that_has_not_seen_it(
         held_out = set(source.ids[judges == fold])
         assert set(trial.sources.test.ids) == held_out
         assert set(trial.sources.train.ids) == set(source.ids) - held_out
-        assert set(trial.labels.ids) == set(source.ids) - held_out
-        assert trial.labels.clean_labels is None  # Nothing of the truth is used.
-        np.testing.assert_array_equal(trial.labels.noisy_labels, labels[judges != fold])
+        train = trial.sources.train
+        assert train.clean_labels is None  # Nothing of the truth is used.
+        np.testing.assert_array_equal(train.labels, labels[judges != fold])
 
 
 def test_folds_have_the_same_shares_of_each_label(trained, config, source, tmp_path):
-    out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+    out_of_sample_predictions(config, source, tmp_path, 3)
     for trial in trained:
-        counts = np.bincount(trial.labels.noisy_labels, minlength=10)
+        counts = np.bincount(trial.sources.train.labels, minlength=10)
         assert counts[:5].tolist() == [8] * 5
         assert counts[9] <= 1  # The only nine is held out once.
     assert len({trial.seed for trial in trained}) == 3
 
 
 def test_finished_fold_is_not_trained_again(trained, config, source, tmp_path):
-    first = out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+    first = out_of_sample_predictions(config, source, tmp_path, 3)
     assert len(trained) == 3
     (tmp_path / "trial-1" / "result.json").unlink()
     (tmp_path / "trial-1").rmdir()
-    again = out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+    again = out_of_sample_predictions(config, source, tmp_path, 3)
     assert [trial.trial for trial in trained] == [0, 1, 2, 1]
     np.testing.assert_array_equal(first.classes, again.classes)
 
@@ -100,14 +101,14 @@ def test_finished_fold_is_not_trained_again(trained, config, source, tmp_path):
 def test_folds_of_other_labels_or_settings_are_not_taken(
     trained, config, source, tmp_path
 ):
-    out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+    out_of_sample_predictions(config, source, tmp_path, 3)
     other = source.labels.copy()
     other[0] = (other[0] + 1) % 5
-    with pytest.raises(ValueError, match="models of other labels"):
-        out_of_sample_predictions(config, source, other, tmp_path, 3)
+    with pytest.raises(ValueError, match="other labels .* Remove .*trained again"):
+        out_of_sample_predictions(config, source.relabeled(other), tmp_path, 3)
     config.epochs = 2
     with pytest.raises(ValueError, match="another config: epochs"):
-        out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+        out_of_sample_predictions(config, source, tmp_path, 3)
 
 
 def test_training_that_failed_is_named(trained, config, source, tmp_path, monkeypatch):
@@ -116,7 +117,7 @@ def test_training_that_failed_is_named(trained, config, source, tmp_path, monkey
         cross_validation.Trial, "result", lambda trial, callbacks, verbose: failed
     )
     with pytest.raises(ValueError, match="fold 1 failed: The loss became nan.*trial-0"):
-        out_of_sample_predictions(config, source, source.labels, tmp_path, 3)
+        out_of_sample_predictions(config, source, tmp_path, 3)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_training_that_failed_is_named(trained, config, source, tmp_path, monkey
 def test_number_of_folds_must_fit(num_folds, message, config, source, tmp_path):
     folder = tmp_path / "folds"
     with pytest.raises(ValueError, match=message):
-        out_of_sample_predictions(config, source, source.labels, folder, num_folds)
+        out_of_sample_predictions(config, source, folder, num_folds)
     assert not folder.exists()
 
 
@@ -143,7 +144,7 @@ def test_folds_are_trained_and_their_view_is_unbiased(config, tmp_path):
     labels[wrong] = (labels[wrong] + rng.integers(1, 10, 80)) % 10
     config.epochs, config.method = 40, "standard"  # Learns its labels by heart.
     config.batch_size = 64
-    found = out_of_sample_predictions(config, source, labels, tmp_path, 2)
+    found = out_of_sample_predictions(config, source.relabeled(labels), tmp_path, 2)
     # A model that had seen them would give these labels nearly all.
     assert found.given_probabilities[wrong].mean() < 0.3
     assert np.mean(found.classes[:, 0] == source.labels) > 0.6

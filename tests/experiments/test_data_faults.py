@@ -28,7 +28,7 @@ from keras_ncr.datasets import (
 from keras_ncr.experiments import run as training
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.skipped import keep_skipped
+from keras_ncr.experiments.inputs import keep_skipped
 
 
 def file_of(kind, mode="RGB", **options):

@@ -24,13 +24,14 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.trials.checkpoint import Checkpoint
 from keras_ncr.files import write_json
 from keras_ncr.models import metrics
 from keras_ncr.noise import NoisyLabels
+from keras_ncr.review import dataset_hash
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits.py'}"
@@ -320,11 +321,8 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
 
 
 def test_run_goes_on_with_its_own_labels_only(tmp_path):
-    labels = noisy_labels(config_of(), digits()[0])
     workdir.claim(tmp_path, config_of())
-    NoisyLabels(labels.clean_labels, labels.clean_labels, labels.ids).save(
-        tmp_path / "noise.npz"
-    )
+    digits()[0].record.save(tmp_path / "noise.npz")
     with pytest.raises(ValueError, match="other labels than this config gives now"):
         training.train(config_of(), tmp_path, verbose=0)
 
@@ -333,14 +331,14 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
 def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
     config = config_of(**QUICK, epochs=2)
     source = digits()[0]
-    labels = noisy_labels(config, source)
-    wrong = np.flatnonzero(labels.is_noisy)
-    hash_ = NoisyLabels(None, labels.noisy_labels, labels.ids).hash
+    noisy_source = noisy(config, source)
+    wrong = np.flatnonzero(noisy_source.is_noisy)
+    hash_ = dataset_hash(noisy_source.labels, source.ids)
     rows = ["id,given_class,action,new_class,dataset_hash"]
     for position, index in enumerate(wrong):
-        given, clean = labels.noisy_labels[index], labels.clean_labels[index]
+        given, clean = noisy_source.labels[index], source.labels[index]
         action = f"relabel,{clean}" if position > 1 else "drop,"
-        rows.append(f"{labels.ids[index]},{given},{action},{hash_}")
+        rows.append(f"{source.ids[index]},{given},{action},{hash_}")
     file = tmp_path / "corrections.csv"
     file.write_text("\n".join(rows))
     config.data.corrections = str(file)
@@ -359,9 +357,9 @@ def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
     # The same command again has nothing to do; with other corrections it is refused.
     assert training.train(config, tmp_path / "run", verbose=0) == results
     with open(file, "a") as stream:
-        first = np.flatnonzero(~labels.is_noisy)[0]
-        given = labels.noisy_labels[first]
-        stream.write(f"\n{labels.ids[first]},{given},keep,{given},{hash_}")
+        first = np.flatnonzero(~noisy_source.is_noisy)[0]
+        given = noisy_source.labels[first]
+        stream.write(f"\n{source.ids[first]},{given},keep,{given},{hash_}")
     with pytest.raises(ValueError, match="other corrections than .* does now"):
         training.train(config, tmp_path / "run", verbose=0)
     config.data.corrections = str(copy)
@@ -395,8 +393,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
     # The examples are those of this step in a pipeline of the same seed.
     batches = training_batches(
         config,
-        digits()[0],
-        noisy_labels(config, digits()[0]).noisy_labels,
+        noisy(config, digits()[0]),
         config.seed,
         carry=("index",),
         batch_augment=None,
@@ -560,13 +557,11 @@ def learned(method, seed, epochs):
     config = default_config()
     config.method, config.epochs = method, epochs
     train_source, test_source, *_ = load_sources(config.data)
-    labels = noisy_labels(config, train_source)
+    train_source = noisy(config, train_source)
     keras.utils.set_random_seed(seed)
     model = compiled_model(config, train_source)
     model.fit(
-        pipelines.training_batches(
-            train_source, config.batch_size, labels=labels.noisy_labels, seed=seed
-        ),
+        pipelines.training_batches(train_source, config.batch_size, seed=seed),
         epochs=config.epochs,
         steps_per_epoch=pipelines.steps_per_epoch(1437, config.batch_size),
         shuffle=False,
@@ -574,7 +569,7 @@ def learned(method, seed, epochs):
     )
     memorized = metrics.MemorizationRate()
     logits = model.predict(train_source.images, verbose=0)
-    memorized.update_state(labels.noisy_labels, logits, labels.clean_labels)
+    memorized.update_state(train_source.labels, logits, train_source.clean_labels)
     accuracy = np.mean(
         np.argmax(model.predict(test_source.images, verbose=0), axis=1)
         == test_source.labels

@@ -20,7 +20,7 @@ from keras_ncr.cli import audit as audit_command
 from keras_ncr.experiments import run_audit, workdir
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import noisy_labels
+from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.run_audit import audit_run
 from keras_ncr.review.corrections import dataset_hash
 
@@ -47,9 +47,9 @@ def command(run_command):
     return lambda *arguments: run_command(audit_command, *arguments)
 
 
-def given_labels(run):
+def given_source(run):
     config = workdir.read_config(run)
-    return noisy_labels(config, load_sources(config.data).train)
+    return noisy(config, load_sources(config.data).train)
 
 
 def test_audit_leaves_the_list_worst_first(run, output):
@@ -72,15 +72,15 @@ def test_audit_leaves_the_list_worst_first(run, output):
 
 
 def test_list_is_of_the_labels_that_were_trained_on(run, output):
-    labels = given_labels(run)
+    source = given_source(run)
     frame = pd.read_parquet(run / "audit" / "labels.parquet")
-    np.testing.assert_array_equal(frame["given_label"], labels.noisy_labels)
-    expected = dataset_hash(labels.noisy_labels, labels.ids)
+    np.testing.assert_array_equal(frame["given_label"], source.labels)
+    expected = dataset_hash(source.labels, source.ids)
     assert frame.attrs["dataset_hash"] == expected
-    assert frame.attrs["noise_rate"] == pytest.approx(labels.realized_rate, abs=0.06)
+    assert frame.attrs["noise_rate"] == pytest.approx(source.realized_rate, abs=0.06)
     called = frame["is_label_issue"].to_numpy()
-    assert labels.is_noisy[called].mean() > 0.75
-    assert called[labels.is_noisy].mean() > 0.8
+    assert source.is_noisy[called].mean() > 0.75
+    assert called[source.is_noisy].mean() > 0.8
 
 
 def test_report_says_what_was_found(run, output):
@@ -89,7 +89,7 @@ def test_report_says_what_was_found(run, output):
     found = re.search(r"1,437 labels, of which (\d+\.\d) % are estimated", output)
     assert float(found[1]) == round(100 * frame.attrs["noise_rate"], 1)
     assert f"Called wrong: {called.sum():,} labels, of which 80 %" in output
-    precision = 100 * given_labels(run).is_noisy[called].mean()
+    precision = 100 * given_source(run).is_noisy[called].mean()
     assert f"Known to be wrong: {precision:.1f} % of those called" in output
     assert f"List and pictures: {run}/audit" in output
     assert "To look at them: the same with --review=FOLDER" in output
@@ -124,13 +124,13 @@ def test_flags_reach_the_audit(command, run, monkeypatch):
 
 
 def test_folds_take_the_place_of_the_models_own_view(run, tmp_path, monkeypatch):
-    labels = given_labels(run)
-    known = 0.91 * np.eye(10)[labels.clean_labels] + 0.009
+    source = given_source(run)
+    known = 0.91 * np.eye(10)[source.clean_labels] + 0.009
     asked = []
 
-    def fake(config, source, noisy_labels, folder, num_folds, verbose):
+    def fake(config, source, folder, num_folds, verbose):
         asked.append((folder, num_folds))
-        return from_probabilities(noisy_labels, known)
+        return from_probabilities(source.labels, known)
 
     monkeypatch.setattr(run_audit, "out_of_sample_predictions", fake)
     copy = tmp_path / "run"
@@ -138,7 +138,7 @@ def test_folds_take_the_place_of_the_models_own_view(run, tmp_path, monkeypatch)
     audit_run(copy, num_folds=5, verbose=0)
     assert asked == [(copy / "audit" / "5-folds", 5)]
     frame = pd.read_parquet(run / "audit" / "labels.parquet")
-    given = np.where(labels.is_noisy, 0.009, 0.919)
+    given = np.where(source.is_noisy, 0.009, 0.919)
     np.testing.assert_allclose(frame["given_confidence"], given, rtol=1e-5)
     assert "neighbor_agreement" in frame
 

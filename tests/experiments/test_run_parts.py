@@ -20,7 +20,7 @@ from keras_ncr.experiments.batches import (
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources, load_sources, picture_folder
-from keras_ncr.experiments.labels import noisy_labels, without_wrong_labels
+from keras_ncr.experiments.labels import noisy, without_wrong_labels
 from keras_ncr.experiments.model import backbone, compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.schedule import optimizer as optimizer_of
@@ -130,34 +130,34 @@ def test_noise_is_that_of_the_matrix_and_seed(kind, matrix):
     train, _ = digits()
     config = default_config()
     config.noise.kind, config.noise.rate, config.noise.seed = kind, 0.3, 5
-    labels = noisy_labels(config, train)
+    source = noisy(config, train)
     expected = noise.LabelNoise(matrix, seed=5, exact=True).corrupt(train.labels)
-    np.testing.assert_array_equal(labels.noisy_labels, expected)
-    np.testing.assert_array_equal(labels.clean_labels, train.labels)
-    np.testing.assert_array_equal(labels.ids, train.ids)
+    np.testing.assert_array_equal(source.labels, expected)
+    np.testing.assert_array_equal(source.clean_labels, train.labels)
+    np.testing.assert_array_equal(source.ids, train.ids)
 
 
 def test_without_the_true_class_the_rate_is_the_share_of_wrong_labels():
     config = default_config()
     config.noise.include_true, config.noise.exact = False, True
-    labels = noisy_labels(config, digits()[0])
-    assert labels.realized_rate == pytest.approx(0.4, abs=10 / 1437)
+    source = noisy(config, digits()[0])
+    assert source.realized_rate == pytest.approx(0.4, abs=10 / 1437)
 
 
 def test_noise_is_the_same_in_every_trial():
     train, _ = digits()
     first, second = default_config(), default_config()
     second.seed = first.seed + 1
-    hashes = [noisy_labels(config, train).hash for config in (first, second)]
+    hashes = [noisy(config, train).record.hash for config in (first, second)]
     assert hashes[0] == hashes[1]
 
 
 def test_no_noise_leaves_the_labels_and_claims_nothing_of_them():
     config = default_config()
     config.noise.kind = "none"
-    labels = noisy_labels(config, digits()[0])
-    assert np.array_equal(labels.noisy_labels, digits()[0].labels)
-    assert labels.is_noisy is None and labels.realized_rate is None
+    source = noisy(config, digits()[0])
+    assert np.array_equal(source.labels, digits()[0].labels)
+    assert source.is_noisy is None and source.realized_rate is None
 
 
 def annotated_source():
@@ -171,57 +171,47 @@ def annotated_source():
 def test_noise_of_the_data_set_is_known():
     config = default_config()
     config.noise.kind = "none"
-    labels = noisy_labels(config, annotated_source())
-    assert np.flatnonzero(labels.is_noisy).tolist() == [5, 7, 30]
-    assert labels.realized_rate == 3 / 60
+    source = noisy(config, annotated_source())
+    assert np.flatnonzero(source.is_noisy).tolist() == [5, 7, 30]
+    assert source.realized_rate == 3 / 60
 
 
 def test_noise_is_not_put_upon_noise():
     with pytest.raises(ValueError, match="noise of their own.*Set it to 'none'"):
-        noisy_labels(default_config(), annotated_source())
+        noisy(default_config(), annotated_source())
 
 
 def test_oracle_trains_on_right_labels_only():
-    config = default_config()
-    config.noise.kind = "none"
     source = annotated_source()
-    part, labels = without_wrong_labels(source, noisy_labels(config, source))
+    part = without_wrong_labels(source)
     kept = np.setdiff1d(np.arange(60), [5, 7, 30])
-    assert part.num_examples == len(labels) == 57
     assert np.array_equal(part.ids, source.ids[kept])
-    assert np.array_equal(labels.ids, source.ids[kept])
+    assert np.array_equal(part.labels, source.labels[kept])
     assert np.array_equal(part.images, source.images[kept])
-    assert labels.realized_rate == 0
+    assert part.realized_rate == 0
 
 
 def test_oracle_of_drawn_noise():
-    config = default_config()
-    source = random_source(100)
-    labels = noisy_labels(config, source)
-    part, right = without_wrong_labels(source, labels)
-    assert part.num_examples == 100 - labels.is_noisy.sum() == len(right)
-    assert np.array_equal(right.noisy_labels, part.labels)
+    clean = random_source(100)
+    source = noisy(default_config(), clean)
+    part = without_wrong_labels(source)
+    assert part.num_examples == 100 - source.is_noisy.sum() < 100
+    assert np.array_equal(part.labels, clean.labels[part.ids])
 
 
 def test_oracle_needs_to_know():
-    config = default_config()
-    config.noise.kind = "none"
-    source = random_source(60)
-    labels = noisy_labels(config, source)
     with pytest.raises(ValueError, match="An oracle needs to know"):
-        without_wrong_labels(source, labels)
+        without_wrong_labels(random_source(60))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10:3.*.*"])
 def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
     config = default_config()
     config.data.name, config.noise.kind = name, "asymmetric"
-    labels = noisy_labels(config, random_source(200))
-    wrong = labels.is_noisy
+    source = noisy(config, random_source(200))
+    wrong = source.is_noisy
     # Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
-    pairs = set(
-        zip(labels.clean_labels[wrong], labels.noisy_labels[wrong], strict=True)
-    )
+    pairs = set(zip(source.clean_labels[wrong], source.labels[wrong], strict=True))
     assert pairs == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
 
 
@@ -355,7 +345,7 @@ def test_settings_of_reading_reach_the_pipelines(monkeypatch):
     config, source = default_config(), random_source(40)
     config.data.cache, config.data.shuffle_buffer = False, 7
     config.steps_per_epoch, config.batch_size, config.data.balanced = 2, 8, True
-    training_batches(config, source, source.labels, seed=3, first_epoch=4)
+    training_batches(config, source, seed=3, first_epoch=4)
     evaluation_batches(config, source, carry=["index"])
     training, evaluation = passed["training_batches"], passed["evaluation_batches"]
     assert training["cache"] is False and training["shuffle_buffer"] == 7
@@ -401,7 +391,7 @@ def test_an_epoch_may_have_fewer_steps_than_the_data():
     assert steps_per_epoch(config, source) == 13
     config.steps_per_epoch, config.data.balanced = 3, True
     assert steps_per_epoch(config, source) == 3
-    batches = training_batches(config, source, source.labels, seed=0)
+    batches = training_batches(config, source, seed=0)
     labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
     assert len(labels) == 2 * 24
     assert np.ptp(np.bincount(labels[:24], minlength=10)) <= 1
@@ -513,4 +503,4 @@ def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known():
     config = default_config()
     config.data.name, config.noise.kind = "mnist", "asymmetric"
     with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
-        noisy_labels(config, digits()[0])
+        noisy(config, digits()[0])

@@ -11,8 +11,12 @@ from keras_ncr.datasets import digits, from_arrays
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import as_trained_on, noisy_labels
-from keras_ncr.experiments.reviewed_labels import all_corrected, audited, corrected
+from keras_ncr.experiments.labels import (
+    as_trained_on,
+    corrected,
+    reviewed,
+    with_noise,
+)
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review.corrections import (
     HEADER,
@@ -36,10 +40,9 @@ def source_of(labels=(0, 1, 2, 0, 1), ids=None, clean_labels=None):
     )
 
 
-def corrections_of(source, decisions, labels=None):
+def corrections_of(source, decisions):
     """Returns corrections from a dict of ids to new classes, None for those dropped."""
-    labels = source.labels if labels is None else labels
-    label_of = dict(zip(map(str, source.ids.tolist()), labels, strict=True))
+    label_of = dict(zip(map(str, source.ids.tolist()), source.labels, strict=True))
     given = [source.class_names[label_of[str(example)]] for example in decisions]
     new = [name or "" for name in decisions.values()]
     actions = [
@@ -51,7 +54,7 @@ def corrections_of(source, decisions, labels=None):
         tuple(given),
         tuple(actions),
         tuple(new),
-        dataset_hash(labels, source.ids),
+        dataset_hash(source.labels, source.ids),
     )
 
 
@@ -250,103 +253,98 @@ def config(tmp_path):
     return own_pictures("folder", {"path": str(tmp_path / "pets"), **arguments})
 
 
-def loaded(config):
-    """Returns the sources and labels of a config, before corrections."""
-    sources = load_sources(config.data, is_checked=False)
-    return sources, noisy_labels(config, sources.train)
+def given_sources(config):
+    """Returns the sources of a config as given, before corrections."""
+    return with_noise(config, load_sources(config.data, is_checked=False))
 
 
 def with_corrections(config, path, corrections):
-    """Returns sources, labels and counts of a config after corrections in a file."""
+    """Returns sources and counts of a config after corrections in a file."""
     config.data.corrections = str(write(path, corrections))
-    return corrected(config, *loaded(config))
+    return corrected(config, given_sources(config))
 
 
 def test_without_corrections_nothing_changes(config):
-    sources, labels = loaded(config)
-    assert corrected(config, sources, labels) == (sources, labels, None)
+    sources = given_sources(config)
+    assert corrected(config, sources) == (sources, None)
 
 
 def test_audit_is_of_all_pictures_of_the_user(config):
-    sources, labels = loaded(config)
-    source, given = audited(config, sources, labels)
+    sources = given_sources(config)
+    source = sources.audited
     assert source is sources.whole
     assert (sources.train.num_examples, sources.test.num_examples) == (16, 4)
-    assert given.noisy_labels.tolist() == [0] * 10 + [1] * 10
-    assert given.ids.tolist() == source.ids.tolist()
-    assert given.clean_labels is None
+    assert source.labels.tolist() == [0] * 10 + [1] * 10
+    assert source.clean_labels is None
 
 
 @pytest.mark.parametrize("key", ["symmetric", "pair_flip"])
 def test_audit_has_the_noise_of_the_training_part(config, key):
     config.noise.kind, config.noise.rate = key, 0.5
-    sources, labels = loaded(config)
-    _, given = audited(config, sources, labels)
-    label_of = dict(zip(given.ids.tolist(), given.noisy_labels, strict=True))
-    assert [label_of[name] for name in labels.ids] == labels.noisy_labels.tolist()
-    assert [label_of[name] for name in sources.test.ids] == [0, 0, 1, 1]
-    assert given.clean_labels.tolist() == [0] * 10 + [1] * 10
-    assert given.is_noisy.sum() == labels.is_noisy.sum() > 0
+    train, test, _, whole = sources = given_sources(config)
+    label_of = dict(zip(whole.ids.tolist(), whole.labels, strict=True))
+    assert [label_of[name] for name in train.ids] == train.labels.tolist()
+    assert [label_of[name] for name in test.ids] == [0, 0, 1, 1]
+    assert whole.clean_labels.tolist() == [0] * 10 + [1] * 10
+    assert sources.audited.is_noisy.sum() == train.is_noisy.sum() > 0
 
 
 def test_audit_of_data_with_a_test_set_is_of_the_training_part():
     config = default_config()
     config.data.validation_share = 0.25
-    sources, labels = loaded(config)
-    assert audited(config, sources, labels) == (sources.train, labels)
+    sources = given_sources(config)
+    assert sources.audited is sources.train
 
 
 def test_corrections_of_all_pictures_reach_both_parts(config, tmp_path):
-    sources, labels = loaded(config)
+    sources = given_sources(config)
     train, test = sources.train.ids.tolist(), sources.test.ids.tolist()
     decisions = {train[0]: "dog", train[1]: None, test[0]: "dog", test[1]: None}
     corrections = corrections_of(sources.whole, decisions)
-    after, labels, counts = with_corrections(config, tmp_path / "c.csv", corrections)
+    after, counts = with_corrections(config, tmp_path / "c.csv", corrections)
     assert counts == {"kept": 0, "relabeled": 2, "dropped": 2}
     assert after.train.ids.tolist() == train[:1] + train[2:]
-    assert labels.ids.tolist() == train[:1] + train[2:]
-    assert labels.noisy_labels.tolist() == [1] + [0] * 6 + [1] * 8
+    assert after.train.labels.tolist() == [1] + [0] * 6 + [1] * 8
     assert after.test.ids.tolist() == test[:1] + test[2:]
     assert after.test.labels.tolist() == [1, 1, 1]
-    assert labels.is_noisy is None
+    assert after.train.is_noisy is None
     # What is to be reviewed stays as given.
-    before, given = audited(config, *loaded(config))
-    assert dataset_hash(given.noisy_labels, before.ids) == corrections.dataset_hash
+    given = given_sources(config).audited
+    assert dataset_hash(given.labels, given.ids) == corrections.dataset_hash
 
 
 def test_corrections_of_the_training_part_leave_the_other_as_it_is(config, tmp_path):
-    sources, _ = loaded(config)
-    corrections = corrections_of(sources.train, {sources.train.ids[0]: "dog"})
-    after, labels, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    assert labels.noisy_labels.tolist() == [1] + [0] * 7 + [1] * 8
+    train = given_sources(config).train
+    corrections = corrections_of(train, {train.ids[0]: "dog"})
+    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
+    assert after.train.labels.tolist() == [1] + [0] * 7 + [1] * 8
     assert after.test.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_what_noise_made_wrong_is_right_after_correction(config, tmp_path):
     config.noise.kind, config.noise.rate = "pair_flip", 0.5
-    sources, labels = loaded(config)
-    wrong, right = np.flatnonzero(labels.is_noisy), np.flatnonzero(~labels.is_noisy)
-    names = sources.train.class_names
+    train, test, _, whole = sources = given_sources(config)
+    wrong, right = np.flatnonzero(train.is_noisy), np.flatnonzero(~train.is_noisy)
+    names = train.class_names
     decisions = {
-        labels.ids[wrong[0]]: names[labels.clean_labels[wrong[0]]],
-        labels.ids[wrong[1]]: None,
-        labels.ids[right[0]]: names[1 - labels.clean_labels[right[0]]],
-        sources.test.ids[0]: "dog",
+        train.ids[wrong[0]]: names[train.clean_labels[wrong[0]]],
+        train.ids[wrong[1]]: None,
+        train.ids[right[0]]: names[1 - train.clean_labels[right[0]]],
+        test.ids[0]: "dog",
     }
-    source, given = audited(config, sources, labels)
-    corrections = corrections_of(source, decisions, given.noisy_labels)
-    after, corrected, _ = with_corrections(config, tmp_path / "c.csv", corrections)
+    corrections = corrections_of(whole, decisions)
+    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
     kept = np.delete(np.arange(16), wrong[1])
-    assert corrected.clean_labels.tolist() == labels.clean_labels[kept].tolist()
-    is_noisy = labels.is_noisy.copy()
+    assert after.train.clean_labels.tolist() == train.clean_labels[kept].tolist()
+    is_noisy = train.is_noisy.copy()
     is_noisy[[wrong[0], right[0]]] = False, True
-    assert corrected.is_noisy.tolist() == is_noisy[kept].tolist()
-    assert after.train.labels.tolist() == corrected.clean_labels.tolist()
+    assert after.train.is_noisy.tolist() == is_noisy[kept].tolist()
     assert after.test.labels.tolist() == [1, 0, 1, 1]
-    whole = all_corrected(config, sources, labels, corrections)
-    assert whole.num_examples == 19
-    label_of = dict(zip(whole.ids.tolist(), whole.labels, strict=True))
-    assert [label_of[name] for name in corrected.ids] == corrected.noisy_labels.tolist()
+    # As `apply-corrections` does it.
+    source = corrections.apply(sources.audited, reviewed(corrections, sources))
+    assert source.num_examples == 19
+    label_of = dict(zip(source.ids.tolist(), source.labels, strict=True))
+    assert [label_of[name] for name in after.train.ids] == after.train.labels.tolist()
 
 
 def test_test_labels_that_are_known_to_be_true_stay(config, tmp_path):
@@ -356,42 +354,42 @@ def test_test_labels_that_are_known_to_be_true_stay(config, tmp_path):
     (folder / "t.csv").write_text("\n".join(["path,label,truth", *rows]))
     config.data.name, config.data.path = "table", str(folder / "t.csv")
     config.data.clean_label_key = "truth"
-    sources, _ = loaded(config)
+    sources = given_sources(config)
     first, second = sources.test.ids[:2]
     truth = sources.test.labels.tolist()
     changed = {"cat": "dog", "dog": "cat"}
     given = dict(zip(sources.whole.ids, sources.whole.labels, strict=True))
     decisions = {first: changed[sources.whole.class_names[given[first]]], second: None}
     corrections = corrections_of(sources.whole, decisions)
-    after, labels, _ = with_corrections(config, tmp_path / "c.csv", corrections)
+    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
     assert after.test.labels.tolist() == truth[:1] + truth[2:]
-    assert labels.is_noisy is not None
+    assert after.train.is_noisy is not None
 
 
 def test_validation_part_has_corrected_labels(tmp_path):
     config = default_config()
     config.data.validation_share = 0.25
-    sources, labels = loaded(config)
-    names = sources.train.class_names
-    wrong = np.flatnonzero(labels.is_noisy)
-    decisions = {labels.ids[i]: names[labels.clean_labels[i]] for i in wrong}
-    corrections = corrections_of(sources.train, decisions, labels.noisy_labels)
-    sources, labels, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    sources, labels = as_trained_on(config, sources, labels)
-    assert labels.realized_rate == 0
-    np.testing.assert_array_equal(labels.noisy_labels, sources.train.labels)
+    given = given_sources(config).train
+    decisions = {
+        given.ids[i]: given.class_names[given.clean_labels[i]]
+        for i in np.flatnonzero(given.is_noisy)
+    }
+    corrections = corrections_of(given, decisions)
+    sources, _ = with_corrections(config, tmp_path / "c.csv", corrections)
+    sources = as_trained_on(config, sources)
+    assert sources.train.realized_rate == 0
     truth, _ = digits()
     ids = np.concatenate([sources.train.ids, sources.test.ids])
     assert sorted(ids) == sorted(truth.ids)
     label_of = dict(zip(truth.ids, truth.labels, strict=True))
+    assert [label_of[i] for i in sources.train.ids] == sources.train.labels.tolist()
     assert [label_of[i] for i in sources.test.ids] == sources.test.labels.tolist()
 
 
 @pytest.mark.parametrize("change", ["another seed", "a picture more", "a class more"])
 def test_corrections_of_what_was_there_before_are_refused(config, tmp_path, change):
     config.noise.kind, config.noise.rate = "symmetric", 0.5
-    source, given = audited(config, *loaded(config))
-    corrections = corrections_of(source, {"cat/0.png": None}, given.noisy_labels)
+    corrections = corrections_of(given_sources(config).audited, {"cat/0.png": None})
     image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
     if change == "another seed":
         config.noise.seed += 1

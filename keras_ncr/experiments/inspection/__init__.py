@@ -9,9 +9,8 @@ from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import check_images, load_sources
 from keras_ncr.experiments.inspection.pictures import figures_of
 from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
-from keras_ncr.experiments.labels import as_trained_on, noisy_labels
+from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.model import compiled_model
-from keras_ncr.experiments.reviewed_labels import corrected
 from keras_ncr.files import replacing
 
 __all__ = ["inspect_config"]
@@ -52,17 +51,16 @@ def inspect_config(config, folder):
     check_config(config)
     # A look at a few images should not read all.
     sources = load_sources(config.data, is_checked=False)
-    labels = noisy_labels(config, sources.train)
-    sources, labels, _ = corrected(config, sources, labels)
+    sources, _ = corrected(config, with_noise(config, sources))
     sections = {
-        "Data": data_rows(config, sources, labels),
-        "Noise": noise_rows(config, sources.train, labels),
+        "Data": data_rows(config, sources),
+        "Noise": noise_rows(config, sources.train),
     }
-    sources, labels = as_trained_on(config, sources, labels)
+    sources = as_trained_on(config, sources)
     model = compiled_model(config, sources.train)
     sections["Training"] = training_rows(config, sources.train, model)
     try:
-        figures, not_drawn = figures_of(config, sources, labels)
+        figures, not_drawn = figures_of(config, sources)
     except tf.errors.InvalidArgumentError:
         # It names the images that cannot be decoded.
         check_images((sources.train, sources.test))

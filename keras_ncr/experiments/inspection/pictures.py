@@ -16,43 +16,43 @@ _AUGMENTED_IMAGES, _AUGMENTATIONS = 4, 6
 _MOST_MATRIX_CLASSES = 2000
 
 
-def figures_of(config, sources, labels):
+def figures_of(config, sources):
     """Returns the figures by file name, and why others are not drawn."""
-    name, names = config.data.name, sources.train.class_names
+    train = sources.train
+    name, names = config.data.name, train.class_names
     figures, not_drawn = {}, {}
-    figures["batch.png"] = _batch_figure(config, sources.train, labels)
+    figures["batch.png"] = _batch_figure(config, train)
     images, test_labels = _first_test_images(config, sources.test)
     figures["evaluation.png"] = plots.contact_sheet(
         images, test_labels, names, title=f"{name}: the first test images"
     )
-    if augmentation(config, sources.train) is None:
+    if augmentation(config, train) is None:
         not_drawn["same_images.png"] = "there is no augmentation"
     else:
-        figures["same_images.png"] = _augmentation_figure(config, sources.train)
+        figures["same_images.png"] = _augmentation_figure(config, train)
     figures["classes.png"] = plots.class_count_figure(
-        labels.noisy_labels, names, labels.clean_labels, title=f"{name}: training set"
+        train.labels, names, train.clean_labels, title=f"{name}: training set"
     )
-    if labels.clean_labels is None:
+    if train.clean_labels is None:
         not_drawn["transition_matrix.png"] = "true labels are unknown"
-    elif not np.any(labels.clean_labels >= 0):
+    elif not np.any(train.clean_labels >= 0):
         not_drawn["transition_matrix.png"] = "no true label is one of the classes"
     elif len(names) > _MOST_MATRIX_CLASSES:
         not_drawn["transition_matrix.png"] = "there are too many classes"
     else:
         figures["transition_matrix.png"] = plots.transition_matrix_figure(
-            labels.transition_matrix(len(names)),
+            train.record.transition_matrix(len(names)),
             names,
-            title=f"{name}: {100 * labels.realized_rate:.1f} % of the labels wrong",
+            title=f"{name}: {100 * train.realized_rate:.1f} % of the labels wrong",
         )
     return figures, not_drawn
 
 
-def _first_training_images(config, source, labels):
+def _first_training_images(config, source):
     """Returns what the network gets first: images, and their indices."""
     batches = training_batches(
         config,
         source,
-        labels.noisy_labels,
         config.seed,
         batch_size=min(config.batch_size, _MOST_IMAGES),  # The order is the same.
         num_epochs=1,
@@ -65,16 +65,16 @@ def _first_training_images(config, source, labels):
     return images.numpy().round().astype(np.uint8), targets["index"].numpy()
 
 
-def _batch_figure(config, source, labels):
+def _batch_figure(config, source):
     """Returns the contact sheet of the first batch."""
-    images, indices = _first_training_images(config, source, labels)
+    images, indices = _first_training_images(config, source)
     clean_labels, legend = None, ""
-    if labels.clean_labels is not None:
-        clean_labels = labels.clean_labels[indices]
+    if source.clean_labels is not None:
+        clean_labels = source.clean_labels[indices]
         legend = ", wrong labels in color (and the true one)"
     return plots.contact_sheet(
         images,
-        labels.noisy_labels[indices],
+        source.labels[indices],
         source.class_names,
         clean_labels,
         title=f"{config.data.name}: the first batch{legend}",

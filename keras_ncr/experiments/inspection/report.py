@@ -9,10 +9,10 @@ from keras_ncr.experiments.schedule import learning_rate_schedule
 _CONFUSIONS = 5
 
 
-def data_rows(config, sources, labels):
+def data_rows(config, sources):
     """Returns what there is to train and to test on."""
     train = sources.train
-    counts = np.bincount(labels.noisy_labels, minlength=train.num_classes)
+    counts = np.bincount(train.labels, minlength=train.num_classes)
     filled, empty = np.flatnonzero(counts), np.flatnonzero(counts == 0)
     largest, smallest = np.argmax(counts), filled[np.argmin(counts[filled])]
     final = [(f"{name} examples", s.num_examples) for name, s in sources.final.items()]
@@ -44,38 +44,38 @@ def _class_sizes(train, counts, largest, smallest):
     ]
 
 
-def noise_rows(config, source, labels):
+def noise_rows(config, source):
     """Returns what is known of the wrong labels."""
     kind = config.noise.kind
-    rate, words = labels.realized_rate, "unknown: there are no true labels"
+    rate, words = source.realized_rate, "unknown: there are no true labels"
     if rate is not None:
-        words = f"{percent(rate)}, {labels.is_noisy.sum():,} wrong labels"
+        words = f"{percent(rate)}, {source.is_noisy.sum():,} wrong labels"
     added = [("kind", kind), ("nominal rate", percent(config.noise.rate))]
     rows = [
         *([("kind", "none added")] if kind == "none" else added),
         ("realized rate", words),
-        ("hash of the labels", labels.hash),
+        ("hash of the labels", source.record.hash),
     ]
     if rate is None:
         return rows
-    num_unknown = np.sum(labels.clean_labels < 0)
+    num_unknown = np.sum(source.clean_labels < 0)
     if num_unknown:
         rows.append(("without true class", f"{num_unknown:,} of the wrong labels"))
-    for position, words in enumerate(_confusions(source, labels)):
+    for position, words in enumerate(_confusions(source)):
         rows.append(("" if position else "most frequent", words))
     if method_of(config).is_oracle:
-        left = f"{np.sum(~labels.is_noisy):,} examples"
+        left = f"{np.sum(~source.is_noisy):,} examples"
         rows.append(("oracle", f"wrong labels are left out, {left} remain"))
     return rows
 
 
-def _confusions(source, labels):
+def _confusions(source):
     """Returns the most frequent pairs of a true class and another one given, in words.
 
     By pairs that occur, since a matrix of many classes is large.
     """
-    clean, given = labels.clean_labels, labels.noisy_labels
-    chosen = labels.is_noisy & (clean >= 0)
+    clean, given = source.clean_labels, source.labels
+    chosen = source.is_noisy & (clean >= 0)
     pairs, counts = np.unique(
         clean[chosen] * source.num_classes + given[chosen], return_counts=True
     )

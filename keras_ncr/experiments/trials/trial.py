@@ -33,12 +33,11 @@ from keras_ncr.models.metrics import MemorizationMonitor
 class Trial:
     """One training run of a config, with a seed of its own."""
 
-    def __init__(self, config, trial, sources, labels, folder):
+    def __init__(self, config, trial, sources, folder):
         self.config = config
         self.trial = trial
         self.seed = config.seed + trial
         self.sources = sources
-        self.labels = labels
         self.folder = workdir.trial_folder(folder, trial)
 
     def result(self, callbacks, verbose):
@@ -93,7 +92,7 @@ class Trial:
         # Memorization needs clean labels.
         monitors = (
             []
-            if self.labels.is_noisy is None
+            if self.sources.train.is_noisy is None
             else [MemorizationMonitor(self.annotated_batches())]
         )
         with (
@@ -146,7 +145,6 @@ class Trial:
         batches = training_batches(
             self.config,
             self.sources.train,
-            self.labels.noisy_labels,
             self.seed,
             first_epoch=position.epoch,
             first_step=position.step,
@@ -212,7 +210,6 @@ class Trial:
         return evaluation_batches(
             self.config,
             self.sources.train,
-            labels=self.labels.noisy_labels,
             carry=("clean_label", "index"),
         )
 
@@ -247,27 +244,27 @@ class Trial:
         """Returns what the labels are worth once they have spread over the features."""
         if not method_of(self.config).is_propagated:
             return {}
-        train_source, test_source, *_ = self.sources
+        train, test, *_ = self.sources
         batches = self.annotated_batches()
         order = np.concatenate([targets["index"] for _, targets in batches])
-        test_batches = evaluation_batches(self.config, test_source)
+        test_batches = evaluation_batches(self.config, test)
         test_labels = np.concatenate([labels for _, labels in test_batches])
         features = [features_of(model, part, 0) for part in (batches, test_batches)]
-        annotated = self.labels.noisy_labels[order]
         scores = propagate_labels(
             np.concatenate(features),
-            np.concatenate([annotated, np.full(len(test_labels), -1)]),
-            train_source.num_classes,
+            np.concatenate([train.labels[order], np.full(len(test_labels), -1)]),
+            train.num_classes,
             **self.config.label_propagation.to_dict(),
         )
         spread_labels = np.argmax(scores, axis=1)
-        clean = self.labels.clean_labels
         is_right = spread_labels[len(order) :] == test_labels
         return {
             "propagated_test_accuracy": float(np.mean(is_right)),
             "propagated_label_accuracy": None
-            if clean is None
-            else float(np.mean(spread_labels[: len(order)] == clean[order])),
+            if train.clean_labels is None
+            else float(
+                np.mean(spread_labels[: len(order)] == train.clean_labels[order])
+            ),
         }
 
     def final_tests(self, model):

@@ -1,0 +1,99 @@
+"""Data sets of images and labels that are in memory."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.checks import check_labels
+from keras_ncr.datasets.source import Source, host_tensor
+
+
+def from_arrays(
+    images,
+    labels,
+    num_classes: int | None = None,
+    class_names=None,
+    ids=None,
+    name: str = "arrays",
+    clean_labels=None,
+) -> Source:
+    """Returns the `Source` of images and labels that are in memory.
+
+    The index of an example is its position in the arrays.
+
+    Args:
+        images: Array of shape `(n, height, width, channels)`, whole numbers from 0 to
+            255: the range that the networks of `keras_ncr.backbones` expect.
+        labels: Integer array of shape `(n,)`, class numbers from 0.
+        num_classes: Optional int. Defaults to the largest label plus one.
+        class_names: Optional strings, one for each class. Defaults to the numbers.
+        ids: Optional array of shape `(n,)`: integers or strings to know the examples
+            by. Defaults to the positions.
+        name: String. What messages call the data set. Defaults to `"arrays"`.
+        clean_labels: As in `Source`: the true labels, if some are known to be wrong.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        ValueError: If `images` is not such an array, the labels are not class numbers
+            within range, or there are not as many labels as images.
+
+    Example:
+    >>> images = np.zeros((6, 8, 8, 1), dtype="uint8")
+    >>> source = keras_ncr.datasets.from_arrays(images, [0, 1, 2, 0, 1, 2])
+    >>> source.num_examples, source.num_classes
+    (6, 3)
+    """
+    images = _check_images(images)
+    labels = check_labels(labels)
+    if len(images) != len(labels):
+        raise ValueError(
+            "`images` and `labels` must be equally many. "
+            f"Received: {len(images)} images and {len(labels)} labels."
+        )
+    if num_classes is None:
+        num_classes = int(labels.max()) + 1
+    if class_names is None:
+        class_names = [str(label) for label in range(num_classes)]
+    index = np.arange(len(labels))
+    images = host_tensor(images)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        {"image": images, "label": labels, "index": index}
+    )
+    source = Source(
+        name=name,
+        dataset=dataset,
+        labels=labels,
+        ids=index if ids is None else np.asarray(ids),
+        num_classes=num_classes,
+        class_names=tuple(class_names),
+        image_shape=tuple(images.shape[1:]),
+        clean_labels=clean_labels,
+    )
+    # Fills the cached property: what came as an array need not be read back.
+    vars(source)["image_tensor"] = images
+    return source
+
+
+def _check_images(images):
+    """Returns images as uint8, or raises: other ranges would train badly in silence."""
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            "`images` must have shape (n, height, width, channels). Received: shape "
+            f"{images.shape}. Gray images get their channel by `images[..., None]`."
+        )
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in "iu":
+        raise ValueError(
+            "`images` must be whole numbers from 0 to 255. Received: dtype "
+            f"{images.dtype}. Convert images in 0 to 1 by "
+            "`np.round(images * 255).astype('uint8')`."
+        )
+    if images.size and (images.min() < 0 or images.max() > 255):
+        raise ValueError(
+            "`images` must be whole numbers from 0 to 255. "
+            f"Received: {images.min()} to {images.max()}."
+        )
+    return images.astype(np.uint8)
