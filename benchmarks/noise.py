@@ -78,10 +78,10 @@ def seconds_of_passes(dataset):
 
 def by_index(images, labels, label_noise):
     """Returns the package's own pipeline."""
+    source = datasets.from_arrays(images, labels)
     return pipelines.training_batches(
-        datasets.from_arrays(images, labels),
+        source if label_noise is None else source.corrupted(label_noise),
         BATCH,
-        labels=None if label_noise is None else label_noise.corrupt(labels),
         augment=augment.crop_and_flip(),
         num_epochs=EPOCHS,
     )

@@ -72,14 +72,14 @@ def cifar(folder, arguments):
     (file,) = pathlib.Path(data_dir, name).rglob("*-train.tfrecord-*")
     source = datasets.from_tfds(name, f"train[:{NUM_SMALL}]", data_dir, download=False)
     matrix = noise.symmetric(10, 0.4, include_true=True)
-    wrong = noise.LabelNoise(matrix, seed=0).corrupt(source.labels)
+    noisy = source.corrupted(noise.LabelNoise(matrix, seed=0))
     crop = {"augment": augment.crop_and_flip()}
     made = {
         f"{name}: TFRecord file, read and decoded": records(file),
         "`training_batches(cache=False)`": batches(source, cache=False),
         "... with crops and flips": batches(source, cache=False, **crop),
-        "... and wrong labels": batches(source, cache=False, labels=wrong, **crop),
-        "the same, from memory": batches(source, labels=wrong, **crop),
+        "... and wrong labels": batches(noisy, cache=False, **crop),
+        "the same, from memory": batches(noisy, **crop),
     }
     print_table(made, EPOCHS * NUM_SMALL, arguments.seconds)
 

@@ -242,9 +242,8 @@ def _batches(x, y, prepare, batch_size):
     """Returns batches of `(inputs, targets)` of whatever the user has."""
     if isinstance(x, Source):
         return pipelines.evaluation_batches(
-            x,
+            x if y is None else x.relabeled(y),
             batch_size,
-            labels=y,
             prepare=prepare,
             carry=("index",),
             cache=False,

@@ -24,7 +24,7 @@ def out_of_sample_predictions(
     num_folds: int = 5,
     verbose: int = 0,
 ) -> Predictions:
-    """Returns the `Predictions` of models that were each trained without a part.
+    """Returns the `Predictions` for each example of a model that has not seen it.
 
     The examples are split into folds of the same shares of each label. For each fold
     the config is trained on all others. A fold that is finished is not trained again,

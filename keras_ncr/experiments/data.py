@@ -1,4 +1,4 @@
-"""The data of a run: which examples, to train on and to be tested on."""
+"""The data of a run: the examples to train on, and those to test on."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from keras_ncr import datasets
 from keras_ncr.checks import check_known
@@ -46,11 +47,14 @@ class Sources(NamedTuple):
         return {"test": (), **splits}
 
 
-def load_sources(data, verbose=False, is_checked=True):
-    """Returns the `Sources` of a data set; the user's own images are decoded once.
+def load_sources(
+    data: ConfigDict, verbose: bool = False, is_checked: bool = True
+) -> Sources:
+    """Returns the `Sources` of the settings `config.data`, before noise.
 
-    What cannot be read is refused, or left out if the config says so: then, too,
-    without `is_checked`, and it is said on standard output.
+    The user's own images are all decoded once to find broken ones, unless `is_checked`
+    is false. What cannot be read raises; with `on_error="skip"` it is always looked
+    for, left out and printed.
     """
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_on_error(data)
@@ -78,7 +82,7 @@ def load_sources(data, verbose=False, is_checked=True):
 
 
 def _check_on_error(data):
-    """Raises if what is to be done about faulty examples is unknown or cannot be."""
+    """Raises for an `on_error` that is unknown or cannot work."""
     check_known(data.on_error, ON_ERROR, "config.data.on_error")
     if data.on_error == "skip" and not data.check_images:
         raise ValueError(
@@ -103,7 +107,7 @@ def _check_classes_left(train, data):
 
 
 def _report_skipped(sources):
-    """Says on standard output what was left out of each split, if anything was."""
+    """Prints what was left out of each split, if anything was."""
     for split, source in sources.splits.items():
         if source.skipped:
             total = source.num_examples + len(source.skipped)
@@ -115,7 +119,7 @@ def _report_skipped(sources):
 
 
 def check_images(sources, verbose=False):
-    """Raises if images of any source cannot be decoded; all are named at once."""
+    """Raises if images of any source cannot be decoded, and names them all."""
     complaints = []
     for source in sources:
         try:
@@ -145,7 +149,7 @@ def _digits_sources(data, verbose):
 
 
 def _tfds_sources(data, verbose):
-    """Returns splits of TensorFlow Datasets: all of the training data has its keys."""
+    """Returns splits of TensorFlow Datasets."""
     keys = {
         key: data[key] or None
         for key in ("label_key", "clean_label_key", "is_clean_key")
@@ -173,7 +177,7 @@ def _tfds_sources(data, verbose):
 
 
 def _cifar_n_sources(data, verbose):
-    """Returns CIFAR with the labels that people gave, and its own for testing."""
+    """Returns CIFAR with labels that people gave, and with its own for testing."""
     return Sources(
         datasets.cifar_n(
             data.label_key,
@@ -189,10 +193,10 @@ def _cifar_n_sources(data, verbose):
 
 
 def _folder_sources(data, verbose):
-    """Returns the pictures of folders; for testing from another, or held out.
+    """Returns the pictures of folders; test pictures are in another, or held out.
 
-    A folder that holds `train` and `test` (or what the splits are called) is taken as
-    both; in any other, every folder is a class.
+    A folder with folders named as the splits (`train` and `test`) holds both; in any
+    other, every folder is a class.
     """
     folder, test_folder = _own_path(data), data.test_path
     beside = _beside(data)
@@ -214,7 +218,7 @@ def _folder_sources(data, verbose):
 
 
 def _table_sources(data, verbose):
-    """Returns the pictures of a table; for testing from another, or held out."""
+    """Returns the pictures of a table; test pictures are in another, or held out."""
     columns = {
         "image": data.image_key or "path",
         "label": data.label_key or "label",
@@ -243,20 +247,17 @@ def _table_sources(data, verbose):
 
 
 def _decodable(source, data, verbose):
-    """Returns a source of the user's own, without broken images if these are skipped.
+    """Returns a source without broken images, if these are skipped.
 
-    Before anything is held out, so that both parts are of what there is.
+    Called before a part is held out, so that the parts have the right sizes.
     """
     if data.on_error == "raise":
         return source
     return datasets.skip_broken_images(source, verbose=verbose)
 
 
-def picture_folder(data):
-    """Returns the folder that the ids of the user's own training pictures start from.
-
-    None of data that are no files of the user's.
-    """
+def picture_folder(data: ConfigDict) -> pathlib.Path | None:
+    """Returns the folder that ids of the user's own pictures start from, else None."""
     if data.name not in ("folder", "table"):
         return None
     path = _own_path(data)
@@ -266,7 +267,7 @@ def picture_folder(data):
 
 
 def _beside(data):
-    """Returns the folders of both splits where the path holds both, else none."""
+    """Returns the folders of both splits if the path has both, else an empty list."""
     folder = _own_path(data)
     beside = [folder / split for split in (data.train_split, data.test_split)]
     is_found = not data.test_path and all(part.is_dir() for part in beside)
@@ -274,13 +275,13 @@ def _beside(data):
 
 
 def _with_part_held_out(whole, data):
-    """Returns both parts of the pictures, where none were given for testing."""
+    """Returns both parts of the pictures, if none were given for testing."""
     return Sources(*datasets.hold_out(whole, data.hold_out), whole=whole)
 
 
 @contextlib.contextmanager
-def naming(key):
-    """Says which setting an error is about."""
+def naming(key: str):
+    """Names the setting in errors."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -299,7 +300,7 @@ def _check_apart(folder, test_folder):
 
 
 def _paths(table, source):
-    """Returns where the images of a table are."""
+    """Returns the real paths of the images of a table."""
     folder = pathlib.Path(table).expanduser().parent
     return {os.path.realpath(folder / name) for name in source.ids.tolist()}
 
@@ -314,7 +315,7 @@ def _own_path(data):
     return pathlib.Path(data.path).expanduser()
 
 
-# Of all data: what it is called, and how images are read.
+# Settings that every data set has.
 _COMMON_KEYS = {
     *("name", "image_size", "short_side", "cache", "shuffle_buffer", "balanced"),
     *("validation_share", "corrections"),
@@ -325,8 +326,8 @@ _CIFAR_N_KEYS = (
 _TFDS_KEYS = (*_CIFAR_N_KEYS, "final_splits", "clean_label_key", "is_clean_key")
 _OWN_KEYS = ("path", "test_path", "hold_out", "check_images", "on_error")
 
-# How a kind of data is loaded, and which keys of the config it goes by. What is not
-# here is a name of TensorFlow Datasets.
+# The loader of each kind of data, and its settings. Any other name is one of TensorFlow
+# Datasets.
 DATA = {
     "digits": (_digits_sources, ()),
     "cifar_n": (_cifar_n_sources, _CIFAR_N_KEYS),
@@ -350,6 +351,6 @@ def _check_unused(data, used_keys):
             )
 
 
-def split_names(words):
+def split_names(words: str) -> list[str]:
     """Returns the names between commas."""
     return [name.strip() for name in words.split(",") if name.strip()]

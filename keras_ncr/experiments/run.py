@@ -5,9 +5,11 @@ import pathlib
 import platform
 import statistics
 import sys
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 import keras_ncr
 from keras_ncr import datasets, plots
@@ -24,9 +26,9 @@ from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.files import replacing, write_json
 
-# What results.json has of each trial, and the mean and standard deviation of.
-# Top-5 accuracy is there with `config.top_5` only. The share memorized is None where
-# nothing is known of which labels are wrong. The last two are of label propagation.
+# Measures of each trial; results.json has their means and standard deviations too.
+# Top-5 accuracy needs `config.top_5`, the share memorized clean labels (else None), and
+# the last two label propagation.
 MEASURES = {
     "last_test_accuracy": "test accuracy, last epoch",
     "best_test_accuracy": "test accuracy, best epoch",
@@ -37,34 +39,38 @@ MEASURES = {
 }
 
 
-def train(config, folder, callbacks=(), verbose="auto"):
+def train(
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> dict | None:
     """Trains the classifiers that a config describes, and returns their results.
 
     Trials that are finished are not run again. One that was interrupted goes on from
     its last checkpoint, `config.checkpoint_seconds` before at most, to the same result
     as without the interruption: on a CPU bit for bit, on other devices if
-    `tf.config.experimental.enable_op_determinism()` was called. What callbacks of the
-    caller's keep in mind is not saved, and steps that are done are counted again for
-    them. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved first;
-    where several workers train, who save at the ends of epochs alone, the epoch is.
+    `tf.config.experimental.enable_op_determinism()` was called. The state of the
+    caller's callbacks is not saved, and they see steps again that are done. At SIGINT
+    (Ctrl-C) and SIGTERM the running step is finished and saved first; several workers,
+    which save at the ends of epochs only, finish the epoch.
 
-    Left in the folder are `config.json`, `noise.npz` (clean and noisy labels with a
-    hash), `results.json`, `history.csv` (a row for each epoch of each trial),
-    `figures`, a copy of the corrections, if there are any, and `skipped.csv`, if the
-    config says to skip what cannot be read. Each trial has, in
-    `trial-0` and so on, its own `history.csv`, `result.json`, `model.keras`,
-    `confidence.npy` (what the model gives to each training example's annotated label)
-    and the logs of TensorBoard.
+    The folder then has `config.json`, `noise.npz` (clean and noisy labels with a hash),
+    `results.json`, `history.csv` (a row for each epoch of each trial), `figures`, a
+    copy of the corrections, if there are any, and `skipped.csv`, if the config says to
+    skip what cannot be read. Each trial has, in `trial-0` and so on, its own
+    `history.csv`, `result.json`, `model.keras`, `confidence.npy` (the probability of
+    each training example's label) and the logs of TensorBoard.
 
-    A trial whose loss became infinite or NaN ends there. It stays in the results, with
-    the reason under `"failed"`, the others go on, and the statistics are of these:
-    `"num_failed"` says of how many they are not. To try again, remove its folder.
+    A trial whose loss becomes infinite or NaN ends there. It stays in the results, with
+    the reason under `"failed"`. The others go on, and the statistics are of these;
+    `"num_failed"` counts the failed ones. To try again, remove its folder.
 
     Args:
         config: `ml_collections.ConfigDict` with the keys of
             `keras_ncr.experiments.config.default_config`.
         folder: String or path: the workdir, new or that of a run of this config.
-        callbacks: Keras callbacks for every trial, beside the run's own.
+        callbacks: Keras callbacks for every trial, added to the run's own.
         verbose: As in `keras.Model.fit`; 0 also silences the line per trial. Defaults
             to `"auto"`: progress bars in a terminal, else a line per epoch.
 
@@ -106,7 +112,7 @@ def _run(config, folder, callbacks, verbose):
         verbose = 1 if sys.stdout.isatty() else 2
     verbose = verbose if replicas.is_chief() else 0
     sources = load_sources(config.data, verbose=verbose != 0)
-    # Should reading fail in the middle, the error says which image or file it was.
+    # If reading fails in the middle, the error names the image or file.
     with datasets.faults_named(*sources.splits.values()):
         return _run_on(sources, config, folder, callbacks, verbose)
 
@@ -116,12 +122,12 @@ def _run_on(sources, config, folder, callbacks, verbose):
     is_chief, skipped = replicas.is_chief(), sources.skipped
     sources, corrections = corrected(config, with_noise(config, sources))
     sources = as_trained_on(config, sources)
-    # Whatever these refuse, they refuse before anything is written.
+    # These refuse what they refuse before anything is written.
     check_parts(config, sources.train)
     compiled_model(config, sources.train)
     training_batches(config, sources.train, config.seed)
     if not is_chief:
-        # All take part in what is computed, and one of them keeps it.
+        # All workers compute, and the first writes.
         for trial in range(config.trials):
             run = Trial(config, trial, sources, pathlib.Path(folder))
             run.result(callbacks, verbose)
@@ -149,7 +155,7 @@ def _run_on(sources, config, folder, callbacks, verbose):
         return results
 
 
-def spread(measure):
+def spread(measure: dict) -> str:
     """Returns mean and standard deviation in percent, as text."""
     if measure["mean"] is None:
         return "unknown"
@@ -159,18 +165,18 @@ def spread(measure):
 
 
 def _description(config, labels, corrections):
-    """Returns what results.json says of the run as a whole."""
+    """Returns the part of results.json that is about the run as a whole."""
     return {
         "method": config.method,
         "data": config.data.name,
         "noise": {
             "kind": config.noise.kind,
-            # Of noise that the data set brought along, none was asked for.
+            # Noise of the data set itself has no nominal rate.
             "nominal_rate": None if config.noise.kind == "none" else config.noise.rate,
             "realized_rate": labels.realized_rate,
             "hash": labels.hash,
         },
-        # How many labels were kept, relabeled and dropped in a review.
+        # Numbers of labels that a review kept, relabeled and dropped.
         **({} if corrections is None else {"corrections": corrections}),
         "versions": {
             "keras_ncr": keras_ncr.__version__,
@@ -189,7 +195,7 @@ def _description(config, labels, corrections):
 
 
 def _statistics_of(trials):
-    """Returns mean and standard deviation over trials of what is measured in each."""
+    """Returns the mean and standard deviation of each measure over the trials."""
     if not trials:
         return {"final_tests": {}}
     return {
@@ -222,7 +228,7 @@ def _mean_and_deviation(values):
 
 
 def _draw(config, labels, folder, trials):
-    """Draws what the run learned and what it learned by heart, if it learned at all."""
+    """Draws test accuracies and memorized labels of the trials, if any is finished."""
     if not trials:
         return
     accuracies, confidences = workdir.read_trials(folder, trials)

@@ -1,5 +1,7 @@
 """The audit of a training run: from its folder to a list, pictures and a page."""
 
+import os
+
 import keras
 
 from keras_ncr import plots
@@ -19,23 +21,23 @@ from keras_ncr.review import check_folder, write_review
 
 
 def audit_run(
-    folder,
-    trial=0,
-    num_folds=0,
-    expected_precision=0.8,
-    num_neighbors=10,
-    review=None,
-    verbose=1,
-):
-    """Audits what a run was trained on, and leaves the list in the run's folder.
+    folder: str | os.PathLike,
+    trial: int = 0,
+    num_folds: int = 0,
+    expected_precision: float = 0.8,
+    num_neighbors: int = 10,
+    review: str | os.PathLike | None = None,
+    verbose: int = 1,
+) -> str:
+    """Audits the labels that a run was trained on, and writes the list to its folder.
 
-    Of the user's own pictures those that were held out are audited too: their labels
-    are as noisy as the rest. In the folder `audit` are `labels.csv`, the worst first,
+    The user's own pictures that were held out are audited too, since their labels are
+    as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
     `labels.parquet`, `summary.json` and pictures.
 
     Args:
         folder: String or path: the workdir of a run that is finished.
-        trial: Int: by the model of which trial. Defaults to 0.
+        trial: Int: the trial whose model judges the labels. Defaults to 0.
         num_folds: Int. If not 0, the config is trained so many times, each time without
             a part of the examples, which that model then judges. Trainings that are
             finished are not run again. Defaults to 0.
@@ -45,7 +47,7 @@ def audit_run(
         verbose: As in `keras_ncr.audit`.
 
     Returns:
-        String: what was found, and what to do next.
+        String: the findings, and what to do next.
 
     Raises:
         ValueError: If there is no such run or model, or an argument is out of range.
@@ -55,7 +57,7 @@ def audit_run(
     if num_folds:
         check_integer(num_folds, "num_folds", minimum=2)
     if review is not None:
-        check_folder(review)  # Rather now than after the pass over the data.
+        check_folder(review)  # Before the pass over the data.
     config = workdir.read_config(folder)
     model = _model(folder, trial)
     source = with_noise(config, load_sources(config.data, is_checked=False)).audited
@@ -96,7 +98,7 @@ def _model(folder, trial):
 
 
 def _write(frame, is_wrong, out):
-    """Leaves the list, its summary and its pictures."""
+    """Writes the list, its summary and its pictures."""
     with replacing(out / "labels.csv") as temporary:
         frame.sort_values("label_quality", kind="stable").to_csv(temporary)
     with replacing(out / "labels.parquet") as temporary:

@@ -60,14 +60,14 @@ class InstanceDependentNoise:
     True
     """
 
-    def __init__(self, rate, seed=0, num_classes=None):
+    def __init__(self, rate: float, seed: int = 0, num_classes: int | None = None):
         self.rate = check_rate(rate)
         self.seed = check_integer(seed, "seed", minimum=0)
         self.num_classes = num_classes
         if num_classes is not None:
             self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
 
-    def corrupt(self, images, labels):
+    def corrupt(self, images, labels) -> np.ndarray:
         """Returns the noisy labels of `images`.
 
         Needs the whole training set at once, since pixels are standardized over it.

@@ -14,33 +14,13 @@ _SHIFTS = np.uint64(30), np.uint64(27)
 _LAST_SHIFT = np.uint64(31)
 
 
-def hash_keys(keys, seed):
-    """Returns 64 random-looking bits for each key, as a NumPy array.
+def hash_keys(keys, seed: int) -> np.ndarray:
+    """Returns 64 random-looking bits for each key, a uint64 array `(n,)`.
 
     For integer key k this is the k-th output of the generator SplitMix64, started where
     the seed says; different keys never share their bits. Strings are first mapped to
     integers by `tf.fingerprint` (FarmHash of their UTF-8 bytes), which is stable over
     versions and machines.
-
-    Args:
-        keys: Integers, strings or bytes of shape `(n,)`.
-        seed: Int.
-
-    Returns:
-        NumPy uint64 array of shape `(n,)`.
-
-    Raises:
-        ValueError: If `keys` are neither integers nor strings, or not
-            one-dimensional.
-
-    Example:
-    >>> from keras_ncr.noise.keyed_uniform import hash_keys
-    >>> hash_keys([0, 1], seed=0)
-    array([ 5197578548964807871, 12035550249420947055], dtype=uint64)
-
-    Reference:
-        - [Steele et al., 2014](https://doi.org/10.1145/2714064.2660195), for
-          SplitMix64.
     """
     keys = np.asarray(keys)
     is_text = keys.dtype.kind in "US" or all(
@@ -58,21 +38,8 @@ def hash_keys(keys, seed):
     return _hash_words(words, seed, np.right_shift, np.bitwise_xor)
 
 
-def hash_keys_in_graph(keys, seed):
-    """Returns the bits of `hash_keys` by TensorFlow operations alone.
-
-    Args:
-        keys: Integer or string tensor of any shape.
-        seed: Int.
-
-    Returns:
-        Uint64 tensor with the shape of `keys`.
-
-    Example:
-    >>> from keras_ncr.noise.keyed_uniform import hash_keys_in_graph
-    >>> int(hash_keys_in_graph(tf.constant(1), seed=0))
-    12035550249420947055
-    """
+def hash_keys_in_graph(keys, seed: int) -> tf.Tensor:
+    """Returns the bits of `hash_keys` by TensorFlow operations alone."""
     keys = tf.convert_to_tensor(keys)
     words = _fingerprint(keys) if keys.dtype == tf.string else tf.cast(keys, tf.uint64)
     return _hash_words(words, seed, tf.bitwise.right_shift, tf.bitwise.bitwise_xor)
@@ -93,7 +60,7 @@ def _hash_words(words, seed, right_shift, bitwise_xor):
 
 
 def _mix(bits, right_shift, bitwise_xor):
-    """SplitMix64's finalizer: a bijection in which each bit sways all others."""
+    """Applies SplitMix64's finalizer, a bijection in which each bit sways all."""
     for shift, multiplier in zip(_SHIFTS, _MULTIPLIERS, strict=True):
         bits = bitwise_xor(bits, right_shift(bits, shift)) * multiplier
     return bitwise_xor(bits, right_shift(bits, _LAST_SHIFT))

@@ -1,5 +1,7 @@
 """Label noise as data: one wrong or right label per example, fixed by seed and key."""
 
+from typing import Self
+
 import numpy as np
 import tensorflow as tf
 
@@ -53,7 +55,7 @@ class LabelNoise:
     True
     """
 
-    def __init__(self, transition_matrix, seed=0, exact=False):
+    def __init__(self, transition_matrix, seed: int = 0, exact: bool = False):
         self.transition_matrix = _check_matrix(transition_matrix)
         self.seed = check_integer(seed, "seed", minimum=0)
         self.exact = check_bool(exact, "exact")
@@ -64,11 +66,11 @@ class LabelNoise:
         self._ranks = None
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """Int: the number of classes, clean and noisy alike."""
         return len(self.transition_matrix)
 
-    def corrupt(self, labels, keys=None):
+    def corrupt(self, labels, keys=None) -> np.ndarray:
         """Returns the noisy labels.
 
         Args:
@@ -94,7 +96,7 @@ class LabelNoise:
             noisy_labels[members] = np.searchsorted(row, numbers[members], side="right")
         return noisy_labels
 
-    def fit(self, labels, keys=None):
+    def fit(self, labels, keys=None) -> Self:
         """Prepares `transform` and `apply` for `exact=True`, which needs all labels.
 
         Without `exact=True` there is nothing to prepare.
@@ -118,7 +120,7 @@ class LabelNoise:
             )
         return self
 
-    def transform(self, label, key):
+    def transform(self, label, key) -> tf.Tensor:
         """Returns noisy labels inside tf.data or a tf.function.
 
         Args:
@@ -148,7 +150,9 @@ class LabelNoise:
         noisy_label = tf.reduce_sum(tf.cast(is_passed, tf.int64), axis=-1)
         return tf.cast(noisy_label, label.dtype)
 
-    def apply(self, dataset, label="label", key=None):
+    def apply(
+        self, dataset: tf.data.Dataset, label: str = "label", key: str | None = None
+    ) -> tf.data.Dataset:
         """Returns a data set with noisy labels in place of the clean ones.
 
         For elements `(x, y)` or `(x, y, sample_weight)` the key is the position, so
@@ -260,7 +264,7 @@ def _check_matrix(matrix):
 
 
 def _check_element(label, key):
-    """Checks what is known of a label and its key before any data is read."""
+    """Checks dtypes and shapes of a label and its key."""
     if not label.dtype.is_integer:
         raise ValueError(f"`label` must be of an integer dtype. Received: {label!r}.")
     if not (key.dtype.is_integer or key.dtype == tf.string):
@@ -280,7 +284,7 @@ def _check_features(features, label, key):
 
 
 def _check_pairs(dataset, key):
-    """Checks that (x, y) elements can be numbered by their position."""
+    """Checks that elements are (x, y) pairs that positions can number."""
     spec = dataset.element_spec
     if not (isinstance(spec, tuple) and len(spec) in (2, 3)):
         raise ValueError(

@@ -5,6 +5,7 @@ import hashlib
 import os
 import zipfile
 import zlib
+from typing import Self
 
 import numpy as np
 
@@ -27,7 +28,7 @@ _READ_ERRORS = (
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NoisyLabels:
-    """Clean and noisy labels of a training set, example by example.
+    """The saved record of the labels of a training set, example by example.
 
     The arrays are copied and made read-only. The record can be kept in a file that
     loads without pickle and that is checked against its hash.
@@ -86,26 +87,8 @@ class NoisyLabels:
             f"hash='{self.hash}')"
         )
 
-    def subset(self, indices):
-        """Returns the labels of some of the examples, in the order of `indices`.
-
-        Args:
-            indices: Integer array of shape `(m,)`, m at least 1.
-
-        Returns:
-            `NoisyLabels` of m examples.
-
-        Example:
-        >>> labels = keras_ncr.noise.NoisyLabels([0, 1, 1], [0, 0, 1])
-        >>> labels.subset([0, 1]).realized_rate
-        0.5
-        """
-        parts = (self.clean_labels, self.noisy_labels, self.ids)
-        indices = np.asarray(indices)
-        return type(self)(*(part if part is None else part[indices] for part in parts))
-
     @property
-    def is_noisy(self):
+    def is_noisy(self) -> np.ndarray | None:
         """Bool array of shape `(n,)`: the label is wrong (not "was drawn").
 
         A clean label of -1 makes it wrong. None if nothing is known.
@@ -115,16 +98,16 @@ class NoisyLabels:
         return self.clean_labels != self.noisy_labels
 
     @property
-    def realized_rate(self):
+    def realized_rate(self) -> float | None:
         """Float in [0, 1]: the share of all labels that ended up wrong, or None."""
         return None if self.clean_labels is None else float(np.mean(self.is_noisy))
 
     @property
-    def hash(self):
+    def hash(self) -> str:
         """SHA-256 of labels and ids in hexadecimal, the same on every machine."""
         return _sha256(self.clean_labels, self.noisy_labels, self.ids)
 
-    def transition_matrix(self, num_classes):
+    def transition_matrix(self, num_classes: int) -> np.ndarray:
         """Returns the realized transition matrix: shares of noisy by clean label.
 
         Args:
@@ -157,7 +140,7 @@ class NoisyLabels:
         counts = cells.reshape(num_classes, num_classes).astype(np.float64)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike):
         """Writes the record to `path` as .npz, with its hash.
 
         A reader sees the old file or the new one, never half a file.
@@ -182,13 +165,13 @@ class NoisyLabels:
             "hash": np.array(self.hash),
             **{name: getattr(self, name) for name in _FIELDS},
         }
-        # What is None has no array; `load` finds it missing.
+        # `load` takes a missing array for None.
         arrays = {name: array for name, array in arrays.items() if array is not None}
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> Self:
         """Returns the record that `save` wrote to `path`, after checking its hash.
 
         Args:
@@ -202,8 +185,7 @@ class NoisyLabels:
             ValueError: If the file is truncated, was changed after it was saved, or
                 is something else.
         """
-        # Opened outside of `try`: a file that is missing or may not be read is not a
-        # damaged one.
+        # Outside of `try`: a file that is missing or may not be read is not damaged.
         with open(path, "rb") as stream:
             try:
                 return cls._read(stream)
@@ -217,7 +199,7 @@ class NoisyLabels:
 
     @classmethod
     def _read(cls, stream):
-        """Returns the record in an open file; raises all sorts if it is damaged."""
+        """Returns the record in an open file; damage raises one of `_READ_ERRORS`."""
         with np.load(stream, allow_pickle=False) as file:
             if str(file["format"]) != _FORMAT:
                 raise ValueError(f"its format is {file['format']}")

@@ -37,7 +37,7 @@ _CIFAR100_SUPERCLASSES = (
 )
 
 
-def symmetric(num_classes, rate, *, include_true):
+def symmetric(num_classes: int, rate: float, *, include_true: bool) -> np.ndarray:
     """Returns the transition matrix of noise that is uniform over classes.
 
     Two kinds of noise go by this name in the literature, so `include_true` has no
@@ -80,7 +80,7 @@ def symmetric(num_classes, rate, *, include_true):
     return matrix
 
 
-def asymmetric(mapping, rate, *, num_classes=None):
+def asymmetric(mapping, rate: float, *, num_classes: int | None = None) -> np.ndarray:
     """Returns the transition matrix of noise from each source class to one target.
 
     `"cifar10"` is the usual map between look-alikes: truck to automobile, bird to
@@ -140,7 +140,7 @@ def asymmetric(mapping, rate, *, num_classes=None):
     return matrix
 
 
-def pair_flip(num_classes, rate):
+def pair_flip(num_classes: int, rate: float) -> np.ndarray:
     """Returns the transition matrix of noise from each class to the next.
 
     Args:

@@ -13,7 +13,7 @@ import inspect
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_labels
+from keras_ncr.checks import check_bool, check_integer
 from keras_ncr.datasets.images import decode
 from keras_ncr.pipelines import stages as batching
 from keras_ncr.pipelines.sampling import check_size, epoch_sampler, steps_per_epoch
@@ -31,7 +31,6 @@ def training_batches(
     source,
     batch_size,
     *,
-    labels=None,
     augment=None,
     batch_augment=None,
     seed=0,
@@ -65,8 +64,6 @@ def training_batches(
     Args:
         source: `keras_ncr.datasets.Source`.
         batch_size: Int, at least 1.
-        labels: Optional integer array of shape `(n,)`: the labels to train on, by
-            index, such as noisy ones. Defaults to the source's own.
         augment: Optional callable `(image, seed) -> image` on one image, in TensorFlow
             operations, such as `crop_and_flip()`. The seed has shape
             `(2,)`, for the `tf.random.stateless_*` operations. The image is what the
@@ -104,16 +101,15 @@ def training_batches(
             each time. A source that is read from beginning to end is still read whole
             each epoch, but no more of it is decoded. Defaults to all.
         balanced: Boolean, only with `examples_per_epoch`: whether an epoch has the same
-            number of each class, by `labels`, as far as there are as many. Defaults to
-            `False`.
+            number of each class, by the source's labels, as far as there are as many.
+            Defaults to `False`.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`, or with `carry` of `(images, dict)`.
 
     Raises:
-        ValueError: If an argument is out of its range, `labels` does not fit the
-            source, images differ in size and nothing is given that changes it, or no
-            batch would be full.
+        ValueError: If an argument is out of its range, images differ in size and
+            nothing is given that changes it, or no batch would be full.
 
     Example:
     >>> train, _ = keras_ncr.datasets.digits()
@@ -135,9 +131,10 @@ def training_batches(
             f"epoch. Received: first_step={first_step}."
         )
     _check_shuffle_buffer(shuffle_buffer, cache, source)
-    labels = _training_labels(source, labels)
-    draw = epoch_sampler(labels, source.num_classes, examples_per_epoch, balanced)
-    target_of = _target_function(source, labels, carry, one_hot)
+    draw = epoch_sampler(
+        source.labels, source.num_classes, examples_per_epoch, balanced
+    )
+    target_of = _target_function(source, carry, one_hot)
     change = _image_function(source, augment, "augment")
     read_image = _reader(source, cache)
 
@@ -186,7 +183,6 @@ def evaluation_batches(
     source,
     batch_size,
     *,
-    labels=None,
     prepare=None,
     carry=(),
     one_hot=False,
@@ -197,7 +193,6 @@ def evaluation_batches(
     Args:
         source: `keras_ncr.datasets.Source`.
         batch_size: Int, at least 1.
-        labels: As in `training_batches`, to evaluate against other labels.
         prepare: Optional callable `image -> image` on one image, in TensorFlow
             operations, such as `central_crop(224)`. Defaults to none.
         carry: As in `training_batches`.
@@ -210,8 +205,8 @@ def evaluation_batches(
         `tf.data.Dataset` of `(images, labels)`, or with `carry` of `(images, dict)`.
 
     Raises:
-        ValueError: If an argument is out of its range, `labels` does not fit the
-            source, or images differ in size and nothing is given that changes it.
+        ValueError: If an argument is out of its range, or images differ in size and
+            nothing is given that changes it.
 
     Example:
     >>> _, test = keras_ncr.datasets.digits()
@@ -220,8 +215,7 @@ def evaluation_batches(
     [256, 104]
     """
     num_batches = steps_per_epoch(source.num_examples, batch_size)
-    labels = _training_labels(source, labels)
-    target_of = _target_function(source, labels, carry, one_hot)
+    target_of = _target_function(source, carry, one_hot)
     change = _image_function(source, prepare, "prepare")
     read_image = _reader(source, cache)
 
@@ -265,20 +259,7 @@ def _check_shuffle_buffer(shuffle_buffer, cache, source):
         )
 
 
-def _training_labels(source, labels):
-    """Returns the labels that are asked for, or those of the source."""
-    labels = check_labels(
-        source.labels if labels is None else labels, source.num_classes
-    )
-    if len(labels) != source.num_examples:
-        raise ValueError(
-            f"`labels` must have one label for each of the {source.num_examples} "
-            f"examples of {source.name!r}. Received: {len(labels)} labels."
-        )
-    return labels
-
-
-def _target_function(source, labels, carry, one_hot):
+def _target_function(source, carry, one_hot):
     """Returns what makes a target of an index: a label, or a dict with it."""
     if isinstance(carry, str) or not set(carry) <= set(_CARRIED):
         raise ValueError(
@@ -290,7 +271,7 @@ def _target_function(source, labels, carry, one_hot):
     if source.clean_labels is not None:
         clean_labels = source.clean_labels
     with tf.device("CPU:0"):
-        labels, clean_labels = tf.constant(labels), tf.constant(clean_labels)
+        labels, clean_labels = tf.constant(source.labels), tf.constant(clean_labels)
 
     def target_of(index):
         label = tf.gather(labels, index)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_ncr.datasets import Source, digits, from_arrays
 from keras_ncr.datasets.source import read_by_index
+from keras_ncr.noise import InstanceDependentNoise, LabelNoise, pair_flip, symmetric
 from keras_ncr.pipelines.augmentation import central_crop, random_resized_crop
 from keras_ncr.pipelines.pipeline import evaluation_batches, training_batches
 
@@ -224,3 +225,71 @@ def test_subset_of_files_reads_no_others():
     kept = source.subset([5, 4, 2, 1, 0])
     assert [int(example["label"]) for example in kept.dataset] == [1, 0, 0, 1, 0]
     assert [int(example["index"]) for example in kept.dataset] == [0, 1, 2, 3, 4]
+
+
+# Labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_gives_the_same_examples_with_wrong_labels(kind):
+    source = make_source(kind)
+    noise = LabelNoise(symmetric(3, 0.6, include_true=False), seed=1)
+    noisy = source.corrupted(noise)
+    assert np.array_equal(noisy.labels, noise.corrupt(LABELS))
+    assert np.array_equal(noisy.clean_labels, LABELS)
+    assert np.array_equal(noisy.is_noisy, noisy.labels != LABELS)
+    assert noisy.realized_rate == noisy.is_noisy.mean() > 0
+    assert noisy.ids.tolist() == source.ids.tolist()
+    assert source.clean_labels is source.is_noisy is source.realized_rate is None
+    assert np.array_equal(source.labels, LABELS)
+    batches = training_batches(noisy, 5, num_epochs=1, carry=["index"])
+    grays, labels, index = collect(batches)
+    assert np.array_equal(grays, GRAYS[index])
+    assert np.array_equal(labels, noisy.labels[index])
+    read = {int(e["index"]): int(e["label"]) for e in noisy.dataset}
+    assert [read[index] for index in range(NUM_EXAMPLES)] == noisy.labels.tolist()
+
+
+def test_noise_that_looks_at_images_gets_them():
+    source, _ = digits()
+    noise = InstanceDependentNoise(0.4, num_classes=10)
+    expected = noise.corrupt(source.images, source.labels)
+    assert np.array_equal(source.corrupted(noise).labels, expected)
+
+
+def test_noise_comes_upon_right_labels_alone():
+    source = make_source("pixels")
+    noise = LabelNoise(pair_flip(3, 1.0))
+    right = source.relabeled(LABELS, clean_labels=LABELS)
+    assert right.corrupted(noise).realized_rate == 1
+    with pytest.raises(ValueError, match="'arrays' have noise .* Received: 12 wrong"):
+        source.corrupted(noise).corrupted(noise)
+
+
+def test_other_labels_come_with_what_is_then_known_of_the_truth():
+    noisy = make_source("pixels").corrupted(LabelNoise(pair_flip(3, 1.0)))
+    assert noisy.relabeled(LABELS).clean_labels is None
+    half = np.where(np.arange(NUM_EXAMPLES) < 6, LABELS, noisy.labels)
+    assert noisy.relabeled(half, noisy.clean_labels).realized_rate == 0.5
+
+
+def test_record_has_labels_and_ids():
+    noisy = make_source("stream").corrupted(LabelNoise(pair_flip(3, 1.0)))
+    record = noisy.record
+    assert np.array_equal(record.clean_labels, LABELS)
+    assert np.array_equal(record.noisy_labels, noisy.labels)
+    assert record.ids.tolist() == noisy.ids.tolist()
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (LABELS[:-1], "one label for each of the 12 examples of 'arrays'.*: 11 labels"),
+        (LABELS + 1, "`labels` must be below 3. Received: 3"),
+        (LABELS - 1, "`labels` must be 0 or more. Received: -1"),
+        (LABELS + 0.5, "`labels` must hold whole class numbers"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        make_source("pixels").relabeled(labels)

@@ -13,26 +13,26 @@ from keras_ncr.experiments.trials.interruption import Interrupted, Request
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state of a trial, and brings it back to exactly where it was.
+    """Saves the state of a trial, and restores it exactly.
 
-    Kept are weights, the optimizer's momenta and step number, the states of random
-    generators and the metrics of the epoch that runs. What other callbacks have in mind
-    is not kept. It is saved at the end of each epoch, and within an epoch when enough
-    time has passed; with several workers, who must not wait for each other where only
-    one of them knows of it, at the end of epochs alone.
+    The state is weights, the optimizer's momenta and step number, the states of random
+    generators and the metrics of the running epoch, not the state of other callbacks.
+    It is saved at the end of each epoch, and within an epoch when enough time has
+    passed. Several workers save at the end of epochs only: within one, each has its own
+    clock and its own signals, and would wait for the others.
 
     `restore` comes first; then one call of `fit`, with this callback as the last of its
     list, `initial_epoch` as it was returned, the whole number of `steps_per_epoch`, and
-    batches that start at the step that was returned. The steps before it are counted
-    again, so that Keras knows where the epoch ends, but neither compute nor take data.
+    batches that start at the step that was returned. Keras counts the steps before it
+    again, to know where the epoch ends, but these neither compute nor take data.
 
     Args:
         folder: String or path of the folder of checkpoints.
         steps_per_epoch: Int.
-        seconds: Float: how long to train within an epoch until the next one is written.
+        seconds: Float: how long to train within an epoch until the next checkpoint.
             0: after every step. Defaults to no limit.
-        request: `Request`. As soon as it has a signal,
-            the state is saved and training ends. Defaults to one that never has.
+        request: `Request`. At its signal the state is saved and training ends. Defaults
+            to one that never has a signal.
 
     Raises:
         Interrupted: In `fit`, at a signal.
@@ -100,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.saved_at = time.monotonic()
         strategy = tf.distribute.get_strategy()
-        # Several processes have a clock each, and get signals each for itself.
+        # Each process has its own clock and its own signals.
         self.is_within_epochs = not isinstance(
             strategy, tf.distribute.MultiWorkerMirroredStrategy
         )
@@ -108,13 +108,13 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         if epoch == self.start.epoch and self.start.step:
-            # What callbacks have done as if the epoch began is undone.
+            # Undoes what callbacks did to the model as at the start of an epoch.
             self.assign(self.model)
             self.skip_steps()
         self.restored = {}
 
     def skip_steps(self):
-        """Lets `fit` count the steps that are done, at no cost."""
+        """Lets `fit` count the steps that are done without computing them."""
         model, train_function = self.model, self.model.train_function
         logs = model.get_metrics_result()
         num_left = self.start.step
@@ -139,7 +139,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         if self.is_within_epochs:
-            # Evaluation is going to use them for its own.
+            # Evaluation uses the same variables.
             self.metrics = _values(_metrics(self.model))
 
     def on_test_batch_end(self, batch, logs=None):
@@ -167,12 +167,12 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _state(model):
-    """Returns all that training changes: weights, statistics, momenta, step number."""
+    """Returns what training changes: weights, statistics, momenta, step number."""
     return _named("state", [*model.variables, *model.optimizer.variables])
 
 
 def _metrics(model):
-    """Returns the variables in which the metrics of an epoch come together."""
+    """Returns the variables that add up the metrics of an epoch."""
     return _named("metric", model.metrics_variables)
 
 
@@ -184,7 +184,7 @@ def _named(kind, variables):
 def _values(variables):
     """Returns what variables hold, as NumPy arrays."""
     arrays = {name: np.asarray(each.numpy()) for name, each in variables.items()}
-    # Files of NumPy do not know bfloat16, of which float32 holds every value.
+    # NumPy's files cannot hold bfloat16; float32 holds all its values.
     return {
         name: array.astype("float32") if array.dtype == tf.bfloat16 else array
         for name, array in arrays.items()

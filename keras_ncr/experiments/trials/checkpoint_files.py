@@ -1,4 +1,4 @@
-"""The files of checkpoints: the newest two are kept, and torn ones are passed over."""
+"""The files of checkpoints: keeps the newest two, passes over damaged ones."""
 
 import contextlib
 import pathlib
@@ -46,7 +46,7 @@ class CheckpointFiles:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        # Those that are known to be whole, the newest first: two at most.
+        # Those known to be whole, the newest first: two at most.
         self.whole = []
 
     def positions(self):
@@ -79,10 +79,10 @@ class CheckpointFiles:
         older = [other for other in self.whole if other != position]
         self.whole = [position, *older][:2]
         kept = [self.path(other) for other in self.whole]
-        # Also those whose writing was cut off.
+        # Also files whose writing was cut off.
         for other in self.folder.glob("*epoch-*-step-*.npz"):
             if other not in kept:
-                # One too many is no reason to end.
+                # A file too many is no reason to end a run.
                 with contextlib.suppress(OSError):
                     other.unlink()
 
@@ -98,7 +98,7 @@ class CheckpointFiles:
             path = self.path(position)
             try:
                 arrays = _read(path)
-            # Wherever a byte is wrong: there is no end to what NumPy may raise.
+            # NumPy may raise anything on a damaged file.
             except Exception as error:
                 warnings.warn(
                     f"The checkpoint {path} is not whole and is passed over: {error!r}",
@@ -120,12 +120,12 @@ class CheckpointFiles:
 
 
 def _read(path):
-    """Returns the arrays of a file, all of which are read, so that none is half."""
-    # NumPy leaves a file open that it takes for none of its own.
+    """Returns the arrays of a file, or raises if any of it is damaged."""
+    # NumPy leaves a file open that it does not recognize.
     with open(path, "rb") as stream, np.load(stream) as file:
-        # To the end of each array, where the sum over its bytes is compared.
+        # Reading to the end of an array compares its checksum.
         arrays = {name: file[name] for name in file.files}
-    # The file's own table of contents has no such sum.
+    # The table of contents has no checksum.
     if list(arrays.pop(_NAMES)) != list(arrays):
         raise ValueError("Arrays are missing.")
     return arrays

@@ -1,15 +1,15 @@
-"""Signals to end a run: noted at once, obeyed when nothing is lost by it."""
+"""Signals to end a run: noted at once, obeyed once all is saved."""
 
 import contextlib
 import signal
 import threading
 
-# From a terminal or a notebook, and from a scheduler that needs the machine.
+# From a terminal or notebook, and from a scheduler.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run ended at a signal, after what it had done was saved.
+    """A run ended at a signal, after its state was saved.
 
     Args:
         number: Int: the signal.
@@ -22,23 +22,22 @@ class Interrupted(KeyboardInterrupt):
             f"Ended by {signal.Signals(number).name}. Saved at epoch {epoch}, "
             f"step {step}."
         )
-        # What shells report of a process that a signal ended.
+        # The exit code that shells report for a process ended by a signal.
         self.exit_code = 128 + number
 
 
 class Request:
-    """What is known of the wish to end a run: `number` is that of the signal."""
+    """The signal that asks to end a run: its `number`, or None."""
 
     number = None
 
 
 @contextlib.contextmanager
 def noted():
-    """Yields a `Request`, in which the first SIGINT or SIGTERM is noted.
+    """Yields a `Request` that notes the first SIGINT or SIGTERM.
 
-    The second one has the effect that it has elsewhere. In threads other than the main
-    one, which get no signals, and for signals that are ignored, as under `nohup`,
-    nothing changes.
+    A second signal has its usual effect. Signals that are ignored, as under `nohup`,
+    stay ignored, and threads other than the main one get none.
 
     Example:
     >>> import signal
@@ -58,7 +57,7 @@ def noted():
 
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            # None: set by code that is not Python's, which could not be put back.
+            # None: a handler from outside Python, which could not be put back.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 previous[number] = signal.signal(number, note)
     try:

@@ -1,4 +1,4 @@
-"""The logs of a trial, which grow epoch by epoch: a table, and those of TensorBoard."""
+"""The logs of a trial, which grow by epoch: a table, and those of TensorBoard."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from keras_ncr.files import NotWritten, replacing
 
 @contextlib.contextmanager
 def history_logger(path, first_epoch):
-    """Yields the logger of a trial's epochs, which goes on after those that are done.
+    """Yields the logger of a trial's epochs, which goes on after `first_epoch` rows.
 
-    A run that was killed may have logged an epoch, or half of one, that no checkpoint
-    has: it will come again, and its row is dropped.
+    A killed run may have logged an epoch that no checkpoint has. That epoch runs again,
+    so its row is dropped.
     """
     if first_epoch:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -23,14 +23,14 @@ def history_logger(path, first_epoch):
     logger = _HistoryLogger(path, append=first_epoch > 0)
     try:
         yield logger
-    finally:  # Keras closes the file at the end of training alone.
+    finally:  # Keras closes the file at the end of training only.
         if logger.csv_file is not None:
-            with contextlib.suppress(OSError):  # Of a row that has failed before.
+            with contextlib.suppress(OSError):  # From a row that failed before.
                 logger.csv_file.close()
 
 
 class _HistoryLogger(keras.callbacks.CSVLogger):
-    """`CSVLogger` that says which file it cannot write."""
+    """`CSVLogger` that names the file it cannot write."""
 
     def on_train_begin(self, logs=None):
         with _naming(self.filename):
@@ -39,12 +39,12 @@ class _HistoryLogger(keras.callbacks.CSVLogger):
     def on_epoch_end(self, epoch, logs=None):
         with _naming(self.filename):
             super().on_epoch_end(epoch, logs)
-            # A checkpoint that is to come must not know of more epochs than the file.
+            # The next checkpoint must not have an epoch that the file lacks.
             os.fsync(self.csv_file.fileno())
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback, which says which folder it cannot write to.
+    """Keras' callback that names the folder it cannot write to.
 
     Args:
         folder: `pathlib.Path` of the folder of logs.
@@ -71,12 +71,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
 @contextlib.contextmanager
 def _naming(path):
-    """Says in an error what could not be written to."""
+    """Raises `NotWritten` with the path in place of other errors of writing."""
     try:
         yield
     except OSError as error:
         raise NotWritten(path, error) from error
     except tf.errors.OpError as error:
-        # The first line ends with what the system said.
+        # The first line ends with the reason that the system gave.
         reason = error.message.partition("\n")[0].rpartition("; ")[2]
         raise NotWritten(path, OSError(None, reason)) from error

@@ -1,4 +1,4 @@
-"""A loss that is not finite: where it came up, and on which examples."""
+"""A loss that is not finite ends a trial, with the step and its examples named."""
 
 import keras
 import numpy as np
@@ -25,11 +25,11 @@ class FailAtNonFiniteLoss(keras.callbacks.Callback):
 
     Args:
         steps_per_epoch: Int.
-        learning_rate_at: Callable from a step, counted from 0 over all epochs, to the
-            learning rate of it.
+        learning_rate_at: Callable from a step, counted from 0 over all epochs, to its
+            learning rate.
         examples_at: Callable from an epoch and a step in it, both counted from 0, to
-            the examples of the batch: a dict of lists, `"indices"`, and `"ids"` if
-            these say more. Called only if a loss is not finite.
+            the examples of the batch: a dict of lists, `"indices"`, and `"ids"` where
+            these are words. Called only if a loss is not finite.
 
     Raises:
         NonFiniteLoss: In `fit`.
@@ -46,7 +46,7 @@ class FailAtNonFiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
-        # What Keras reports is the mean of the epoch so far: this step spoiled it.
+        # Keras reports the mean of the epoch so far: it was finite before this step.
         if not np.isfinite(loss):
             place = self.place(batch)
             examples = self.examples_at(self.epoch, batch)
@@ -58,7 +58,7 @@ class FailAtNonFiniteLoss(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        # The last step may have ruined the weights, of which no training loss tells.
+        # The last step may have ruined the weights: no training loss shows that.
         loss = (logs or {}).get("val_loss", 0.0)
         if not np.isfinite(loss):
             place = self.place(self.steps_per_epoch - 1)

@@ -41,10 +41,10 @@ class Trial:
         self.folder = workdir.trial_folder(folder, trial)
 
     def result(self, callbacks, verbose):
-        """Returns the measures of the trial, which is run if it is not finished.
+        """Returns the measures of the trial, after running it if it is not finished.
 
-        Where several workers train it, all of them compute. The first one writes and
-        has the measures; the others return `None`.
+        All workers of a run compute. The first writes and returns the measures, the
+        others return `None`.
         """
         path = self.folder / "result.json"
         is_finished = path.exists()
@@ -62,7 +62,7 @@ class Trial:
         if is_finished:
             if not replicas.is_chief():
                 return None
-            checkpoint.files.clear()  # In case that the run ended just before it did.
+            checkpoint.files.clear()  # The run may have ended just before.
             return json.loads(path.read_text())
         start = time.time()
         keras.utils.set_random_seed(self.seed)
@@ -78,7 +78,7 @@ class Trial:
             return None
         result = {"trial": self.trial, "seed": self.seed, **result}
         if "failed" not in result:
-            # Of the part that came after the last interruption.
+            # Since the last interruption.
             result["seconds"] = round(time.time() - start, 1)
             result["resumed_at_epoch"] = position.epoch
             result["resumed_at_step"] = position.step
@@ -105,22 +105,22 @@ class Trial:
                 initial_epoch=position.epoch,
                 epochs=self.config.epochs,
                 steps_per_epoch=self.steps_per_epoch,
-                shuffle=False,  # The pipeline does, and Keras warns that it does not.
+                shuffle=False,  # The pipeline shuffles, and Keras would warn.
                 verbose=verbose if replicas.is_chief() else 0,
                 callbacks=[
                     self.fail_at_non_finite_loss(),
                     *self.callbacks_of_method(),
-                    # Adds to the logs that those below take up.
+                    # Adds to the logs that the loggers below write.
                     *monitors,
                     *callbacks,
                     *loggers,
-                    # Last: an epoch that it knows of has been logged.
+                    # Last: an epoch that it saves has been logged.
                     checkpoint,
                 ],
             )
 
     def measured(self, model):
-        """Returns the measures of the trained model, which is kept with its logits."""
+        """Keeps the trained model and its confidences, and returns its measures."""
         confidence = self.confidence(model)
         measures = {
             **self.propagated(model),
@@ -151,8 +151,8 @@ class Trial:
             **options,
         )
         if position.step:
-            # Keras counts the steps that are skipped as well, and would stop as many
-            # before the end. So filtered, batches are of no known number.
+            # Keras counts the skipped steps too, and would stop as many before the end.
+            # A filter makes the number of batches unknown.
             batches = batches.filter(lambda *batch: True)
         return batches
 
@@ -166,7 +166,7 @@ class Trial:
 
     @contextlib.contextmanager
     def loggers(self, first_epoch):
-        """Yields the callbacks that write logs: none on workers but the first."""
+        """Yields the callbacks that write logs: none on workers after the first."""
         if not replicas.is_chief():
             yield []
             return
@@ -175,7 +175,7 @@ class Trial:
             yield [TensorBoard(self.folder / "tensorboard"), logger]
 
     def fail_at_non_finite_loss(self):
-        """Returns what ends the trial at a loss that is not finite, and says where."""
+        """Returns the callback that ends the trial at a loss that is not finite."""
         return FailAtNonFiniteLoss(
             self.steps_per_epoch,
             learning_rate_schedule(self.config, self.steps_per_epoch),
@@ -183,10 +183,8 @@ class Trial:
         )
 
     def examples_at(self, epoch, step):
-        """Returns the indices of the examples of one batch, and their ids if words.
-
-        The batch is a function of the seed and the step, and is made once more.
-        """
+        """Returns the indices of the examples of one batch, and their ids if words."""
+        # The batch is a function of the seed and the step, so it can be made again.
         batches = self.training_batches(
             Position(epoch, step), batch_augment=None, carry=("index",)
         )
@@ -200,13 +198,13 @@ class Trial:
         }
 
     def callbacks_of_method(self):
-        """Returns what a model needs between epochs beside what `fit` adds itself."""
+        """Returns the callbacks that the method needs between epochs."""
         if method_of(self.config).model != "divide_mix":
             return []
         return [CoDivide(self.annotated_batches())]
 
     def annotated_batches(self):
-        """Returns the training images with annotated and clean labels, for a look."""
+        """Returns the training images in one pass, with labels and clean labels."""
         return evaluation_batches(
             self.config,
             self.sources.train,
@@ -227,7 +225,7 @@ class Trial:
         return confidence
 
     def measures(self):
-        """Returns accuracy in the last and in the best epoch, and what is memorized."""
+        """Returns the accuracy of the last and best epoch, and the share memorized."""
         rows = workdir.read_history(self.folder / "history.csv")
         accuracies = [row["val_accuracy"] for row in rows]
         measures = {
@@ -241,7 +239,7 @@ class Trial:
         return measures
 
     def propagated(self, model):
-        """Returns what the labels are worth once they have spread over the features."""
+        """Returns accuracies after label propagation, if the method has it."""
         if not method_of(self.config).is_propagated:
             return {}
         train, test, *_ = self.sources
