@@ -10,7 +10,6 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_labels
 from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
 
 # Pictures are compared at this height and width, or their own if smaller.
@@ -54,9 +53,6 @@ def duplicate_descriptors(inputs):
         their own height or width if that is smaller; else float32 of shape
         `(batch, m)`, m at most 256.
 
-    Raises:
-        ValueError: If `inputs` does not hold numbers.
-
     Reference:
         - [Li et al., 2006](https://doi.org/10.1145/1150402.1150436)
 
@@ -68,11 +64,6 @@ def duplicate_descriptors(inputs):
     (32, 7)
     """
     inputs = np.asarray(inputs)
-    if inputs.dtype.kind not in "biuf" or inputs.ndim == 0:
-        raise ValueError(
-            "`inputs` must be an array of numbers, with one row per example. Received: "
-            f"dtype {inputs.dtype}, shape {inputs.shape}."
-        )
     if inputs.ndim == 4:
         return _thumbnails(inputs)
     rows = inputs.reshape(len(inputs), -1).astype("float32")
@@ -131,8 +122,7 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
         in pairs: the copy of an example may have a nearer one itself.
 
     Raises:
-        ValueError: If `descriptors` and `labels` differ in length, or a descriptor is
-            not finite.
+        ValueError: If a descriptor is not finite.
 
     Reference:
         - [Levina and Bickel, 2004](https://papers.nips.cc/paper/2577-maximum-likelihood-estimation-of-intrinsic-dimension),
@@ -149,12 +139,7 @@ def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose
     (np.int64(30), np.int64(3), np.int64(2))
     """
     descriptors = np.asarray(descriptors)
-    labels = check_labels(labels)
-    if len(descriptors) != len(labels):
-        raise ValueError(
-            "`descriptors` and `labels` must have one row per example. Received: "
-            f"{len(descriptors)} descriptors and {len(labels)} labels."
-        )
+    labels = np.asarray(labels)
     if descriptors.ndim == 4:
         vectors = _vectors_of_thumbnails(descriptors)
     else:

@@ -1,29 +1,22 @@
-"""What an audit found, in words."""
+"""What an audit found, in words for the terminal."""
 
-# Where at most this share of the labels would be right, doubt the model first.
-_FEW_RIGHT = 0.5
-# Below this accuracy a model's own errors count for too much.
+# If more labels than this seem wrong, the model is to be doubted first.
+_MOST_WRONG = 0.5
+# Below this accuracy, a model's own errors distort the estimates.
 _WEAK = 0.8
-# More lines are not read.
+# Nobody reads more lines.
 _MOST_PAIRS = 5
 
 
 def report(frame, is_wrong, folder, review):
-    """Returns what was found, and the command to go on with.
+    """Returns several lines on an audit's frame, and the command to go on with.
 
-    Args:
-        frame: `pandas.DataFrame`, as `keras_ncr.audit` returns it.
-        is_wrong: Bool array of shape `(n,)`, or `None` where it is not known.
-        folder: String or path: the workdir.
-        review: String or path of the review page, or `None`.
-
-    Returns:
-        String of several lines.
+    `is_wrong` has bools, or is `None` if it is not known which labels are wrong.
     """
     summary = frame.attrs
     lines = [
-        f"{summary['name']}: {len(frame):,} labels, of which "
-        f"{100 * summary['noise_rate']:.1f} % are estimated to be wrong.",
+        f"{summary['name']}: {len(frame):,} labels, an estimated "
+        f"{100 * summary['noise_rate']:.1f} % of them wrong.",
         *_called(frame, summary["expected_precision"]),
         *_uncalled(frame, summary["noise_rate"]),
         *_known(frame, is_wrong),
@@ -38,16 +31,16 @@ def report(frame, is_wrong, folder, review):
 
 
 def _called(frame, expected_precision):
-    """Says how many labels are called wrong."""
+    """Returns how many labels are called wrong."""
     count = int(frame["is_label_issue"].sum())
     return [
         f"Called wrong: {count:,} labels, of which {100 * expected_precision:.0f} % "
-        "are expected to be."
+        "are expected to be wrong."
     ]
 
 
 def _uncalled(frame, noise_rate):
-    """Says what to do where most of the wrong labels are not called."""
+    """Returns what to do if most of the wrong labels are not called."""
     expected = noise_rate * len(frame)
     if frame["is_label_issue"].sum() > expected / 2 or expected < 1:
         return []
@@ -58,7 +51,7 @@ def _uncalled(frame, noise_rate):
 
 
 def _known(frame, is_wrong):
-    """Says how good the list is, where it is known which labels are wrong."""
+    """Returns how good the list is, if it is known which labels are wrong."""
     is_issue = frame["is_label_issue"].to_numpy()
     if is_wrong is None or not is_issue.any() or not is_wrong.any():
         return []
@@ -70,7 +63,7 @@ def _known(frame, is_wrong):
 
 
 def _others(frame):
-    """Says what else is suspicious."""
+    """Returns how many outliers and near-duplicates there are."""
     kinds = {
         "is_near_duplicate_issue": "with a copy that carries another label",
         "is_outlier_issue": "that resemble no class",
@@ -83,7 +76,7 @@ def _others(frame):
 
 
 def _confusions(pairs):
-    """Names the classes that are confused in one direction."""
+    """Returns the classes that are confused in one direction."""
     return [
         f"Labeled {pair['given']}, should be {pair['suggested']}: {pair['count']:,} "
         f"(the other way round: {pair['reverse_count']:,})"
@@ -92,11 +85,11 @@ def _confusions(pairs):
 
 
 def _doubts(noise_rate, accuracy):
-    """Says when the estimates are not to be trusted."""
-    if noise_rate <= _FEW_RIGHT and accuracy >= _WEAK:
+    """Returns a warning if the estimates are not to be trusted."""
+    if noise_rate <= _MOST_WRONG and accuracy >= _WEAK:
         return []
     return [
         f"By its own estimate the model knows the class of {100 * accuracy:.0f} % of "
-        "the examples. One so weak takes its own errors for wrong labels: fewer of "
-        "those called are wrong than expected. Their order is still of use."
+        "the examples. One so weak takes its own errors for wrong labels: expect fewer "
+        "wrong labels among those called. Their order is still useful."
     ]

@@ -86,7 +86,7 @@ def test_list_is_of_the_labels_that_were_trained_on(run, output):
 def test_report_says_what_was_found(run, output):
     frame = pd.read_parquet(run / "audit" / "labels.parquet")
     called = frame["is_label_issue"].to_numpy()
-    found = re.search(r"1,437 labels, of which (\d+\.\d) % are estimated", output)
+    found = re.search(r"1,437 labels, an estimated (\d+\.\d) % of them wrong", output)
     assert float(found[1]) == round(100 * frame.attrs["noise_rate"], 1)
     assert f"Called wrong: {called.sum():,} labels, of which 80 %" in output
     precision = 100 * given_source(run).is_noisy[called].mean()
