@@ -41,6 +41,7 @@ def get_config(argument=None):
     config.batch_size = 256
     config.data.name = f"cifar{arguments['classes']}"
     config.augment.padding = 4
+    config.gjs.label_weight = 0.3  # As in its own paper, for 20 % symmetric noise.
     _set_early_learning(config, arguments)
     return config
 
@@ -55,8 +56,8 @@ def _set_early_learning(config, arguments):
     else:
         weight, momentum = 3.0, 0.7
     for settings in (config.elr, config.elr_plus):
-        settings.weight, settings.momentum = weight, momentum
-        settings.consistency_weight = 0.1
+        settings.elr_weight, settings.target_momentum = weight, momentum
+        settings.consistency_weight, settings.temperature_squared = 0.1, False
     config.elr_plus.ramp_steps = 0 if is_cifar10 else 40_000
     if {"elr", "elr_plus"} & set(arguments["method"].split("+")):
         config.ncr.warmup_epochs = 50 if is_cifar10 else 200

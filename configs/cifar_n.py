@@ -31,4 +31,5 @@ def get_config(argument=None):
     config.data.name = "cifar_n"
     config.data.label_key = arguments["labels"]
     config.augment.padding = 4
+    config.gjs.label_weight = 0.3  # As in cifar.py.
     return config

@@ -30,6 +30,10 @@ def get_config(argument=None):
     config = default_config()
     set_noise(config, arguments)
     config.trials = 3
+    config.ncr.consistency_weight, config.ncr.similarity_power = 0.93, 3.0
+    for settings in (config.elr, config.elr_plus):
+        settings.consistency_weight, settings.temperature_squared = 0.6, False
+    config.gjs.label_weight = 0.3
     config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
     config.second_view.shift = 1
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")

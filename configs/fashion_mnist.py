@@ -39,13 +39,13 @@ def get_config(argument=None):
     config.optimizer.weight_decay = 4e-3
     config.optimizer.decay_kernels_only = True
     config.optimizer.warmup_epochs = 2.0
-    config.ncr.consistency_weight = 0.95
+    config.ncr.consistency_weight, config.ncr.similarity_power = 0.95, 3.0
     if {"elr", "elr_plus"} & set(config.method.split("+")):
         # Beside ELR's term less consistency does, in the form of the released code.
         config.ncr.direction = "neighbors_to_self"
-        config.ncr.temperature_squared = True
         for settings in (config.elr, config.elr_plus):
-            settings.consistency_weight, settings.momentum = 0.3, 0.8
+            settings.target_momentum = 0.8
+    config.gjs.label_weight = 0.3
     config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
     config.second_view.shift = 2
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "fashion_mnist.json")

@@ -26,7 +26,7 @@ from keras_ncr.experiments.comparison.experiment import Experiment, Job
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.table import markdown, write_csv
-from keras_ncr.experiments.config import METHOD_ROWS
+from keras_ncr.experiments.methods import METHOD_ROWS
 from keras_ncr.files import replacing
 
 METHODS = flags.DEFINE_list(

@@ -2,8 +2,8 @@
 
     keras-ncr demo
 
-Prints a table and draws a picture. Each row is three runs of the default config, on
-data that scikit-learn brings.
+Prints a table and draws a picture. Each row is three runs of configs/digits.py, on data
+that scikit-learn brings.
 """
 
 import os
@@ -19,9 +19,9 @@ from absl import flags
 from keras_ncr import plots
 from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.trials_flag import TRIALS
+from keras_ncr.configs import digits
 from keras_ncr.experiments import run as training
 from keras_ncr.experiments import workdir
-from keras_ncr.experiments.config import default_config
 from keras_ncr.noise import NoisyLabels
 
 METHODS = {"cross-entropy": "standard", "NCR": "ncr"}
@@ -43,7 +43,9 @@ def main() -> None:
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        results = _run_methods(folder, EPOCHS.value or default_config().epochs, trials)
+        results = _run_methods(
+            folder, EPOCHS.value or digits.get_config().epochs, trials
+        )
         figure = _draw(folder, trials)
     _print_table(results, time.time() - start)
     with refusal_in_one_line():
@@ -67,8 +69,8 @@ def _run_methods(folder, epochs, trials):
     for name, method in METHODS.items():
         if not callbacks:
             print(f"Training with {name}: {trials} x {epochs} epochs", flush=True)
-        config = default_config()
-        config.method, config.epochs, config.trials = method, epochs, trials
+        config = digits.get_config(method)
+        config.epochs, config.trials = epochs, trials
         results[name] = training.train(config, folder / method, callbacks, verbose=0)
     return results
 

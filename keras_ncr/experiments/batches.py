@@ -73,7 +73,7 @@ def batch_augmentation(config):
     steps = []
     if method.has_second_view:
         steps.append(mixing.second_view(*_changes_of_view(config.second_view)))
-    if method.needs_views:
+    if method.needs("views"):
         changes = _changes_of_view(config.second_view)
         steps.append(mixing.second_view(*changes, keep_first=False))
     if method.is_mixed:
@@ -100,7 +100,7 @@ def training_batches(config, source, seed, **options):
         "augment": augmentation(config, source),
         "batch_augment": batch_augmentation(config),
         "num_epochs": config.epochs,
-        "carry": ("index",) if method.needs_index else (),
+        "carry": ("index",) if method.needs("index") else (),
         "one_hot": method.is_one_hot,
         "cache": config.data.cache,
         "shuffle_buffer": config.data.shuffle_buffer or None,

@@ -6,17 +6,17 @@ import pathlib
 import ml_collections
 
 from keras_ncr.checks import check_known
-from keras_ncr.experiments import config_sections as sections
+from keras_ncr.experiments.methods import method_sections
 
 
 def default_config():
     """Returns the settings from which every file in `configs/` starts.
 
-    As they stand they train a small network on scikit-learn's digits, for which nothing
-    is downloaded. Only values are in it: numbers, strings and booleans that
-    `assembly` turns into Keras objects. Lengths are in epochs; steps are derived
-    from them, so that they stay right when the batch size is changed on the command
-    line.
+    They train a small network on scikit-learn's digits, for which nothing is
+    downloaded. A method's section holds the arguments of its class or function, with
+    the defaults that these have. Values are numbers, strings and booleans alone.
+    Lengths are in epochs; steps are derived from them, so that they stay right when the
+    batch size is changed on the command line.
 
     Returns:
         `ml_collections.ConfigDict`, locked: other keys cannot be set.
@@ -25,10 +25,10 @@ def default_config():
     >>> from keras_ncr.experiments.config import default_config
     >>> config = default_config()
     >>> config.ncr.consistency_weight, config.batch_size
-    (0.93, 256)
+    (0.9, 256)
     """
     config = ml_collections.ConfigDict()
-    config.method = "ncr"  # One of METHOD_ROWS, or others of methods.py.
+    config.method = "ncr"  # Words of TABLE in experiments/methods.py, joined by +.
     config.epochs = 50
     config.steps_per_epoch = 0  # 0: as many as all examples take.
     config.batch_size = 256  # Over all replicas. The paper's for CIFAR and WebVision.
@@ -39,7 +39,7 @@ def default_config():
     # Seconds of training between two checkpoints within an epoch. 0: after every step.
     config.checkpoint_seconds = 60.0
 
-    config.data = sections.data_settings()
+    config.data = _data_settings()
 
     config.noise = ml_collections.ConfigDict()
     config.noise.kind = "symmetric"  # One of NOISES in experiments/labels.py.
@@ -55,18 +55,8 @@ def default_config():
     config.model.weights = ""  # Of keras.applications: "imagenet", or a file.
     config.model.classifier = "linear"  # Or "cosine", as the paper has on WebVision.
 
-    config.ncr = ml_collections.ConfigDict()  # As in NCRModel.
-    config.ncr.consistency_weight = 0.93  # The paper's alpha; 0.9 in its ablation.
-    config.ncr.warmup_epochs = 0  # The paper's e.
-    config.ncr.num_neighbors = 10  # The paper's k. 0: all others.
-    config.ncr.temperature = 2.0  # The paper's T.
-    config.ncr.similarity_power = 3.0  # The paper has none, which is 1.
-    config.ncr.direction = "self_to_neighbors"
-    config.ncr.temperature_squared = False
-    config.ncr.cross_replica = True  # Whether neighbors are those of all replicas.
-    config.ncr.queue_size = 0  # Examples of past batches that are neighbors as well.
-    config.ncr.rows_per_block = 0  # Rows that are compared at once. 0: all.
-    config.update(sections.peer_settings())
+    # The sections of the methods: NCR's, and those of its peers.
+    config.update(method_sections())
 
     config.optimizer = ml_collections.ConfigDict()  # SGD, as in all of the paper.
     config.optimizer.learning_rate = 0.1  # At its peak; the paper's for CIFAR.
@@ -84,14 +74,40 @@ def default_config():
     return config.lock()
 
 
-# The rows of the paper's tables, and the peers that users expect beside them.
-METHOD_ROWS = (
-    *("standard", "label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce"),
-    *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
-    *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix"),
-    *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
-    *("oracle", "oracle+mixup"),
-)
+def _data_settings():
+    """Returns the settings of the data and of how images are read."""
+    data = ml_collections.ConfigDict()
+    # One of DATA in experiments/data.py, or any name that tfds.load knows.
+    data.name = "digits"
+    data.dir = ""  # Folder of TensorFlow Datasets. Empty: its own default.
+    data.train_split = "train"
+    data.test_split = "test"  # Measured after every epoch.
+    data.final_splits = ""  # More test splits, measured at the end: "a,b".
+    # Share of the training examples that is held out, with the labels as they are, to
+    # be tested on instead of the test split, which is then not looked at.
+    data.validation_share = 0.0
+    data.corrections = ""  # A file of reviewed labels, as the review page exports it.
+    data.limit = 0  # Training examples, a fixed random subset. 0: all.
+    # Names of features, or columns. Empty: as the data set itself has it.
+    data.image_key = ""  # Of a table: the column of the files.
+    data.label_key = ""
+    data.clean_label_key = ""  # The true label.
+    data.is_clean_key = ""  # Whether the label is right.
+    # The user's own data.
+    data.path = ""  # A folder of class folders, or a table of files and labels.
+    data.test_path = ""  # Empty: part of the training data is held out.
+    data.hold_out = 0.2  # The share of it.
+    data.check_images = True  # Whether every image is decoded once at the start.
+    # What is done about examples that cannot be read or have no label: "raise" or
+    # "skip", which counts and reports them.
+    data.on_error = "raise"
+    # How images are read.
+    data.image_size = 0  # Side of the squares that training sees. 0: as stored.
+    data.short_side = 0  # What the shorter side is brought to, before a crop.
+    data.cache = True  # Whether images, or their files, are held in memory.
+    data.shuffle_buffer = 0  # Of streams that are not. 0: all examples.
+    data.balanced = False  # With steps_per_epoch: classes drawn equally often.
+    return data
 
 
 def paper_config():
@@ -119,8 +135,6 @@ def paper_config():
     config.batch_size = 128  # Mini-ImageNet and Clothing1M.
     config.noise.kind = "none"
     config.model.backbone = "resnet18"
-    config.ncr.consistency_weight = 0.9
-    config.ncr.similarity_power = 1.0
     config.optimizer.warmup_epochs = 5.0
     config.augment.flip = True
     return config

@@ -1,110 +1,273 @@
-"""The words of `config.method`: what a row of the paper's tables is made of."""
+"""The table of methods: what each word of `config.method` brings. All else reads it."""
 
+import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
+import ml_collections
+
+from keras_ncr import losses, models
 from keras_ncr.checks import check_known
+from keras_ncr.features.label_propagation import propagate_labels
+from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.co_divide import CoDivide
+from keras_ncr.pipelines import mixing
 
-# What trains: a model of the package, or a plain Keras classifier.
-MODELS = (
-    *("standard", "ncr", "elr", "elr_plus", "gjs", "co_teaching", "sop"),
-    "divide_mix",
+
+class Word(NamedTuple):
+    """A row of the table.
+
+    A new method is a class and a row. Its config section follows: the keys and defaults
+    of the class's arguments. A fact of a new kind (a head, a stage before this one) is
+    a new field with a default.
+    """
+
+    kind: str  # "model", "loss" or "addition".
+    makes: Callable | None = None  # Takes the settings of the word's config section.
+    # Settings that `makes` has not, has without default, or has another default for.
+    settings: dict = {}
+    # Of "index" (the batch says which examples it holds), "views" (two changed views of
+    # each example), "one_hot" (labels as rows of class weights), and "unmixed" (no
+    # mixup or second view: each row is one example, or a view that the model asks for).
+    needs: tuple = ()
+    loss: str = "any"  # Of a model: "any", "cross_entropy", or "own" (compiles none).
+    num_networks: int = 1
+    joins_ncr: bool = False  # Whether NCR's term can be part of the objective.
+    # Makes the callback that sees all training examples between two epochs.
+    between_epochs: Callable | None = None
+
+
+def label_smoothing(weight: float = 0.5) -> keras.losses.Loss:
+    """Returns the loss of the paper's eq. 6, with the weight of NCR's released code."""
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=weight
+    )
+
+
+# What the run gives to a class, or what needs something that no config can give.
+_GIVEN = {
+    *("num_examples", "seed", "classifier", "consistency_loss", "consistency_weight"),
+    *("num_views", "consistency_term_weight", "from_logits", "dtype"),
+}
+
+
+def _defaults(makes):
+    """Returns the arguments of a class or function that are settings; 0 for None."""
+    parameters = inspect.signature(makes).parameters if makes else {}
+    return {
+        name: 0 if parameter.default is None else parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty and name not in _GIVEN
+    }
+
+
+def _default_weight(model):
+    """Returns the alpha of a class."""
+    return inspect.signature(model).parameters["consistency_weight"].default
+
+
+# NCR's term beside ELR's, as `ELRModel` has it: its own alpha, and the squared
+# temperature. NCR's alpha would leave cross-entropy too little, and training fails.
+_BESIDE_ELR = {
+    "consistency_weight": _default_weight(models.ELRModel),
+    "temperature_squared": True,
+}
+
+TABLE = {
+    "standard": Word("model"),
+    "ncr": Word(
+        "model",
+        models.NCRModel,
+        {
+            "consistency_weight": _default_weight(models.NCRModel),
+            **_defaults(NeighborConsistencyLoss),
+        },
+    ),
+    "elr": Word(
+        "model",
+        models.ELRModel,
+        _BESIDE_ELR,
+        needs=("index", "unmixed"),
+        joins_ncr=True,
+    ),
+    "elr_plus": Word(
+        "model",
+        models.ELRPlusModel,
+        _BESIDE_ELR,
+        needs=("index", "unmixed"),
+        loss="cross_entropy",
+        num_networks=2,
+        joins_ncr=True,
+    ),
+    "gjs": Word(
+        "model",
+        models.GJSModel,
+        needs=("views", "unmixed"),
+        loss="own",
+        joins_ncr=True,
+    ),
+    "co_teaching": Word(
+        "model",
+        models.CoTeachingModel,
+        {"forget_rate": 0.0},  # Not told, which is refused.
+        num_networks=2,
+    ),
+    "sop": Word(
+        "model",
+        models.SOPModel,
+        needs=("index", "unmixed"),
+        loss="own",
+        joins_ncr=True,
+    ),
+    "divide_mix": Word(
+        "model",
+        models.DivideMixModel,
+        needs=("index", "views", "unmixed"),
+        loss="cross_entropy",
+        num_networks=2,
+        between_epochs=CoDivide,
+    ),
+    "label_smoothing": Word("loss", label_smoothing, needs=("one_hot",)),
+    "soft_bootstrap": Word("loss", losses.SoftBootstrap),
+    "hard_bootstrap": Word("loss", losses.HardBootstrap),
+    "gce": Word("loss", losses.GeneralizedCrossEntropy),
+    "sce": Word("loss", losses.SymmetricCrossEntropy),
+    "js": Word("loss", losses.JensenShannon, needs=("unmixed",)),
+    "mixup": Word("addition", mixing.mixup, needs=("one_hot",)),
+    # With the pixels by which an image moves.
+    "second_view": Word("addition", mixing.color_jitter, {"shift": 0}),
+    "oracle": Word("addition"),
+    "label_propagation": Word("addition", propagate_labels),
+}
+
+# The rows of the paper's tables, and the peers that users expect beside them.
+METHOD_ROWS = (
+    *("standard", "label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce"),
+    *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
+    *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix"),
+    *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
+    *("oracle", "oracle+mixup"),
 )
-# The classification loss, where it is not cross-entropy.
-LOSSES = ("label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce", "js")
-# What is done to the batches, to the data, or with the features afterward.
-ADDITIONS = ("mixup", "second_view", "oracle", "label_propagation")
 
-# Models that NCR's term can be joined with.
-_JOINED_WITH_NCR = ("elr", "elr_plus", "gjs", "sop")
-# Models that bring their own classification loss.
-_OWN_LOSS = ("elr_plus", "gjs", "sop", "divide_mix")
-# Models that remember something about each example: there must be one row of each in a
-# batch, as it is. The last three mix or make views themselves.
-_BY_EXAMPLE = ("elr", "sop", "elr_plus", "gjs", "divide_mix")
-# Models that remember something about each example, by its index.
-_WITH_INDEX = ("elr", "elr_plus", "sop", "divide_mix")
-# Models whose batches hold two changed views of each example.
-_WITH_VIEWS = ("gjs", "divide_mix")
+
+def method_sections() -> ml_collections.ConfigDict:
+    """Returns the config section of each word that has settings, with their defaults.
+
+    Example:
+    >>> from keras_ncr.experiments.methods import method_sections
+    >>> method_sections().gce.q
+    0.7
+    """
+    sections = {
+        word: {**_defaults(row.makes), **row.settings} for word, row in TABLE.items()
+    }
+    return ml_collections.ConfigDict(
+        {word: settings for word, settings in sections.items() if settings}
+    )
 
 
 class Method(NamedTuple):
     """What `config.method` stands for."""
 
-    model: str  # One of MODELS; that of NCR joined with another is the other.
-    loss: str  # One of LOSSES, or "cross_entropy".
-    has_consistency: bool  # Whether NCR's term is part of the objective.
-    is_mixed: bool  # Whether the pipeline mixes the batches.
-    has_second_view: bool  # Whether the pipeline adds a changed view of each image.
-    is_oracle: bool  # Whether wrong labels are left out.
-    is_propagated: bool  # Whether labels are propagated over the features at the end.
+    words: tuple
+    model: str  # A model of the table; of NCR joined with another it is the other.
+    loss: str  # A loss of the table, or "cross_entropy".
 
     @property
-    def is_one_hot(self):
+    def row(self) -> Word:
+        """The model's row of the table."""
+        return TABLE[self.model]
+
+    @property
+    def has_consistency(self) -> bool:
+        """Whether NCR's term is part of the objective."""
+        return "ncr" in self.words
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the pipeline mixes the batches."""
+        return "mixup" in self.words
+
+    @property
+    def has_second_view(self) -> bool:
+        """Whether the pipeline adds a changed view of each image."""
+        return "second_view" in self.words
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether wrong labels are left out."""
+        return "oracle" in self.words
+
+    @property
+    def is_propagated(self) -> bool:
+        """Whether labels are propagated over the features at the end."""
+        return "label_propagation" in self.words
+
+    @property
+    def is_one_hot(self) -> bool:
         """Whether labels come as rows of class weights."""
-        return self.is_mixed or self.loss == "label_smoothing"
+        return self.needs("one_hot")
 
-    @property
-    def needs_index(self):
-        """Whether the model has to be told which examples a batch holds."""
-        return self.model in _WITH_INDEX
-
-    @property
-    def needs_views(self):
-        """Whether the model has to be given two changed views of each example."""
-        return self.model in _WITH_VIEWS
+    def needs(self, what: str) -> bool:
+        """Returns whether a word needs something, one of `Word.needs`."""
+        return any(what in TABLE[word].needs for word in self.words)
 
 
-def method_of(config):
+def method_of(config) -> Method:
     """Returns the `Method` that a config names, or raises for one that makes no sense.
 
     `config.method` is one word or several, joined by a plus sign: `"ncr"`,
     `"soft_bootstrap+mixup"`, `"ncr+elr"`.
     """
-    words = config.method.split("+")
+    words = tuple(config.method.split("+"))
     for word in words:
-        check_known(word, (*MODELS, *LOSSES, *ADDITIONS), "config.method")
-    _refuse(len(set(words)) < len(words), config, "no word twice")
-    models = [word for word in words if word in MODELS]
-    losses = [word for word in words if word in LOSSES]
-    joined = [model for model in models if model != "ncr"]
-    has_consistency = "ncr" in models
-    _refuse(len(losses) > 1, config, f"one loss at most, of {list(LOSSES)}")
-    _refuse(len(joined) > 1, config, "one model at most, or ncr joined with another")
-    model = joined[0] if joined else "ncr" if has_consistency else "standard"
-    if has_consistency and joined:
-        _refuse(
-            model not in _JOINED_WITH_NCR,
-            config,
-            f"ncr joined with one of {list(_JOINED_WITH_NCR)}, or ncr alone",
-        )
-    _refuse(
-        bool(losses) and model in _OWN_LOSS,
-        config,
-        f"no other loss with {model}, which has its own",
-    )
-    for addition in ("mixup", "second_view"):
-        _refuse(
-            addition in words and (model in _BY_EXAMPLE or losses == ["js"]),
-            config,
-            f"no {addition} with {model if model in _BY_EXAMPLE else 'js'}, which is "
-            "defined for one row of each example or makes its own",
-        )
-    return Method(
-        model,
-        losses[0] if losses else "cross_entropy",
-        has_consistency,
-        is_mixed="mixup" in words,
-        has_second_view="second_view" in words,
-        is_oracle="oracle" in words,
-        is_propagated="label_propagation" in words,
-    )
+        check_known(word, TABLE, "config.method")
+    found = {kind: _of_kind(kind, words) for kind in ("model", "loss")}
+    joined = [model for model in found["model"] if model != "ncr"]
+    model = [*joined, *found["model"], "standard"][0]
+    unmixed = [word for word in words if "unmixed" in TABLE[word].needs]
+    mixing_words = {"mixup", "second_view"} & set(words)
+    for is_wrong, expected in (
+        (len(set(words)) < len(words), "no word twice"),
+        (len(found["loss"]) > 1, f"one loss at most, of {_of_kind('loss')}"),
+        (len(joined) > 1, "one model at most, or ncr joined with another"),
+        (
+            "ncr" in words and model != "ncr" and not TABLE[model].joins_ncr,
+            f"ncr joined with one of {[w for w in TABLE if TABLE[w].joins_ncr]}, or "
+            "ncr alone",
+        ),
+        (
+            found["loss"] and TABLE[model].loss != "any",
+            f"no other loss with {model}, which has its own",
+        ),
+        (
+            mixing_words and unmixed,
+            f"no {' or '.join(sorted(mixing_words))} with {' and '.join(unmixed)}, "
+            "which is defined for one row of each example or makes its own",
+        ),
+    ):
+        if is_wrong:
+            raise ValueError(
+                f"`config.method` must have {expected}. Received: {config.method!r}. "
+                f"Models: {', '.join(_of_kind('model'))}. "
+                f"Losses: {', '.join(_of_kind('loss'))}. "
+                f"Additions: {', '.join(_of_kind('addition'))}."
+            )
+    return Method(words, model, [*found["loss"], "cross_entropy"][0])
 
 
-def _refuse(is_wrong, config, expected):
-    """Raises for a combination that is not built or has no meaning."""
-    if is_wrong:
-        raise ValueError(
-            f"`config.method` must have {expected}. Received: {config.method!r}. "
-            f"Models: {', '.join(MODELS)}. Losses: {', '.join(LOSSES)}. "
-            f"Additions: {', '.join(ADDITIONS)}."
-        )
+def _of_kind(kind, words=TABLE):
+    """Returns those of the words that are of a kind."""
+    return [word for word in words if TABLE[word].kind == kind]
+
+
+def consistency_settings(config) -> dict:
+    """Returns the settings of NCR's term: `config.ncr`, as a joined model changes it.
+
+    Args:
+        config: `ml_collections.ConfigDict` whose method has NCR's term.
+    """
+    model = method_of(config).model
+    section = config.get(model, {})
+    return {**config.ncr, **{key: section[key] for key in TABLE[model].settings}}

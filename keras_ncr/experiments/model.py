@@ -1,20 +1,19 @@
 """The model of a run: network and method, compiled."""
 
-from typing import NamedTuple
+import inspect
 
 import keras
-import ml_collections
 import tensorflow as tf
 
-from keras_ncr import backbones, datasets, losses, models
+from keras_ncr import backbones
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.distribution import MultiWorkerClassifier
 from keras_ncr.experiments.batches import input_shape, steps_per_epoch
 from keras_ncr.experiments.config import WITH_STEM
-from keras_ncr.experiments.methods import Method, method_of
+from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
 from keras_ncr.experiments.schedule import optimizer
 from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.models.ncr import NCRModel, classifier_layer
+from keras_ncr.models.ncr import classifier_layer
 
 # The networks of the package.
 BACKBONES = {
@@ -34,11 +33,12 @@ def compiled_model(config, source, seed=0):
     """
     shape = input_shape(config, source)
     method = method_of(config)
-    model = MODELS[method.model](_Parts(config, method, source, shape, seed))
+    make = _standard_model if method.row.makes is None else _method_model
+    model = make(config, method, source, shape, seed)
     model.build((None, *shape))
     compile_arguments = {"metrics": _metrics(config, method)}
-    if not isinstance(model, (models.GJSModel, models.SOPModel)):
-        compile_arguments["loss"] = LOSSES[method.loss](config, method)
+    if method.row.loss != "own":
+        compile_arguments["loss"] = _loss(config, method)
     sgd = optimizer(config, steps_per_epoch(config, source))
     model.compile(sgd, **compile_arguments)
     return model
@@ -64,191 +64,62 @@ def backbone(settings, shape):
     return BACKBONES[name](shape)
 
 
-class _Parts(NamedTuple):
-    """What models are made of."""
-
-    config: ml_collections.ConfigDict
-    method: Method
-    source: datasets.Source
-    shape: tuple
-    seed: int
-
-    def backbone(self):
-        """Returns a new network from pixels to features."""
-        return backbone(self.config.model, self.shape)
-
-    def common(self):
-        """Returns the arguments that all models of the package take."""
-        return {
-            "num_classes": self.source.num_classes,
-            "classifier": self.config.model.classifier,
-        }
-
-    def consistency(self):
-        """Returns the arguments of NCR's term, or those that leave it out."""
-        ncr = self.config.ncr
-        if not self.method.has_consistency:
-            return {"consistency_weight": 0.0}
-        # ELR and ELR+ have an alpha of their own for NCR beside them.
-        weights = {**ncr, **self.config.get(self.method.model, {})}
-        return {
-            "consistency_loss": NeighborConsistencyLoss(
-                num_neighbors=ncr.num_neighbors or None,
-                temperature=ncr.temperature,
-                similarity_power=ncr.similarity_power,
-                direction=ncr.direction,
-                temperature_squared=ncr.temperature_squared,
-                cross_replica=ncr.cross_replica,
-                queue_size=ncr.queue_size,
-                rows_per_block=ncr.rows_per_block or None,
-            ),
-            "consistency_weight": weights["consistency_weight"],
-            "warmup_epochs": ncr.warmup_epochs,
-        }
-
-
-def _standard_model(parts):
+def _standard_model(config, method, source, shape, seed):
     """Returns a plain Keras classifier."""
-    network = parts.backbone()
-    classifier = classifier_layer(
-        parts.config.model.classifier, parts.source.num_classes
-    )
+    network = backbone(config.model, shape)
+    classifier = classifier_layer(config.model.classifier, source.num_classes)
     # What Keras lacks on several devices is added only where there are several.
     is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
     cls = keras.Model if is_one else MultiWorkerClassifier
     return cls(network.input, classifier(network.output), name="standard")
 
 
-def _ncr_model(parts):
-    """Returns the classifier of the paper's eq. 4."""
-    return NCRModel(parts.backbone(), **parts.common(), **parts.consistency())
-
-
-def _elr_model(parts):
-    """Returns the classifier with early-learning regularization."""
-    elr = parts.config.elr
-    return models.ELRModel(
-        parts.backbone(),
-        num_examples=parts.source.num_examples,
-        elr_weight=elr.weight,
-        target_momentum=elr.momentum,
-        **parts.common(),
-        **parts.consistency(),
-    )
-
-
-def _elr_plus_model(parts):
-    """Returns the two classifiers of ELR+."""
-    settings = parts.config.elr_plus
-    return models.ELRPlusModel(
-        [parts.backbone(), parts.backbone()],
-        num_examples=parts.source.num_examples,
-        elr_weight=settings.weight,
-        target_momentum=settings.momentum,
-        average_decay=settings.average_decay,
-        mixup_alpha=settings.mixup_alpha,
-        ramp_steps=settings.ramp_steps,
-        seed=parts.seed,
-        **parts.common(),
-        **parts.consistency(),
-    )
-
-
-def _gjs_model(parts):
-    """Returns the classifier of the generalized Jensen-Shannon divergence."""
-    return models.GJSModel(
-        parts.backbone(),
-        label_weight=parts.config.gjs.label_weight,
-        **parts.common(),
-        **parts.consistency(),
-    )
-
-
-def _sop_model(parts):
-    """Returns the classifier that models the noise of each label."""
-    sop = parts.config.sop
-    return models.SOPModel(
-        parts.backbone(),
-        num_examples=parts.source.num_examples,
-        u_learning_rate=sop.u_learning_rate,
-        v_learning_rate=sop.v_learning_rate,
-        seed=parts.seed,
-        **parts.common(),
-        **parts.consistency(),
-    )
-
-
-def _co_teaching_model(parts):
-    """Returns two classifiers, each of which chooses what the other trains on."""
-    settings = parts.config.co_teaching
-    if not settings.forget_rate:
+def _method_model(config, method, source, shape, seed):
+    """Returns a model of the package, as the table and its config section have it."""
+    row = method.row
+    arguments = {
+        **config[method.model].to_dict(),
+        "num_examples": source.num_examples,
+        "num_views": 2 if method.needs("views") else 1,
+        "seed": seed,
+    }
+    networks = [backbone(config.model, shape) for _ in range(row.num_networks)]
+    if arguments.get("forget_rate") == 0:
         raise ValueError(
-            "`config.co_teaching.forget_rate` must be the share of wrong labels, known "
-            "or estimated: co_teaching leaves out as many. Received: "
-            f"{settings.forget_rate}. Set it, or choose a method that need not know."
+            f"`config.{method.model}.forget_rate` must be the share of wrong labels, "
+            f"known or estimated: {method.model} leaves out as many. Received: 0.0. "
+            "Set it, or choose a method that need not know."
         )
-    return models.CoTeachingModel(
-        [parts.backbone(), parts.backbone()],
-        forget_rate=settings.forget_rate,
-        ramp_epochs=settings.ramp_epochs,
-        **parts.common(),
+    accepted = inspect.signature(row.makes).parameters
+    arguments = {name: arguments[name] for name in accepted if name in arguments}
+    return row.makes(
+        networks[0] if row.num_networks == 1 else networks,
+        source.num_classes,
+        classifier=config.model.classifier,
+        **{**arguments, **_consistency(config, method)},
     )
 
 
-def _divide_mix_model(parts):
-    """Returns the two classifiers of DivideMix."""
-    return models.DivideMixModel(
-        [parts.backbone(), parts.backbone()],
-        num_examples=parts.source.num_examples,
-        num_views=2,
-        seed=parts.seed,
-        **parts.config.divide_mix.to_dict(),
-        **parts.common(),
-    )
+def _consistency(config, method):
+    """Returns the arguments of NCR's term, or those that leave it out."""
+    if not method.has_consistency:
+        return {"consistency_weight": 0.0}
+    settings = consistency_settings(config)
+    arguments = {
+        name: settings.pop(name) for name in ("consistency_weight", "warmup_epochs")
+    }
+    for name in ("num_neighbors", "rows_per_block"):
+        settings[name] = settings[name] or None
+    return {"consistency_loss": NeighborConsistencyLoss(**settings), **arguments}
 
 
-# From a word of `config.method` to the function that makes the model.
-MODELS = {
-    "standard": _standard_model,
-    "ncr": _ncr_model,
-    "elr": _elr_model,
-    "elr_plus": _elr_plus_model,
-    "gjs": _gjs_model,
-    "sop": _sop_model,
-    "co_teaching": _co_teaching_model,
-    "divide_mix": _divide_mix_model,
-}
-
-
-def _cross_entropy(config, method):
-    """Returns the paper's eq. 1."""
+def _loss(config, method):
+    """Returns the classification loss: that of the table, or the paper's eq. 1."""
+    if method.loss != "cross_entropy":
+        return TABLE[method.loss].makes(**config[method.loss].to_dict())
     if method.is_one_hot:
         return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _label_smoothing(config, method):
-    """Returns the paper's eq. 6."""
-    return keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=config.label_smoothing.weight
-    )
-
-
-def _own_loss(name, cls):
-    """Returns what makes a loss of the package from the settings of its name."""
-    return lambda config, method: cls(**config[name].to_dict())
-
-
-# From a word of `config.method` to the function that makes the classification loss.
-LOSSES = {
-    "cross_entropy": _cross_entropy,
-    "label_smoothing": _label_smoothing,
-    "soft_bootstrap": _own_loss("soft_bootstrap", losses.SoftBootstrap),
-    "hard_bootstrap": _own_loss("hard_bootstrap", losses.HardBootstrap),
-    "gce": _own_loss("gce", losses.GeneralizedCrossEntropy),
-    "sce": _own_loss("sce", losses.SymmetricCrossEntropy),
-    "js": _own_loss("js", losses.JensenShannon),
-}
 
 
 def _metrics(config, method):

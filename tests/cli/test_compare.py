@@ -20,7 +20,7 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison import jobs
 from keras_ncr.experiments.comparison.experiment import Experiment, Noise, parse_noises
 from keras_ncr.experiments.comparison.outcome import outcome_of
-from keras_ncr.experiments.config import METHOD_ROWS
+from keras_ncr.experiments.methods import METHOD_ROWS
 from keras_ncr.plots import comparison_figure
 
 REPOSITORY = pathlib.Path(__file__).parents[2]

@@ -5,12 +5,14 @@ import re
 import pytest
 
 from keras_ncr.cli import demo
-from keras_ncr.experiments.config import default_config
+from keras_ncr.configs import digits
+
+get_config = digits.get_config
 
 
-def small_config():
-    """Returns the default config with a network that takes little time to compile."""
-    config = default_config()
+def small_config(method):
+    """Returns the config of digits with a network that takes little time to compile."""
+    config = get_config(method)
     config.model.backbone = "mlp"
     return config
 
@@ -18,7 +20,7 @@ def small_config():
 def test_demo_prints_the_table_and_draws_the_picture(
     run_command, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(demo, "default_config", small_config)
+    monkeypatch.setattr(digits, "get_config", small_config)
     figure = tmp_path / "new" / "demo.png"
     printed = run_command(demo, "--epochs=2", "--trials=1", f"--figure={figure}")
     row = r" +\d+\.\d % +\d+\.\d %$"

@@ -62,8 +62,8 @@ def accuracies(**means):
 
 
 WEIGHT, NEIGHBORS = "ncr.consistency_weight", "ncr.num_neighbors"
-# The default config has weight 0.93 and 10 neighbors.
-TRIES = (f"--try={WEIGHT}=0.5,0.93", f"--try={NEIGHBORS}=5,10,50")
+# The default config has weight 0.9 and 10 neighbors.
+TRIES = (f"--try={WEIGHT}=0.5,0.9", f"--try={NEIGHBORS}=5,10,50")
 PLAN = accuracies(
     **{
         f"as_configured/{WEIGHT}=0.5": 0.7,
@@ -118,7 +118,7 @@ def test_runs_hold_out_examples_and_never_see_the_test_set(command, plan, tmp_pa
 
 
 def test_a_tenth_is_held_out_by_default(command, tmp_path):
-    command(f"--try={WEIGHT}=0.93")
+    command(f"--try={WEIGHT}=0.9")
     (words,) = calls(tmp_path).values()
     assert words[1] == "--config.data.validation_share=0.1"
 
@@ -143,7 +143,7 @@ def test_best_is_that_of_the_mean_over_noises(command, plan, tmp_path):
         )
     )
     printed = command(TRIES[0], "--noises=symmetric:0.2,symmetric:0.4")
-    assert f"Chosen: --config.{WEIGHT}=0.93\n" in printed
+    assert f"Chosen: --config.{WEIGHT}=0.9\n" in printed
     (stage,) = json.loads((tmp_path / "runs" / "sweep.json").read_text())["stages"]
     assert [entry["mean"] for entry in stage["tried"]] == pytest.approx([0.7, 0.75])
     # Of trials with the same seed, the mean over noises is taken first.
@@ -160,7 +160,7 @@ def test_setting_that_failed_in_a_trial_is_not_chosen(command, plan, tmp_path):
         }
     )
     printed = command(TRIES[0])
-    assert f"Chosen: --config.{WEIGHT}=0.93\n" in printed
+    assert f"Chosen: --config.{WEIGHT}=0.9\n" in printed
     assert "  0.5        failed, The loss: nan.\n" in printed
     (stage,) = json.loads((tmp_path / "runs" / "sweep.json").read_text())["stages"]
     assert stage["tried"][0]["failed"] == ["The loss: nan."]
@@ -172,7 +172,7 @@ def test_where_all_values_fail_nothing_is_chosen(command, plan):
     with pytest.raises(
         SystemExit, match=f"Of `{WEIGHT}` at least one .*The loss: nan."
     ):
-        command(f"--try={WEIGHT}=0.93")
+        command(f"--try={WEIGHT}=0.9")
 
 
 def test_nothing_is_chosen_while_a_run_is_missing(command, plan, tmp_path):
@@ -299,13 +299,13 @@ def test_command_trains_and_chooses(run_command, tmp_path):
     printed = run_command(
         sweep,
         f"--config={CONFIG}:ncr",
-        f"--try={WEIGHT}=0.0,0.93",
+        f"--try={WEIGHT}=0.0,0.9",
         "--trials=1",
         "--processes=2",
         "--config.epochs=30",
         f"--workdir={tmp_path / 'runs'}",
     )
-    assert f"Chosen: --config.{WEIGHT}=0.93\n" in printed
+    assert f"Chosen: --config.{WEIGHT}=0.9\n" in printed
     (stage,) = json.loads((tmp_path / "runs" / "sweep.json").read_text())["stages"]
     # Held-out labels are as wrong as the others: 64 % of them can be given back.
     assert stage["tried"][1]["mean"] == pytest.approx(0.64, abs=0.06)

@@ -23,6 +23,7 @@ from keras_ncr.experiments.batches import (
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy
+from keras_ncr.experiments.methods import consistency_settings
 from keras_ncr.experiments.model import backbone as backbone_of
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
@@ -294,6 +295,28 @@ def test_consistency_is_that_of_table_5(name):
     # Equation 3 as it is printed.
     assert (ncr.temperature, ncr.similarity_power) == (2, 1)
     assert ncr.direction == "self_to_neighbors" and not ncr.temperature_squared
+
+
+# What was tuned for a data set stands in its config alone: alpha, power, T squared.
+TUNED = {
+    "digits.py": (0.93, 3, False),
+    "digits.py:ncr+elr": (0.6, 3, False),
+    "digits.py:ncr+elr_plus": (0.6, 3, False),
+    "digits.py:ncr+gjs": (0.93, 3, False),
+    "fashion_mnist.py": (0.95, 3, False),
+    "fashion_mnist.py:ncr+elr": (0.3, 3, True),
+    "fashion_mnist.py:ncr+elr_plus": (0.3, 3, True),
+    "cifar.py": (0.9, 1, False),
+    "cifar.py:ncr+elr": (0.1, 1, False),
+    "cifar.py:ncr+elr_plus,rate=0.8": (0.1, 1, False),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_consistency_is_as_it_was_tuned(name):
+    settings = consistency_settings(load_config(name))
+    keys = ("consistency_weight", "similarity_power", "temperature_squared")
+    assert tuple(settings[key] for key in keys) == TUNED[name]
 
 
 @pytest.mark.parametrize(

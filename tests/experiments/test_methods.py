@@ -1,15 +1,20 @@
 """The words of `config.method`: what they stand for, and what makes no sense."""
 
+import inspect
+
+import keras
 import numpy as np
 import pytest
 
+import keras_ncr
 from keras_ncr.datasets import from_arrays
 from keras_ncr.experiments import run
 from keras_ncr.experiments.batches import training_batches
-from keras_ncr.experiments.config import METHOD_ROWS, default_config, set_noise
+from keras_ncr.experiments.config import default_config, set_noise
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources
 from keras_ncr.experiments.labels import as_trained_on, noisy
+from keras_ncr.experiments.methods import METHOD_ROWS, TABLE
 from keras_ncr.experiments.model import compiled_model
 
 
@@ -99,7 +104,7 @@ def test_method_has_its_loss(method, loss):
         ("gce", "gce.q", 0.3, "loss.q"),
         ("sce", "sce.reverse_weight", 0.3, "loss.reverse_weight"),
         ("js", "js.label_weight", 0.3, "loss.label_weight"),
-        ("elr", "elr.weight", 5.0, "elr_weight"),
+        ("elr", "elr.elr_weight", 5.0, "elr_weight"),
         ("elr_plus", "elr_plus.average_decay", 0.9, "average_decay"),
         ("gjs", "gjs.label_weight", 0.4, "label_weight"),
         ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
@@ -113,6 +118,31 @@ def test_settings_reach_the_model(method, key, value, where):
     for name in where.split("."):
         model = getattr(model, name)
     assert model == value
+
+
+# One set of defaults: a class, its config section, and what is built from it.
+
+
+@pytest.mark.parametrize("word", [word for word, row in TABLE.items() if row.makes])
+def test_section_has_the_defaults_of_the_class(word):
+    row, section = TABLE[word], default_config()[word].to_dict()
+    parameters = inspect.signature(row.makes).parameters
+    shared = section.keys() & parameters.keys() - row.settings.keys()
+    assert section.keys() == shared | row.settings.keys()
+    assert {key: section[key] for key in shared} == {
+        key: parameters[key].default for key in shared
+    }
+
+
+@pytest.mark.parametrize("method", ["ncr", "ncr+elr", "ncr+elr_plus"])
+def test_default_consistency_is_that_of_the_class(method):
+    backbone = keras.Sequential([keras.layers.Dense(4)])
+    cls = keras_ncr.NCRModel if method == "ncr" else keras_ncr.ELRModel
+    by_hand, built = cls(backbone, 4), compiled_model(config_of(method), small_source())
+    assert built.consistency_weight == by_hand.consistency_weight
+    assert built.warmup_epochs == by_hand.warmup_epochs
+    configs = [model.consistency_loss.get_config() for model in (built, by_hand)]
+    assert configs[0] | {"name": ""} == configs[1] | {"name": ""}
 
 
 def first_batch(method):

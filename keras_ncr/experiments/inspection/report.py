@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_ncr.experiments.batches import input_shape, steps_per_epoch
-from keras_ncr.experiments.methods import method_of
+from keras_ncr.experiments.methods import consistency_settings, method_of
 from keras_ncr.experiments.schedule import learning_rate_schedule
 
 _CONFUSIONS = 5
@@ -105,15 +105,15 @@ def training_rows(config, source, model):
         ("learning rate", _learning_rates(config, steps)),
         ("weight decay", _weight_decay(config, model)),
     ]
-    if config.method != "ncr":
+    if not method_of(config).has_consistency:
         return rows
-    ncr = config.ncr
+    ncr = consistency_settings(config)
     rows.append(
         (
             "consistency",
-            f"weight (alpha) {ncr.consistency_weight:g}, "
-            f"neighbors (k) {ncr.num_neighbors or 'all'}, "
-            f"epochs without it (e) {ncr.warmup_epochs}",
+            f"weight (alpha) {ncr['consistency_weight']:g}, "
+            f"neighbors (k) {ncr['num_neighbors'] or 'all'}, "
+            f"epochs without it (e) {ncr['warmup_epochs']}",
         )
     )
     if config.batch_size < source.num_classes:

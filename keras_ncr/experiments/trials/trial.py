@@ -26,7 +26,6 @@ from keras_ncr.experiments.trials.non_finite import FailAtNonFiniteLoss, NonFini
 from keras_ncr.features.extraction import features_of
 from keras_ncr.features.label_propagation import propagate_labels
 from keras_ncr.files import replacing, write_json
-from keras_ncr.models import CoDivide
 from keras_ncr.models.metrics import MemorizationMonitor
 
 
@@ -199,9 +198,8 @@ class Trial:
 
     def callbacks_of_method(self):
         """Returns the callbacks that the method needs between epochs."""
-        if method_of(self.config).model != "divide_mix":
-            return []
-        return [CoDivide(self.annotated_batches())]
+        make = method_of(self.config).row.between_epochs
+        return [make(self.annotated_batches())] if make else []
 
     def annotated_batches(self):
         """Returns the training images in one pass, with labels and clean labels."""
