@@ -27,7 +27,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr import NeighborConsistencyLoss
-from keras_ncr.losses import few_neighbors
 
 
 class Case(NamedTuple):
@@ -40,7 +39,6 @@ class Case(NamedTuple):
     queue_size: int = 0
     rows_per_block: int | None = None
     is_jit: bool = False
-    rank: str = "auto"
 
 
 CASES = (
@@ -68,12 +66,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10, help="for each size")
     parser.add_argument("--batches", type=int, nargs="*", help="these batches alone")
-    parser.add_argument(
-        "--rank",
-        choices=["auto", "always", "never"],
-        default="auto",
-        help="whether neighbors are gone over by rank",
-    )
     parser.add_argument("--profile", help="folder for TensorFlow profiler traces")
     options = parser.parse_args()
     print(f"TensorFlow {tf.__version__}, {os.cpu_count()} CPUs ({platform.machine()})")
@@ -84,7 +76,6 @@ def main():
     for case in CASES:
         if options.batches and case.batch not in options.batches:
             continue
-        case = case._replace(rank=options.rank)
         # A process that ends takes its memory along.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             measured = pool.apply(measure, (case, options.seconds))
@@ -124,8 +115,6 @@ def measure(case, seconds):
 
 def functions(case):
     """Returns what computes the loss of a case and its gradients, and the products."""
-    if case.rank != "auto":
-        few_neighbors.are_few = lambda k, *sizes: case.rank == "always" and k < 200
     rng = np.random.default_rng(0)
     # As after a ReLU, like the paper's features.
     features = np.maximum(rng.standard_normal((case.batch, case.dim), "float32"), 0)
@@ -166,7 +155,9 @@ def fill(queue):
     rng = np.random.default_rng(1)
     vectors = np.abs(rng.standard_normal(queue.vectors.shape, "float32"))
     queue.vectors.assign(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    queue.predictions.assign(np.full(queue.predictions.shape, 0.01, "float32"))
+    num_classes = queue.log_predictions.shape[1]
+    log_predictions = np.full((queue.size, num_classes), -np.log(num_classes))
+    queue.log_predictions.assign(log_predictions)
     queue.count.assign(queue.size)
 
 

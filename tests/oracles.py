@@ -21,7 +21,7 @@ def neighbor_consistency(
     """Eq. 3 of the paper, example by example, in float64."""
     features = np.asarray(features, "float64")
     logits = np.asarray(logits, "float64")
-    predictions = [softmax(row / temperature) for row in logits]
+    predictions = [log_softmax(row / temperature) for row in logits]
     losses = []
     for i in range(len(features)):
         similarities = nearest_others(i, features, num_neighbors)
@@ -30,11 +30,13 @@ def neighbor_consistency(
         if total == 0:
             losses.append(0.0)
             continue
-        target = sum(w / total * predictions[j] for j, w in weights.items())
+        target = log_sum(
+            [math.log(w / total) + predictions[j] for j, w in weights.items()]
+        )
         if direction == "self_to_neighbors":
-            loss = kl_divergence(predictions[i], target)
+            loss = kl_of_logarithms(predictions[i], target)
         else:
-            loss = kl_divergence(target, predictions[i])
+            loss = kl_of_logarithms(target, predictions[i])
         losses.append(loss * temperature**2 if temperature_squared else loss)
     return np.array(losses)
 
@@ -64,6 +66,20 @@ def cosine(one, other):
 def softmax(logits):
     exponentials = np.exp(logits - np.max(logits))
     return exponentials / np.sum(exponentials)
+
+
+def log_softmax(logits):
+    return logits - log_sum(logits)
+
+
+def log_sum(rows):
+    """The logarithm of a sum of exponentials, which are too small for any number."""
+    largest = np.max(rows, axis=0)
+    return largest + np.log(np.sum(np.exp(rows - largest), axis=0))
+
+
+def kl_of_logarithms(p, q):
+    return float(np.sum(np.exp(p) * (p - q)))
 
 
 def kl_divergence(p, q):

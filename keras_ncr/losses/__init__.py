@@ -3,6 +3,7 @@
 from keras_ncr.losses.bootstrap import HardBootstrap, SoftBootstrap
 from keras_ncr.losses.consistency import NeighborConsistencyLoss, neighbor_consistency
 from keras_ncr.losses.jensen_shannon import JensenShannon
+from keras_ncr.losses.pass_through import PassThrough
 from keras_ncr.losses.robust import GeneralizedCrossEntropy, SymmetricCrossEntropy
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "HardBootstrap",
     "JensenShannon",
     "NeighborConsistencyLoss",
+    "PassThrough",
     "SoftBootstrap",
     "SymmetricCrossEntropy",
     "neighbor_consistency",

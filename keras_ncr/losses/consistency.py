@@ -1,20 +1,28 @@
 """The loss of the paper: neighbor consistency, as a function and as a Keras layer."""
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer, check_known, check_positive
 from keras_ncr.losses import neighbors
-from keras_ncr.losses.candidates import everyone
-from keras_ncr.losses.divergences import DIVERGENCES
-from keras_ncr.losses.mixture import Search, neighbor_mixture
-from keras_ncr.losses.recent_examples import RecentExamples
+from keras_ncr.losses.batch_sizes import RecentExamples, by_blocks
+from keras_ncr.losses.mean_prediction import DIVERGENCES, log_softmax
 
 __all__ = ["NeighborConsistencyLoss", "neighbor_consistency"]
 
-# Added to every probability, so that the ratio of two of them is finite. It caps the
-# divergence of one example at 46 nats.
-PROBABILITY_FLOOR = 1e-20
+
+class Settings(NamedTuple):
+    """The settings of eq. 3, as in `NeighborConsistencyLoss`."""
+
+    num_neighbors: int | None = 10
+    temperature: float = 2.0
+    similarity_power: float = 1.0
+    direction: str = "self_to_neighbors"
+    temperature_squared: bool = False
+    cross_replica: bool = True
+    rows_per_block: int | None = None
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -36,18 +44,23 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     neighbors are sought in the global batch, and value and gradients are those of one
     device.
 
-    The computation is in float32 whatever the dtype policy. Memory grows as
-    `batch**2 + batch * num_classes`, time as `batch**2 * (dim + num_classes)`; from 300
-    candidates for each of the `num_neighbors` on, only as `batch**2 * dim`, if the size
-    of the batch is known before the run (`drop_remainder=True`) or `rows_per_block` is
-    given.
+    The computation is in float32 whatever the dtype policy, and from logarithms: value
+    and gradients are exact however sure and contrary the predictions are. Where an
+    example finds possible what all its neighbors hold less probable than 1e-30 (logits
+    that differ by more than 138 at temperature 2), a step of `"self_to_neighbors"`
+    takes three more products for every 46 nats below; beyond 200 such steps, or for
+    neighbors of less than 1e-6 of the largest weight, the target may count as more
+    probable than it is. `"neighbors_to_self"` has no such case.
+
+    Memory grows as `batch**2 + batch * num_classes`, time as
+    `batch**2 * (dim + num_classes)`.
 
     Accuracy falls where a batch has fewer examples than there are classes (Table 6 of
     the paper): neighbors are then of other classes. With `queue_size` the most recent
-    training examples are candidates too, as in cross-batch memory. They are as the
-    weights were that saw them, get no gradient, and are used only once there are
-    `queue_size` of them. Where one epoch follows the other, an example may meet what it
-    was itself a few steps ago.
+    training examples may be neighbors too, as in cross-batch memory. Their features and
+    logits are those of the step that saw them; they get no gradient, and are used only
+    once there are `queue_size` of them. At the start of an epoch, an example may meet
+    itself as it was a few steps ago.
 
     Args:
         num_neighbors: Int, at least 1 (the paper's k): neighbors per example, itself
@@ -65,13 +78,12 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         cross_replica: Bool. Whether neighbors are sought in the global batch, and not
             in this replica's part of it alone. Without, nothing is gathered, and there
             are fewer to choose from. Defaults to `True`.
-        queue_size: Int: how many past training examples are candidates beside the
+        queue_size: Int: how many past training examples may be neighbors, beside the
             batch. Defaults to 0, as in the paper.
         rows_per_block: Int, or `None`: how many rows are compared at once. Then memory
-            grows as `rows_per_block * batch` instead of `batch**2`; where neighbors are
-            many, at the cost of two more products of the features. 1,024 suits a batch
-            of 16,384. Defaults to `None`, all rows at once, the fastest for usual
-            batches.
+            grows as `rows_per_block * batch` instead of `batch**2`, and a step takes
+            three more products of matrices. 1,024 suits a batch of 16,384. Defaults to
+            `None`, all rows at once, the fastest for usual batches.
         **kwargs: As in `keras.layers.Layer`.
 
     Call arguments:
@@ -103,7 +115,7 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     >>> loss(features, logits).numpy().round(2)
     array([1.52, 1.52, 0.  , 0.  ], dtype=float32)
 
-    In a functional model it is one more output, which a loss passes on:
+    In a functional model it is one more output, which `PassThrough` minimizes:
 
     >>> inputs = keras.Input((5,))
     >>> features = keras.layers.Dense(8, activation="relu")(inputs)
@@ -113,7 +125,7 @@ class NeighborConsistencyLoss(keras.layers.Layer):
     >>> model.compile(
     ...     loss=[
     ...         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    ...         lambda unused, consistency: consistency,
+    ...         keras_ncr.losses.PassThrough(),
     ...     ],
     ...     loss_weights=[0.1, 0.9],
     ... )
@@ -134,17 +146,19 @@ class NeighborConsistencyLoss(keras.layers.Layer):
         # Half precision would lose the ties and the small probabilities: the inputs are
         # taken as they come, and cast in `call`.
         super().__init__(autocast=False, **kwargs)
-        self.num_neighbors = check_optional(num_neighbors, "num_neighbors", "others")
-        self.temperature = check_positive(temperature, "temperature")
-        self.similarity_power = check_positive(similarity_power, "similarity_power")
-        self.direction = check_known(direction, DIVERGENCES, "direction")
-        self.temperature_squared = check_bool(
-            temperature_squared, "temperature_squared"
+        settings = Settings(
+            check_optional(num_neighbors, "num_neighbors", "others"),
+            check_positive(temperature, "temperature"),
+            check_positive(similarity_power, "similarity_power"),
+            check_known(direction, DIVERGENCES, "direction"),
+            check_bool(temperature_squared, "temperature_squared"),
+            check_bool(cross_replica, "cross_replica"),
+            check_optional(rows_per_block, "rows_per_block", "rows"),
         )
-        self.cross_replica = check_bool(cross_replica, "cross_replica")
+        for name, value in settings._asdict().items():
+            setattr(self, name, value)
         self.queue_size = check_integer(queue_size, "queue_size", minimum=0)
-        self.rows_per_block = check_optional(rows_per_block, "rows_per_block", "rows")
-        if self.queue_size and not self.cross_replica:
+        if self.queue_size and not cross_replica:
             raise ValueError(
                 "`queue_size` must be 0 with cross_replica=False: a queue holds the "
                 f"examples of all replicas. Received: queue_size={queue_size}. Leave "
@@ -152,40 +166,26 @@ class NeighborConsistencyLoss(keras.layers.Layer):
             )
         self.queue = RecentExamples(self.queue_size) if self.queue_size else None
 
+    @property
+    def settings(self):
+        """What `consistency` takes."""
+        return Settings(*(getattr(self, name) for name in Settings._fields))
+
     def build(self, features_shape, logits_shape):
         if self.queue is not None:
             self.queue.build(features_shape, logits_shape)
 
     def call(self, features, logits, training=None):
         features, logits = tf.cast(features, "float32"), tf.cast(logits, "float32")
-        if self.queue is None or not training:
-            return neighbor_consistency(features, logits, **self.arguments())
-        vectors, own = vectors_and_predictions(features, logits, self.temperature)
-        batch = everyone(vectors, own)
-        arguments = self.arguments()
-        arguments.pop("cross_replica")  # A queue is of the global batch.
-        candidates = batch.with_past(*self.queue.content())
-        loss = divergence_from_neighbors(vectors, own, candidates, **arguments)
-        self.queue.add(batch.vectors, batch.predictions)
-        return loss
+        return consistency(
+            features, logits, self.settings, self.queue if training else None
+        )
 
     def get_config(self):
         return {
             **super().get_config(),
-            **self.arguments(),
+            **self.settings._asdict(),
             "queue_size": self.queue_size,
-        }
-
-    def arguments(self):
-        """Returns those arguments that `neighbor_consistency` takes as well."""
-        return {
-            "num_neighbors": self.num_neighbors,
-            "temperature": self.temperature,
-            "similarity_power": self.similarity_power,
-            "direction": self.direction,
-            "temperature_squared": self.temperature_squared,
-            "cross_replica": self.cross_replica,
-            "rows_per_block": self.rows_per_block,
         }
 
 
@@ -227,44 +227,46 @@ def neighbor_consistency(
     >>> loss.numpy().round(3)
     array([0.122, 0.575, 0.419, 0.396], dtype=float32)
     """
-    vectors, own = vectors_and_predictions(features, logits, temperature)
-    return divergence_from_neighbors(
-        vectors,
-        own,
-        everyone(vectors, own, cross_replica),
-        num_neighbors=num_neighbors,
-        temperature=temperature,
-        similarity_power=similarity_power,
-        direction=direction,
-        temperature_squared=temperature_squared,
-        rows_per_block=rows_per_block,
+    return consistency(
+        features,
+        logits,
+        Settings(
+            num_neighbors,
+            temperature,
+            similarity_power,
+            direction,
+            temperature_squared,
+            cross_replica,
+            rows_per_block,
+        ),
     )
 
 
-def vectors_and_predictions(features, logits, temperature):
-    """Returns features of length 1, and what is predicted at a temperature."""
+def consistency(features, logits, settings, queue=None):
+    """Returns eq. 3 for each example of a batch, and puts the batch into the queue."""
     features, logits = as_matrices(features, logits)
-    softened = tf.nn.softmax(logits / temperature) + PROBABILITY_FLOOR
-    return neighbors.unit_vectors(features), softened
+    vectors = neighbors.unit_vectors(features)
+    log_own = log_softmax(logits / settings.temperature)
+    pool = neighbors.pool_of(vectors, log_own, settings.cross_replica)
+    if queue is not None:
+        pool = queue.appended_to(pool)
 
+    def consistency_of(vectors, log_own, pool):
+        similarities = neighbors.cosine_similarities(vectors, pool)  # s_ij
+        weights = neighbors.neighbor_weights(  # s_ij where j is in NN_k(i), else 0
+            similarities, settings.num_neighbors, settings.similarity_power, pool.first
+        )
+        return DIVERGENCES[settings.direction](weights, pool, log_own)
 
-def divergence_from_neighbors(
-    vectors,
-    own,
-    candidates,
-    *,
-    num_neighbors,
-    temperature,
-    similarity_power,
-    direction,
-    temperature_squared,
-    rows_per_block,
-):
-    """Returns the loss of examples whose neighbors are sought among `Candidates`."""
-    search = Search(num_neighbors, similarity_power, rows_per_block)
-    mixture = neighbor_mixture(vectors, candidates, search)
-    loss = DIVERGENCES[direction](mixture, own)
-    return loss * temperature**2 if temperature_squared else loss
+    if settings.rows_per_block is None:
+        loss = consistency_of(vectors, log_own, pool)
+    else:
+        loss = by_blocks(
+            consistency_of, vectors, log_own, pool, settings.rows_per_block
+        )
+    if queue is not None:
+        queue.add(pool)
+    return loss * settings.temperature**2 if settings.temperature_squared else loss
 
 
 def as_matrices(features, logits):

@@ -1,12 +1,15 @@
-"""Who is near whom in a batch: cosine similarities and the k nearest neighbors.
+"""Cosine similarities, and which examples are the k nearest.
 
 Terms as in the paper (Section 4.1): `s_ij` is the cosine of two features, `NN_k(i)` the
-k most similar *other* examples of the batch. The weights are left unnormalized here:
-their sums cost a pass over `(batch, pool)` here, and one over `(batch, classes)` where
-they are used.
+k most similar *other* examples. The weights are not normalized here: their sums are
+cheaper to get where they are used, from `(batch, num_classes)`.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
+
+from keras_ncr.distribution import replicas
 
 # The cosine of two float32 vectors carries an error of about this size: two that differ
 # by less are a tie, and one below it is no similarity.
@@ -18,6 +21,27 @@ SMALLEST_LENGTH = 1e-12
 
 # A row is searched for its largest values in blocks of this many, if that is faster.
 BLOCK = 32
+
+
+class Pool(NamedTuple):
+    """The examples that neighbors are chosen from; `first` is this replica's first."""
+
+    vectors: tf.Tensor  # (batch, dim), of length 1 or 0
+    log_predictions: tf.Tensor  # (batch, num_classes), softened
+    first: int | tf.Tensor = 0
+    past_vectors: tf.Tensor | None = None  # (past, dim), of a queue
+    past_log_predictions: tf.Tensor | None = None  # (past, num_classes)
+
+
+def pool_of(vectors, log_predictions, cross_replica):
+    """Returns the `Pool` of a batch, with the parts that other replicas have."""
+    if not cross_replica or not replicas.has_other_replicas():
+        return Pool(vectors, log_predictions)
+    return Pool(
+        replicas.gather_replicas(vectors),
+        replicas.gather_replicas(log_predictions),
+        replicas.first_of_replica(log_predictions),
+    )
 
 
 @tf.custom_gradient
@@ -35,6 +59,18 @@ def unit_vectors(features):
     return vectors, gradient
 
 
+def cosine_similarities(vectors, pool):
+    """Returns the cosines of unit vectors and all of a `Pool`, `(batch, pool)`."""
+    if pool.vectors is vectors:
+        similarities = self_similarities(vectors)
+    else:
+        similarities = tf.matmul(vectors, pool.vectors, transpose_b=True)
+    if pool.past_vectors is None:
+        return similarities
+    to_past = tf.matmul(vectors, pool.past_vectors, transpose_b=True)
+    return tf.concat([similarities, to_past], axis=1)
+
+
 @tf.custom_gradient
 def self_similarities(vectors):
     """Returns `vectors @ vectors.T`; its gradient is one product instead of two."""
@@ -49,49 +85,16 @@ def neighbor_weights(similarities, num_neighbors, similarity_power, first=0):
     """Returns the similarities to the nearest neighbors, and zero for all others.
 
     A row keeps its `num_neighbors` largest similarities and all that tie with the last
-    of them, so that the result does not depend on the order of the batch. Of these only
-    positive ones count. A row that is left with none becomes its own neighbor: it
-    agrees with itself, at no loss and no gradient.
-
-    Args:
-        similarities: Float tensor of shape `(batch, pool)`.
-        num_neighbors: Positive int (the paper's k), or `None` for all others.
-        similarity_power: Positive float, exponent on the similarities.
-        first: Index in the pool of the batch's first example.
-
-    Returns:
-        Tensor of shape `(batch, pool)`, not normalized, with a positive sum per row.
+    of them, so that the result does not depend on the order of the batch. Only positive
+    ones count. A row that is left with none becomes its own neighbor: it agrees with
+    itself, at no loss and no gradient.
     """
     similarities = without_self(similarities, first)
-    extremes = row_extremes(similarities, num_neighbors)
-    return weights_between(similarities, *extremes, similarity_power, first)
-
-
-def without_self(similarities, first):
-    """Returns the similarities with 0 where an example meets itself."""
-    nothing = tf.zeros(tf.shape(similarities)[:1], similarities.dtype)
-    return with_self_similarity(similarities, nothing, first)
-
-
-def weights_between(similarities, largest, kth_largest, similarity_power, first):
-    """Returns the weights of those who are at least as near as the k-th nearest.
-
-    The arguments are as in `neighbor_weights`, without similarities to oneself, and
-    what `row_extremes` returns.
-    """
+    largest, kth_largest = row_extremes(similarities, num_neighbors)
     values = powers(similarities, largest, similarity_power)
-    alone = tf.cast(is_alone(largest[:, 0]), largest.dtype)
-    return where_above(values, excess(similarities, kth_largest), alone, first)
-
-
-def excess(similarities, kth_largest):
-    """Returns by how much similarities are above those that are too small to count."""
-    return similarities - tf.maximum(kth_largest - ROUNDING, ROUNDING)
-
-
-def is_alone(largest):
-    """Returns whether examples have no neighbor, from their largest similarity."""
-    return largest < ROUNDING
+    excess = similarities - tf.maximum(kth_largest - ROUNDING, ROUNDING)
+    is_alone = tf.cast(largest[:, 0] < ROUNDING, largest.dtype)
+    return where_above(values, excess, is_alone, first)
 
 
 def powers(similarities, largest, similarity_power):
@@ -104,20 +107,20 @@ def powers(similarities, largest, similarity_power):
     return (tf.maximum(similarities, ROUNDING) / scale) ** similarity_power
 
 
-def where_above(values, excess, alone, first):
-    """Returns `values` where `excess` is above 0, else 0, with `alone` on the diagonal.
+def where_above(values, excess, is_alone, first):
+    """Returns `values` where `excess` is above 0, else 0, with `is_alone` for itself.
 
-    Both are one matrix after the other, and passes over them are what takes time: the
-    gradient of ReLU does in one what a comparison and `tf.where` do in two.
+    Passes over these matrices are what takes time: the gradient of ReLU does in one
+    what a comparison and `tf.where` do in two.
     """
 
     @tf.custom_gradient
     def chosen(values):
         weights = tf.raw_ops.ReluGrad(gradients=values, features=excess)
-        weights = with_diagonal(weights, alone, first)
+        weights = with_diagonal(weights, is_alone, first)
 
         def gradient(upstream):
-            upstream = with_diagonal(upstream, tf.zeros_like(alone), first)
+            upstream = with_diagonal(upstream, tf.zeros_like(is_alone), first)
             return tf.raw_ops.ReluGrad(gradients=upstream, features=weights)
 
         return weights, gradient
@@ -127,7 +130,8 @@ def where_above(values, excess, alone, first):
 
 def row_extremes(similarities, num_neighbors):
     """Returns a row's largest and k-th largest value, each of shape `(batch, 1)`."""
-    pool = size_of(similarities, axis=1)
+    pool = similarities.shape[1]
+    pool = tf.shape(similarities)[1] if pool is None else pool
 
     def of_all():
         largest = tf.reduce_max(similarities, axis=1, keepdims=True)
@@ -142,17 +146,11 @@ def row_extremes(similarities, num_neighbors):
             num_neighbors > pool // BLOCK // 2,
             lambda: extremes_of_top_k(similarities, num_neighbors),
             lambda: extremes_of_top_k(
-                best_blocks(similarities, num_neighbors)[0], num_neighbors
+                best_blocks(similarities, num_neighbors), num_neighbors
             ),
         )
 
     return either(num_neighbors >= pool - 1, of_all, of_some)
-
-
-def size_of(tensor, axis):
-    """Returns the size of an axis, as an int where it is known before the run."""
-    size = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if size is None else size
 
 
 def either(condition, if_true, if_false):
@@ -173,11 +171,10 @@ def extremes_of_top_k(values, k):
 
 
 def best_blocks(values, k):
-    """Returns a part of each row in which its k largest values are, and its blocks.
+    """Returns a part of each row in which its k largest values are.
 
     They stand in the k blocks with the largest maxima, or tie with values that do, and
-    a maximum is found many times faster than the k largest. Value `i` of the part is in
-    block `blocks[i // BLOCK]`, the last of which is filled up with zeros.
+    a maximum is found many times faster than the k largest.
     """
     batch, size = tf.unstack(tf.shape(values))
     num_blocks = -(-size // BLOCK)
@@ -189,21 +186,21 @@ def best_blocks(values, k):
     blocks = tf.reshape(padded, [batch, num_blocks, BLOCK])
     maxima = tf.reduce_max(blocks, axis=2)
     best = tf.math.top_k(maxima, tf.minimum(k, num_blocks), sorted=False).indices
-    return tf.reshape(tf.gather(blocks, best, batch_dims=1), [batch, -1]), best
+    return tf.reshape(tf.gather(blocks, best, batch_dims=1), [batch, -1])
 
 
-def with_self_similarity(matrix, values, first):
-    """Returns `matrix` with `values` where an example meets itself."""
+def without_self(similarities, first):
+    """Returns the similarities with 0 where an example meets itself."""
+    nothing = tf.zeros(tf.shape(similarities)[:1], similarities.dtype)
 
     # TensorFlow's own gradient of `set_diag` does not compile where the batch may vary.
     @tf.custom_gradient
-    def with_constant(matrix):
-        def gradient(upstream):
-            return with_diagonal(upstream, tf.zeros_like(values), first)
+    def with_zeros(matrix):
+        return with_diagonal(matrix, nothing, first), lambda upstream: with_diagonal(
+            upstream, nothing, first
+        )
 
-        return with_diagonal(matrix, values, first), gradient
-
-    return with_constant(matrix)
+    return with_zeros(similarities)
 
 
 def with_diagonal(matrix, values, first):

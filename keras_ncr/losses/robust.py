@@ -20,6 +20,11 @@ class GeneralizedCrossEntropy(keras.losses.Loss):
     gradient is `p_y**q` times that of cross-entropy: examples that the model finds
     improbable, wrong labels among them, count less.
 
+    This is the paper's plain loss. Its truncated variant is not here: there, an example
+    whose label has a probability of at most `k` (0.5 in the paper) costs the constant
+    `(1 - k**q) / q` and has no gradient, and which examples those are is decided anew
+    only every few epochs, for a model that was trained with the plain loss first.
+
     Keras has `CategoricalGeneralizedCrossEntropy`, on probabilities only, whose
     gradient is infinite where the label's probability is 0. This one is computed from
     the logarithm of the softmax, and value and gradient are finite for all logits.

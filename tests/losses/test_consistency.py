@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ncr import NeighborConsistencyLoss
-from keras_ncr.losses import neighbor_consistency
+from keras_ncr.losses import PassThrough, neighbor_consistency
 
 FEATURES = np.array([[1, 0], [1, 1], [0, 2], [1, 3]], "float32")
 LOGITS = np.array([[2, 0, -1], [1, 1, 0], [0, 2, 1], [-1, 0, 3]], "float32")
@@ -430,11 +430,64 @@ def test_a_large_power_of_small_similarities_does_not_underflow(direction):
     assert np.all(expected > 0.01)
 
 
+DISAGREEMENTS = {
+    # Every neighbor, near or far, finds impossible what the example is sure of.
+    "all against one": ([0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]),
+    # It holds two classes equally possible, and the neighbors only one of them.
+    "two against one": ([0, 1, 2, 2, 1, 0], [0, 1, 1, 2, 2, 2]),
+    "all different": ([0, 1, 2, 3, 3, 2], [1, 2, 3, 0, 2, 1]),
+}
+
+
+def logits_with_gap(gap, disagreement, dtype="float64"):
+    """Logits of two classes that are so much above the others."""
+    _, logits = random_batch(6, 3, 4, seed=2, dtype=dtype)
+    for classes in DISAGREEMENTS[disagreement]:
+        logits[np.arange(6), classes] = gap + logits[np.arange(6), classes] % 1
+    return logits
+
+
+@pytest.mark.parametrize("disagreement", DISAGREEMENTS)
+@pytest.mark.parametrize("gap", [0, 40, 95, 120, 200, 1000])
 @both_directions
-def test_contradiction_of_saturated_predictions_is_capped_at_46_nats(direction):
-    features, logits = EDGES["saturated"]
-    loss = neighbor_consistency(features[:2], logits[:2], direction=direction)
-    np.testing.assert_allclose(loss, -np.log(1e-20), rtol=1e-5)
+def test_value_and_gradients_are_exact_however_sure_the_predictions(
+    gap, disagreement, direction
+):
+    features, _ = random_batch(6, 3, 4, seed=1, negative=False, dtype="float64")
+    logits = logits_with_gap(gap, disagreement)
+    for num_neighbors in (1, None):
+        arguments = {"num_neighbors": num_neighbors, "direction": direction}
+
+        def total(features, logits, arguments=arguments):
+            return np.sum(oracles.neighbor_consistency(features, logits, **arguments))
+
+        expected = [
+            oracles.neighbor_consistency(features, logits, **arguments),
+            central_differences(lambda x: total(x, logits), features),
+            central_differences(lambda x: total(features, x), logits),
+        ]
+        received = value_and_gradients(features, logits, **arguments)
+        scale = max(1, gap)  # Of differences, the rounding is that of the values.
+        for one, other in zip(received, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-8 * scale)
+        for dtype, rtol in [("float32", 2e-5), ("float16", 2e-3)]:
+            inputs = [x.astype(dtype).astype("float32") for x in (features, logits)]
+            single = value_and_gradients(*inputs, **arguments)
+            exact = value_and_gradients(
+                *[x.astype("float64") for x in inputs], **arguments
+            )
+            assert_sane(*single)
+            for one, other in zip(single, exact, strict=True):
+                np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-6 * scale)
+
+
+def test_gradient_of_contradicting_twins_does_not_fade():
+    # Each pulls the other toward its own class, as far as a softmax at 2 can go: 1 / 2.
+    features = np.ones((2, 1))
+    for gap in [95, 120, 1000]:
+        logits = np.array([[gap, 0.0], [0.0, gap]])
+        _, _, to_logits = value_and_gradients(features, logits, num_neighbors=1)
+        np.testing.assert_allclose(to_logits, [[0.5, -0.5], [-0.5, 0.5]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("where", ["features", "logits"])
@@ -493,7 +546,7 @@ def test_a_weight_of_zero_removes_its_example_and_raises_no_other():
     x, weights = random_batch(8, 5, 1)[0], np.float32([1, 0] * 4)
     per_example = model.predict(x, verbose=0)[1]
     targets = [np.zeros(8), np.zeros(8)]
-    model.compile(loss=[None, pass_on], run_eagerly=True)
+    model.compile(loss=[None, PassThrough()], run_eagerly=True)
     weighted = model.evaluate(
         x, targets, sample_weight=[np.ones(8), weights], verbose=0
     )
@@ -586,10 +639,6 @@ def test_compiled_equals_eager(jit_compile, batch, num_neighbors, sizes):
 # Keras manners
 
 
-def pass_on(unused, consistency):
-    return consistency
-
-
 def consistency_model():
     """The functional model of the docstring."""
     inputs = keras.Input((5,))
@@ -604,7 +653,10 @@ def test_is_one_more_output_of_a_functional_model():
     assert [output.shape for output in model.outputs] == [(None, 3), (None,)]
     model.compile(
         optimizer=keras.optimizers.Adam(0.03),
-        loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True), pass_on],
+        loss=[
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            PassThrough(),
+        ],
         loss_weights=[0.1, 0.9],
     )
     x, _ = random_batch(64, 5, 1)
@@ -617,6 +669,16 @@ def test_is_one_more_output_of_a_functional_model():
     np.testing.assert_allclose(
         consistency, NeighborConsistencyLoss()(features, logits), atol=1e-6
     )
+
+
+def test_a_functional_model_with_it_is_saved_and_loaded(tmp_path):
+    model = consistency_model()
+    model.compile("sgd", [None, PassThrough()], run_eagerly=True)
+    x, y = random_batch(8, 5, 1)
+    expected = model.evaluate(x, [y, y], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(x, [y, y], verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
 class HandWritten(keras.Model):

@@ -174,7 +174,6 @@ def shapes_of_all_tensors(concrete_function):
             yield tuple(dimension.size for dimension in shape.dim)
 
 
-# Of 600 candidates 2 are few, which go another way.
 @pytest.mark.parametrize("batch, num_neighbors", [(64, 7), (64, None), (600, 2)])
 def test_no_tensor_of_batch_by_neighbors_by_classes_is_made(batch, num_neighbors):
     dim, num_classes = 11, 17
