@@ -5,6 +5,10 @@ image and a seed of shape `(2,)` made from its own seed, the epoch and the image
 index, so that a resumed run sees the images that an uninterrupted one would have.
 Evaluation takes `central_crop`, a callable `(image) -> image`.
 
+An augmentation may also have two functions on batches, which give the same images
+faster: `augment.draw(seeds)` makes numbers, a row for each seed, and
+`augment.apply(images, numbers)` the changed images.
+
 Images are uint8 pixels or the bytes of image files (`datasets.images`) of any size.
 Bytes are decoded here, and only the part that is needed. That part is cut out before
 it is resized; the usual description, which resizes first and then crops, gives the
@@ -21,6 +25,7 @@ from keras_ncr.checks import (
     check_rate,
 )
 from keras_ncr.datasets import images
+from keras_ncr.pipelines import row_random
 
 
 def crop_and_flip(padding=4, flip=True, image_size=None, channels=3):
@@ -84,6 +89,15 @@ def crop_and_flip(padding=4, flip=True, image_size=None, channels=3):
             image = tf.ensure_shape(cropped, image.shape)
         return _flipped(image, flip_seed) if flip else image
 
+    def draw(seeds):
+        """Rows and columns that each image moves by, and 1 if mirrored: (n, 3)."""
+        crop_seeds, flip_seeds = tf.unstack(row_random.split(seeds, 2))
+        moves = row_random.integers(crop_seeds, 2, 2 * padding + 1) - padding
+        is_mirrored = flip & (row_random.uniform(flip_seeds) < 0.5)
+        return tf.stack([*tf.unstack(moves), tf.cast(is_mirrored, tf.int32)], axis=1)
+
+    if prepare is None:
+        augment.draw, augment.apply = draw, _moved
     return augment
 
 
@@ -259,6 +273,22 @@ def _margins(height, width, share):
     side = tf.cast(tf.round(share * tf.cast(shorter, tf.float32)), tf.int32)
     side = tf.maximum(side, 1)
     return tf.stack([height, width]) - side, side
+
+
+def _moved(batch, moves):
+    """Images moved by rows and columns, then mirrored where told, zeros beyond them."""
+    height, width, channels = batch.shape[1:]
+    down, right, is_mirrored = tf.unstack(moves[..., None], axis=1)  # (batch, 1) each
+    rows, columns = down + tf.range(height), right + tf.range(width)
+    columns = tf.where(is_mirrored == 1, columns[:, ::-1], columns)
+    first = tf.range(tf.shape(batch)[0])[:, None] * height
+    far = tf.constant(-(2**30))  # so that all that is added to it stays below 0
+    rows = tf.where((rows >= 0) & (rows < height), (first + rows) * width, far)
+    columns = tf.where((columns >= 0) & (columns < width), columns, far)
+    places = rows[:, :, None] + columns[:, None, :]
+    # Where there is no pixel of the image, `gather_nd` finds none, and gives 0.
+    pixels = tf.reshape(batch, [-1, channels])
+    return tf.gather_nd(pixels, places[..., None], bad_indices_policy="IGNORE")
 
 
 def _flipped(image, seed):

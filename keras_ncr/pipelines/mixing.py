@@ -14,6 +14,7 @@ partner, and a partner weigh more than the owner of the targets.
 """
 
 import inspect
+import math
 
 import keras
 import tensorflow as tf
@@ -25,8 +26,12 @@ from keras_ncr.checks import (
     check_rate,
 )
 from keras_ncr.distribution.targets import label_of
+from keras_ncr.pipelines import row_random
 
 __all__ = ["color_jitter", "in_sequence", "mixup", "random_shift", "second_view"]
+
+# Images of more pixels are changed one by one.
+_MAX_PIXELS = 64 * 64
 
 
 def mixup(alpha=0.5):
@@ -229,40 +234,41 @@ def color_jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1):
             f"Received: hue={hue}."
         )
 
-    def jitter(pixels, seed):
-        """Changes one image of values from 0 to 1."""
-        seeds = tf.unstack(tf.random.split(seed, num=4))
+    def jitter(images, numbers):
+        """Changes images by four numbers from 0 to 1 for each."""
+        pixels = tf.cast(images, tf.float32) / 255
+        numbers = tf.reshape(numbers, [4, -1, 1, 1, 1])
         # By a factor, and not by a summand as in tf.image: black stays black.
-        factor = tf.random.stateless_uniform([], seeds[0], minval=-1.0, maxval=1.0)
-        pixels *= 1 + brightness * factor
-        if contrast:  # tf.image refuses to draw from an empty range.
-            pixels = tf.image.stateless_random_contrast(
-                pixels, 1 - contrast, 1 + contrast, seeds[1]
-            )
+        pixels *= 1 + brightness * (2 * numbers[0] - 1)
+        means = tf.reduce_mean(pixels, axis=[1, 2], keepdims=True)
+        pixels = means + (1 + contrast * (2 * numbers[1] - 1)) * (pixels - means)
         pixels = tf.clip_by_value(pixels, 0.0, 1.0)  # Or a color has no hue.
-        if pixels.shape[-1] != 3:
-            return pixels
-        if saturation:
-            pixels = tf.image.stateless_random_saturation(
-                pixels, 1 - saturation, 1 + saturation, seeds[2]
+        if images.shape[-1] == 3:
+            hues, saturations, values = tf.split(
+                tf.image.rgb_to_hsv(pixels), 3, axis=-1
             )
-        return tf.image.stateless_random_hue(pixels, hue, seeds[3])
+            hues = tf.math.floormod(hues + hue * (2 * numbers[3] - 1), 1.0)
+            saturations *= 1 + saturation * (2 * numbers[2] - 1)
+            colors = [hues, tf.minimum(saturations, 1.0), values]
+            pixels = tf.image.hsv_to_rgb(tf.concat(colors, axis=-1))
+        pixels *= 255
+        return tf.cast(
+            tf.round(pixels) if images.dtype.is_integer else pixels, images.dtype
+        )
 
     def change(images, seed):
         images = tf.convert_to_tensor(images)
-
-        def changed(row):
-            image, number = row
-            pixels = tf.cast(image, tf.float32) / 255
-            pixels = 255 * jitter(pixels, tf.random.fold_in(seed, number))
-            return tf.cast(
-                tf.round(pixels) if image.dtype.is_integer else pixels, image.dtype
-            )
-
-        rows = images, tf.range(tf.shape(images)[0])
-        # As fast as operations on the whole batch, which need more memory.
+        seeds = row_random.fold_in(seed, tf.range(tf.shape(images)[0]))
+        seeds = tf.reshape(row_random.split(seeds, 4), [-1, 2])
+        numbers = tf.reshape(row_random.uniform(seeds), [4, -1])
+        if math.prod(images.shape[1:3]) <= _MAX_PIXELS:
+            return jitter(images, numbers)
+        # One by one: a batch of large images needs many times its memory.
         spec = tf.TensorSpec(images.shape[1:], images.dtype)
-        return tf.map_fn(changed, rows, fn_output_signature=spec)
+        rows = images, tf.transpose(numbers)
+        return tf.map_fn(
+            lambda row: jitter(row[0][None], row[1])[0], rows, fn_output_signature=spec
+        )
 
     return change
 

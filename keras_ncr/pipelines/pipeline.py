@@ -9,12 +9,14 @@ uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part
 """
 
 import inspect
+import math
 
 import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer
 from keras_ncr.datasets.images import decode
+from keras_ncr.pipelines import row_random
 from keras_ncr.pipelines import stages as batching
 from keras_ncr.pipelines.sampling import check_size, epoch_sampler, steps_per_epoch
 
@@ -22,6 +24,9 @@ __all__ = ["evaluation_batches", "steps_per_epoch", "training_batches"]
 
 # What a target can carry beside the label.
 _CARRIED = ("clean_label", "index")
+
+# Up to so many pixels an image, a batch is faster than its images one by one.
+_MAX_PIXELS = 64 * 64
 
 # Each kind of decision has random numbers of its own.
 _SHUFFLE, _AUGMENT, _AUGMENT_BATCH = range(3)
@@ -137,6 +142,8 @@ def training_batches(
     target_of = _target_function(source, carry, one_hot)
     change = _image_function(source, augment, "augment")
     read_image = _reader(source, cache)
+    # Whole batches are many times faster than image by image.
+    whole = _takes_batches(change, source) and (cache or read_image is None)
 
     def one_epoch(epoch):
         shuffle_seed = _seed_for(seed, _SHUFFLE, epoch)
@@ -144,27 +151,14 @@ def training_batches(
         num_skipped = tf.where(
             epoch == first_epoch, tf.constant(first_step, tf.int64), 0
         )
-        augment_seed = _seed_for(seed, _AUGMENT, epoch)
-
-        def finish(image, index):
-            if change is not None:
-                image = change(image, tf.random.fold_in(augment_seed, index))
-            return image, target_of(index)
-
+        changed = _changer(change, whole, _seed_for(seed, _AUGMENT, epoch), source)
         if read_image is not None:
-            # Without augmentation whole batches are gathered at once, which is many
-            # times faster than image by image.
-            whole = cache and change is None
-            order = order[num_skipped * batch_size :]
-            batches = batching.gathered(
-                read_image, order, batch_size, drop_remainder, finish, whole
-            )
+            examples = tf.data.Dataset.from_tensor_slices(order)
         else:
             examples = batching.streamed(source, order, shuffle_buffer, shuffle_seed)
-            examples = examples.skip(num_skipped * batch_size)
-            batches = batching.parallel_map(examples, finish).batch(
-                batch_size, drop_remainder
-            )
+        examples = examples.skip(num_skipped * batch_size)
+        finish = batching.finisher(read_image, changed, target_of)
+        batches = batching.batched(examples, finish, batch_size, drop_remainder, whole)
         if batch_augment is None:
             return batches
         batch_seed = _seed_for(seed, _AUGMENT_BATCH, epoch)
@@ -219,16 +213,15 @@ def evaluation_batches(
     change = _image_function(source, prepare, "prepare")
     read_image = _reader(source, cache)
 
-    def finish(image, index):
-        return (image if change is None else change(image)), target_of(index)
+    def changed(image, index):
+        return image if change is None else change(image)
 
+    examples = batching.in_order(source)
     if read_image is not None:
-        order = tf.range(source.num_examples, dtype=tf.int64)
-        whole = cache and change is None
-        batches = batching.gathered(read_image, order, batch_size, False, finish, whole)
-    else:
-        examples = batching.in_order(source)
-        batches = batching.parallel_map(examples, finish).batch(batch_size)
+        examples = tf.data.Dataset.range(source.num_examples)
+    whole = change is None and (cache or read_image is None)
+    finish = batching.finisher(read_image, changed, target_of)
+    batches = batching.batched(examples, finish, batch_size, False, whole)
     return batching.finished(batches, num_batches)
 
 
@@ -302,6 +295,27 @@ def _image_function(source, change, name):
         return None
     shape = source.image_shape
     return lambda image, seed=None: tf.ensure_shape(decode(image, shape[-1]), shape)
+
+
+def _takes_batches(change, source):
+    """Whether all that is done to images can be done to a batch of them."""
+    if change is None:
+        return True
+    pixels = source.image_shape[:-1]
+    is_small = None not in source.image_shape and math.prod(pixels) <= _MAX_PIXELS
+    return hasattr(change, "draw") and is_small and not source.is_encoded
+
+
+def _changer(change, whole, seed, source):
+    """Returns what is done to an image, or to a whole batch, in one epoch."""
+    if change is None:
+        return lambda image, index: image
+    if not whole:
+        return lambda image, index: change(image, tf.random.fold_in(seed, index))
+    # For all examples at once: for the few of a batch it would take longer.
+    index = tf.range(source.num_examples, dtype=tf.int64)
+    numbers = change.draw(row_random.fold_in(seed, index))
+    return lambda images, index: change.apply(images, tf.gather(numbers, index))
 
 
 def _check_takes_images(change, name):

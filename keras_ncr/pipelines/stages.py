@@ -3,16 +3,18 @@
 import tensorflow as tf
 
 
-def gathered(read_image, order, batch_size, drop_remainder, finish, whole_batches):
-    """Returns batches of examples that are read by their index."""
+def finisher(read_image, changed, target_of):
+    """Returns what makes an image and its target of what an epoch has in order."""
+    if read_image is None:
+        return lambda image, index: (changed(image, index), target_of(index))
+    return lambda index: (changed(read_image(index), index), target_of(index))
 
-    def gather(index):
-        return finish(read_image(index), index)
 
-    indices = tf.data.Dataset.from_tensor_slices(order)
+def batched(examples, finish, batch_size, drop_remainder, whole_batches):
+    """Returns batches of examples that are finished one by one, or batch by batch."""
     if whole_batches:
-        return parallel_map(indices.batch(batch_size, drop_remainder), gather)
-    return parallel_map(indices, gather).batch(batch_size, drop_remainder)
+        return parallel_map(examples.batch(batch_size, drop_remainder), finish)
+    return parallel_map(examples, finish).batch(batch_size, drop_remainder)
 
 
 def in_order(source):

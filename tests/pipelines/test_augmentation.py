@@ -99,6 +99,23 @@ def test_same_seed_gives_the_same_image_in_eager_and_in_a_dataset():
         assert np.array_equal(augment(IMAGE, seed), result)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (28, 28, 1)])
+@pytest.mark.parametrize("padding, flip", [(4, True), (0, True), (9, False)])
+def test_batch_is_changed_as_its_images_are_one_by_one(padding, flip, shape, dtype):
+    batch = np.random.default_rng(0).integers(1, 256, (40, *shape)).astype(dtype)
+    seeds = tf.stack([tf.fill([40], 3), tf.range(40)], axis=1)
+    augment = crop_and_flip(padding, flip)
+    changed = augment.apply(tf.constant(batch), augment.draw(seeds))
+    assert changed.dtype == dtype
+    expected = [augment(*row) for row in zip(batch, seeds, strict=True)]
+    np.testing.assert_array_equal(changed, expected)
+
+
+def test_images_that_are_resized_first_are_changed_one_by_one():
+    assert not hasattr(crop_and_flip(image_size=8), "draw")
+
+
 @pytest.mark.parametrize("padding", [-1, 1.5, None, True])
 def test_bad_padding_is_named(padding):
     with pytest.raises(ValueError, match=f"`padding` must be .*padding={padding}"):

@@ -279,6 +279,39 @@ def test_jitter_stays_within_the_range_of_pixels():
     assert np.array_equal(jitter(extreme, [0, 5]), np.round(floats))
 
 
+def jittered_one_by_one(images, seed, strengths):
+    """The same changes by the functions of `tf.image`, which take one image each."""
+    brightness, contrast, saturation, hue = strengths
+    results = []
+    for number, image in enumerate(images):
+        seeds = tf.unstack(tf.random.split(tf.random.fold_in(seed, number), num=4))
+        factor = tf.random.stateless_uniform([], seeds[0], minval=-1.0, maxval=1.0)
+        pixels = tf.cast(image, tf.float32) / 255 * (1 + brightness * factor)
+        pixels = tf.image.stateless_random_contrast(
+            pixels, 1 - contrast, 1 + contrast, seeds[1]
+        )
+        pixels = tf.clip_by_value(pixels, 0.0, 1.0)
+        if image.shape[-1] == 3:
+            pixels = tf.image.stateless_random_saturation(
+                pixels, 1 - saturation, 1 + saturation, seeds[2]
+            )
+            pixels = tf.image.stateless_random_hue(pixels, hue, seeds[3])
+        results.append(255 * pixels)
+    return np.stack(results)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("height", [6, 1300])  # the second one by one
+def test_jitter_of_a_batch_is_that_of_tf_image(height, channels):
+    images = RNG.integers(0, 256, (12, height, 4, channels)).astype("float32")
+    strengths = (0.4, 0.3, 0.5, 0.1)
+    expected = jittered_one_by_one(images, [3, 5], strengths)
+    actual = color_jitter(*strengths)(images, [3, 5])
+    np.testing.assert_allclose(actual, expected, atol=0.02)
+    rounded = color_jitter(*strengths)(images.astype("uint8"), [3, 5])
+    assert np.max(np.abs(np.asarray(rounded, float) - expected)) < 0.52
+
+
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_shift_is_a_crop_of_the_padded_image(pixels):
     images = RNG.integers(1, 256, (200, 6, 5, 2)).astype("uint8")

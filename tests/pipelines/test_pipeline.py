@@ -161,6 +161,31 @@ def test_augmentation_of_an_image_does_not_depend_on_order_or_batch_size():
     assert np.array_equal(streamed, expected)
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_whole_batches_are_the_same_as_image_by_image(cache):
+    images = np.random.default_rng(0).integers(0, 256, (50, 6, 6, 3))
+    source, augment = from_arrays(images, np.arange(50) % 5), crop_and_flip(2)
+    options = dict(num_epochs=2, first_step=2, carry=["index"], cache=cache)
+
+    def one_by_one(image, seed):
+        return augment(image, seed)
+
+    for actual, expected in zip(
+        collect(training_batches(source, 8, augment=augment, **options)),
+        collect(training_batches(source, 8, augment=one_by_one, **options)),
+        strict=True,
+    ):
+        assert np.array_equal(actual, expected)
+
+
+def test_large_images_are_changed_one_by_one():
+    source = from_arrays(np.zeros((2, 65, 64, 1), "uint8"), [0, 1])
+    augment = crop_and_flip(2)
+    augment.apply = None  # would fail
+    batches = training_batches(source, 2, augment=augment, num_epochs=1)
+    assert [images.shape for images, _ in batches] == [(2, 65, 64, 1)]
+
+
 FINGERPRINT = """
 import hashlib
 import numpy as np
