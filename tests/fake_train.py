@@ -6,12 +6,19 @@ Writes down how it was called in NOTES/calls.jsonl, and does what NOTES/plan.jso
 for the name of the run, which is that of its folder and of the one around it.
 """
 
+import importlib.util
 import json
 import os
 import pathlib
 import signal
 import sys
 import time
+
+# The lock of a training, without TensorFlow.
+file = pathlib.Path(__file__).parents[1] / "keras_ncr" / "experiments" / "run_lock.py"
+spec = importlib.util.spec_from_file_location("run_lock", file)
+run_lock = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run_lock)
 
 notes = pathlib.Path(sys.argv[1])
 options = dict(word.split("=", 1) for word in sys.argv[2:])
@@ -50,6 +57,11 @@ trials = [
     }
     for trial, accuracy in enumerate(accuracies)
 ]
-results = {"data": "digits", "noise": {"realized_rate": 0.36}, "trials": trials}
 folder.mkdir(parents=True, exist_ok=True)
+try:
+    with run_lock.held(folder):
+        pass
+except ValueError as error:
+    raise SystemExit(f"Error: {error}") from error
+results = {"data": "digits", "noise": {"realized_rate": 0.36}, "trials": trials}
 (folder / "results.json").write_text(json.dumps(results))

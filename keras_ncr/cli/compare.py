@@ -22,9 +22,9 @@ from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
 from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
-from keras_ncr.experiments.comparison.experiment import Experiment, Job
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
+from keras_ncr.experiments.comparison.plan import Job, Plan
 from keras_ncr.experiments.comparison.table import markdown, write_csv
 from keras_ncr.experiments.methods import METHOD_ROWS
 from keras_ncr.files import replacing
@@ -43,31 +43,29 @@ Rows = dict[str, list[Job]]  # By method, a job for each noise.
 def main() -> None:
     """Runs the command, and prints its table."""
     with refusal_in_one_line():
-        experiment = comparison_flags.experiment()
+        plan = comparison_flags.plan()
         rows = {
-            method: [
-                experiment.job(noise, method, method) for noise in experiment.noises
-            ]
-            for method in methods_of(experiment)
+            method: [plan.job(noise, method, method) for noise in plan.noises]
+            for method in methods_of(plan)
         }
         if not REPORT_ONLY.value:
-            run(experiment, rows)
-        text = report(experiment, rows)
-        draw(experiment, rows)
-    print(f"\n{text}\nTable and picture: {experiment.workdir}")
+            run(plan, rows)
+        text = report(plan, rows)
+        draw(plan, rows)
+    print(f"\n{text}\nTable and picture: {plan.workdir}")
     has_failed = [outcome_of(job).has_failed for row in rows.values() for job in row]
     if any(has_failed) and not REPORT_ONLY.value:
         raise SystemExit("Error: some runs failed; the table says which, and why.")
 
 
-def methods_of(experiment: Experiment) -> Iterable[str]:
+def methods_of(plan: Plan) -> Iterable[str]:
     """Returns the methods that are compared, without repetition."""
     refuse = comparison_flags.refuse_given
-    refuse(experiment.arguments, experiment.overrides, ("method",), "--methods")
-    if CONFIG.value.method == experiment.arguments.partition(",")[0]:
+    refuse(plan.arguments, plan.overrides, ("method",), "--methods")
+    if CONFIG.value.method == plan.arguments.partition(",")[0]:
         raise ValueError(
             "Arguments of the config must not name a method beside --methods. "
-            f"Received: {experiment.arguments!r}. Leave it out."
+            f"Received: {plan.arguments!r}. Leave it out."
         )
     methods = METHODS.value
     if not methods or "" in methods:
@@ -78,29 +76,27 @@ def methods_of(experiment: Experiment) -> Iterable[str]:
     return METHOD_ROWS if methods == ["all"] else dict.fromkeys(methods)
 
 
-def run(experiment: Experiment, rows: Rows) -> None:
+def run(plan: Plan, rows: Rows) -> None:
     """Runs all jobs, column by column: a finished column can be read already."""
     jobs = [job for column in zip(*rows.values(), strict=True) for job in column]
     try:
-        run_jobs(
-            jobs, comparison_flags.PROCESSES.value, lambda: report(experiment, rows)
-        )
+        run_jobs(jobs, comparison_flags.PROCESSES.value, lambda: report(plan, rows))
     except KeyboardInterrupt:
         raise SystemExit(comparison_flags.INTERRUPTED) from None
 
 
-def report(experiment: Experiment, rows: Rows) -> str:
+def report(plan: Plan, rows: Rows) -> str:
     """Writes the tables of what has been run so far, and returns the Markdown."""
     cells = cells_of(rows)
     text = markdown(cells)
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    with replacing(experiment.workdir / "table.md") as temporary:
+    plan.workdir.mkdir(parents=True, exist_ok=True)
+    with replacing(plan.workdir / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    write_csv(cells, experiment.workdir / "table.csv")
+    write_csv(cells, plan.workdir / "table.csv")
     return text
 
 
-def draw(experiment: Experiment, rows: Rows) -> None:
+def draw(plan: Plan, rows: Rows) -> None:
     """Draws what has been run so far."""
     figure = plots.comparison_figure(
         {
@@ -111,7 +107,7 @@ def draw(experiment: Experiment, rows: Rows) -> None:
         },
         title=CONFIG.value.data.name,
     )
-    with replacing(experiment.workdir / "picture.png") as temporary:
+    with replacing(plan.workdir / "picture.png") as temporary:
         figure.savefig(temporary, dpi=120)
 
 

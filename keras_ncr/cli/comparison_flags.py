@@ -9,7 +9,7 @@ from ml_collections import config_flags
 from keras_ncr.cli.command_line import WORKDIR
 from keras_ncr.cli.config_flag import config_path, required_config
 from keras_ncr.cli.trials_flag import TRIALS
-from keras_ncr.experiments.comparison.experiment import Experiment, parse_noises
+from keras_ncr.experiments.comparison.plan import Plan, parse_noises
 
 NOISES = flags.DEFINE_list(
     "noises",
@@ -25,8 +25,8 @@ NAMES = ("config", "workdir", "noises", "trials", "processes")
 INTERRUPTED = "\nInterrupted. The same command goes on: each run where it was saved."
 
 
-def experiment(**overrides: object) -> Experiment:
-    """Returns the `Experiment` of the flags, or raises for what they leave open.
+def plan(**overrides: object) -> Plan:
+    """Returns the `Plan` of the flags, or raises for what they leave open.
 
     Args:
         **overrides: Further settings of all runs, by their dotted keys.
@@ -47,7 +47,7 @@ def experiment(**overrides: object) -> Experiment:
     for key in overrides:
         refuse_given("", given, (key,), _FLAGS[key])
     overrides = {**given, **overrides}
-    return Experiment(file, arguments, overrides, noises, pathlib.Path(WORKDIR.value))
+    return Plan(file, arguments, overrides, noises, pathlib.Path(WORKDIR.value))
 
 
 def refuse_given(

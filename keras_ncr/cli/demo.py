@@ -22,6 +22,7 @@ from keras_ncr.cli.trials_flag import TRIALS
 from keras_ncr.configs import digits
 from keras_ncr.experiments import run as training
 from keras_ncr.experiments import workdir
+from keras_ncr.experiments.measures import spread
 from keras_ncr.noise import NoisyLabels
 
 METHODS = {"cross-entropy": "standard", "NCR": "ncr"}
@@ -104,8 +105,8 @@ def _print_table(results, seconds):
     )
     print(f"{'':15}{'test accuracy':>16}{'wrong labels memorized':>26}")
     for name, result in results.items():
-        accuracy = training.spread(result["last_test_accuracy"])
-        memorized = training.spread(result["memorization_rate"])
+        accuracy = spread(result["last_test_accuracy"])
+        memorized = spread(result["memorization_rate"])
         print(f"{name:15}{accuracy:>16}{memorized:>26}")
     print(
         f"\n{seconds:.0f} s on {os.cpu_count()} CPUs ({platform.machine()}), "

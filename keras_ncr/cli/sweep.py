@@ -20,10 +20,10 @@ from keras_ncr import plots
 from keras_ncr.cli import comparison_flags
 from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.config_flag import CONFIG
-from keras_ncr.experiments.comparison.experiment import Experiment, Job
 from keras_ncr.experiments.comparison.jobs import run_jobs
-from keras_ncr.experiments.comparison.outcome import spread
+from keras_ncr.experiments.comparison.plan import Job, Plan
 from keras_ncr.experiments.comparison.search import job_of, parse_tries, search
+from keras_ncr.experiments.measures import mean_and_deviation, spread
 from keras_ncr.files import replacing, write_json
 
 TRIES = flags.DEFINE_multi_string(
@@ -45,29 +45,29 @@ def main() -> None:
                 f"out. Received: {VALIDATION.value}."
             )
         shares = {"data.validation_share": VALIDATION.value}
-        experiment = comparison_flags.experiment(**shares)
+        plan = comparison_flags.plan(**shares)
         tries = parse_tries(TRIES.value, CONFIG.value)
-        check(experiment, tries)
+        check(plan, tries)
         try:
-            for stages in search(experiment, tries, run):
-                keep(experiment, stages)
+            for stages in search(plan, tries, run):
+                keep(plan, stages)
                 print(summary(stages[-1]))
         except KeyboardInterrupt:
             raise SystemExit(comparison_flags.INTERRUPTED) from None
     words = [f"--config.{stage['key']}={stage['chosen']}" for stage in stages]
-    print(f"\nChosen: {' '.join(words)}\nAll that was tried: {experiment.workdir}")
+    print(f"\nChosen: {' '.join(words)}\nAll that was tried: {plan.workdir}")
 
 
-def check(experiment: Experiment, tries: dict[str, list]) -> None:
+def check(plan: Plan, tries: dict[str, list]) -> None:
     """Raises if one of the runs cannot be made, before the first one begins."""
-    taken = {*experiment.overrides}
+    taken = {*plan.overrides}
     if comparison_flags.NOISES.value:
         taken |= {"noise.kind", "noise.rate"}
     for key, values in tries.items():
         comparison_flags.refuse_given("", taken | {"trials"}, (key,), "--try")
         for value in values:
-            for noise in experiment.noises:
-                job_of(experiment, noise, {key: value})
+            for noise in plan.noises:
+                job_of(plan, noise, {key: value})
 
 
 def run(jobs: list[Job]) -> None:
@@ -75,16 +75,16 @@ def run(jobs: list[Job]) -> None:
     run_jobs(jobs, comparison_flags.PROCESSES.value)
 
 
-def keep(experiment: Experiment, stages: list[dict]) -> None:
+def keep(plan: Plan, stages: list[dict]) -> None:
     """Writes and draws what has been tried so far."""
     content = {
-        "config": experiment.config_file,
-        "arguments": experiment.arguments,
-        "overrides": experiment.overrides,
+        "config": plan.config_file,
+        "arguments": plan.arguments,
+        "overrides": plan.overrides,
         "stages": stages,
         "chosen": {stage["key"]: stage["chosen"] for stage in stages},
     }
-    write_json(experiment.workdir / "sweep.json", content)
+    write_json(plan.workdir / "sweep.json", content)
     figure = plots.sweep_figure(
         {
             stage["key"]: (
@@ -95,7 +95,7 @@ def keep(experiment: Experiment, stages: list[dict]) -> None:
         },
         title=f"{CONFIG.value.data.name}, {CONFIG.value.method}",
     )
-    with replacing(experiment.workdir / "picture.png") as temporary:
+    with replacing(plan.workdir / "picture.png") as temporary:
         figure.savefig(temporary, dpi=120)
 
 
@@ -104,7 +104,7 @@ def summary(stage: dict) -> str:
     lines = [stage["key"]]
     for entry in stage["tried"]:
         accuracies = ", ".join(
-            f"{title}: {spread(values)} %"
+            f"{title}: {spread(mean_and_deviation(values))}"
             for title, values in entry["accuracies"].items()
             if values
         )

@@ -19,7 +19,8 @@ from keras_ncr.cli.command_line import (
 )
 from keras_ncr.cli.config_flag import required_config
 from keras_ncr.distribution import WorkerLost
-from keras_ncr.experiments.run import MEASURES, spread, train
+from keras_ncr.experiments.measures import spread
+from keras_ncr.experiments.run import MEASURES, train
 
 DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",

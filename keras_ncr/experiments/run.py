@@ -3,7 +3,6 @@
 import os
 import pathlib
 import platform
-import statistics
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +20,7 @@ from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.inputs import keep_corrections, keep_labels, keep_skipped
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
+from keras_ncr.experiments.measures import mean_and_deviation
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy_of
 from keras_ncr.experiments.trials import Trial
@@ -155,15 +155,6 @@ def _run_on(sources, config, folder, callbacks, verbose):
         return results
 
 
-def spread(measure: dict) -> str:
-    """Returns mean and standard deviation in percent, as text."""
-    if measure["mean"] is None:
-        return "unknown"
-    if measure["sd"] is None:
-        return f"{100 * measure['mean']:.1f} %"
-    return f"{100 * measure['mean']:.1f} +- {100 * measure['sd']:.1f} %"
-
-
 def _description(config, labels, corrections):
     """Returns the part of results.json that is about the run as a whole."""
     return {
@@ -200,30 +191,19 @@ def _statistics_of(trials):
         return {"final_tests": {}}
     return {
         **{
-            measure: _mean_and_deviation([trial[measure] for trial in trials])
+            measure: mean_and_deviation([trial[measure] for trial in trials])
             for measure in MEASURES
             if measure in trials[0]
         },
         "final_tests": {
             split: {
-                name: _mean_and_deviation(
+                name: mean_and_deviation(
                     [trial["final_tests"][split][name] for trial in trials]
                 )
                 for name in accuracies
             }
             for split, accuracies in trials[0]["final_tests"].items()
         },
-    }
-
-
-def _mean_and_deviation(values):
-    """Returns both as a dict, of None where a value is not known."""
-    if None in values:
-        return {"mean": None, "sd": None}
-    # The deviation is that of a sample: none from one trial.
-    return {
-        "mean": statistics.mean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
     }
 
 

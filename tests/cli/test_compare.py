@@ -1,7 +1,6 @@
 """Tests of the command compare.py, and of how it runs, reads and draws."""
 
 import csv
-import fcntl
 import functools
 import json
 import os
@@ -16,10 +15,10 @@ import numpy as np
 import pytest
 
 from keras_ncr.cli import compare
-from keras_ncr.experiments import workdir
+from keras_ncr.experiments import run_lock, workdir
 from keras_ncr.experiments.comparison import jobs
-from keras_ncr.experiments.comparison.experiment import Experiment, Noise, parse_noises
 from keras_ncr.experiments.comparison.outcome import outcome_of
+from keras_ncr.experiments.comparison.plan import Noise, Plan, parse_noises
 from keras_ncr.experiments.methods import METHOD_ROWS
 from keras_ncr.plots import comparison_figure
 
@@ -68,14 +67,14 @@ def names(folder):
 
 def jobs_of(methods, trials=3, workdir="runs"):
     """Returns jobs without the command."""
-    experiment = Experiment(
+    plan = Plan(
         DIGITS,
         "",
         {"trials": trials},
         (Noise("symmetric", 0.4),),
         pathlib.Path(workdir),
     )
-    return [experiment.job(experiment.noises[0], name, name) for name in methods]
+    return [plan.job(plan.noises[0], name, name) for name in methods]
 
 
 # The command
@@ -394,25 +393,22 @@ def test_run_that_was_killed_is_reported(plan, capsys):
     assert failed.read_text() == f"{expected}\n"
 
 
-def test_run_in_a_folder_that_another_process_trains_in_is_not_started(plan, capsys):
-    log = pathlib.Path("runs/symmetric-0.4/ncr.log")
-    log.parent.mkdir(parents=True)
-    with open(log, "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        jobs.run_jobs(jobs_of(["ncr"]), 1)
-    assert not pathlib.Path("calls.jsonl").exists()
-    assert "another process is training in its folder" in capsys.readouterr().out
-    # The other one has finished it: nothing has failed.
+def test_training_that_outlived_its_command_keeps_its_folder(plan, capsys):
     (job,) = jobs_of(["ncr"])
+    job.folder.mkdir(parents=True)
+    with run_lock.held(job.folder):
+        jobs.run_jobs([job], 1)
+    in_use = f"`workdir` {job.folder} is in use by another run (process {os.getpid()}"
+    assert f"failed, Error: {in_use}" in capsys.readouterr().out
+    # The other one has finished it: nothing has failed.
     assert outcome_of(job).has_failed
-    job.folder.mkdir()
     trial = {"last_test_accuracy": 0.5, "best_test_accuracy": 0.5}
     results = job.folder / "results.json"
     results.write_text(json.dumps({"trials": [trial] * 3}))
     assert not outcome_of(job).has_failed
     results.unlink()
-    jobs.run_jobs(jobs_of(["ncr"]), 1)
-    assert names(pathlib.Path()) == ["symmetric-0.4/ncr"]
+    jobs.run_jobs([job], 1)
+    assert outcome_of(job).is_finished
 
 
 def is_alive(pid):

@@ -1,12 +1,10 @@
-"""Trainings in processes of their own: so many at a time, and only unfinished ones.
+"""Runs trainings in processes of their own, several at a time, if they are unfinished.
 
-Each has a log beside its folder. The log is locked while its training lives: who starts
-the same command again cannot train a second time in a folder whose training outlived
-the command that started it.
+Each has a log beside its folder. A training that outlived its command keeps its folder:
+another one is refused there, and that is reported as its failure.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -14,7 +12,8 @@ import sys
 import time
 
 from keras_ncr.experiments import workdir
-from keras_ncr.experiments.comparison.outcome import outcome_of, spread
+from keras_ncr.experiments.comparison.outcome import outcome_of
+from keras_ncr.experiments.measures import mean_and_deviation, spread
 
 # What a job's words are given to.
 TRAIN = (sys.executable, "-m", "keras_ncr", "train")
@@ -61,7 +60,7 @@ def run_jobs(jobs, num_processes, after_each=lambda: None):
 
 
 def _started(job, num_threads):
-    """Returns the process of a job, or None if another one has the log."""
+    """Returns the process of a job."""
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     # What the user has set has precedence.
     environment = {
@@ -72,12 +71,8 @@ def _started(job, num_threads):
         "PYTHONUNBUFFERED": "1",
         **os.environ,
     }
+    job.beside(".failed").unlink(missing_ok=True)
     with open(job.beside(".log"), "ab") as log:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        job.beside(".failed").unlink(missing_ok=True)
         return subprocess.Popen(
             [*TRAIN, *job.words],
             env=environment,
@@ -90,9 +85,9 @@ def _started(job, num_threads):
 
 
 def _has_ended(entry):
-    """Whether the process of a job is no longer there, or never was."""
+    """Returns whether the process of a job is no longer there."""
     _, process, _ = entry
-    return process is None or process.poll() is not None
+    return process.poll() is not None
 
 
 def _tell(entry, num_ended, total, seconds):
@@ -104,7 +99,9 @@ def _tell(entry, num_ended, total, seconds):
         job.beside(".failed").write_text(reason + "\n")
         result = f"failed, {reason}"
     else:
-        accuracy = f"{spread(outcome.last)} %" if outcome.last else "no accuracy"
+        accuracy = "no accuracy"
+        if outcome.last:
+            accuracy = spread(mean_and_deviation(outcome.last))
         result = f"{accuracy} {outcome.notes}".strip()
     line = f"[{num_ended} of {total}] {job.name}: {result}"
     line += f", took {_duration(time.time() - started)}"
@@ -115,8 +112,6 @@ def _tell(entry, num_ended, total, seconds):
 
 def _failure(job, process, outcome):
     """Returns why a run failed, or nothing."""
-    if process is None:
-        return "another process is training in its folder"
     if outcome.is_finished:
         return ""
     if process.returncode < 0:
@@ -151,7 +146,7 @@ def _ending_all_if_interrupted(running):
 
 def _end(running):
     """Ends the processes of jobs that still run."""
-    processes = [process for _, process, _ in running if process is not None]
+    processes = [process for _, process, _ in running]
     for process in processes:
         process.terminate()
     for process in processes:

@@ -1,7 +1,6 @@
 """What came of a job, as its folder has it."""
 
 import json
-import statistics
 from typing import NamedTuple
 
 
@@ -70,18 +69,3 @@ def outcome_of(job):
         failed_trials=[trial["failed"] for trial in trials if "failed" in trial],
         failure=failure.read_text().strip() if has_failed else "",
     )
-
-
-def mean_and_deviation(values):
-    """Returns both, or None for what values are too few for."""
-    mean = statistics.mean(values) if values else None
-    return mean, statistics.stdev(values) if len(values) > 1 else None
-
-
-def spread(values):
-    """Returns mean and standard deviation in percent, as text without the sign."""
-    mean, deviation = mean_and_deviation(values)
-    if mean is None:
-        return ""
-    deviation = "" if deviation is None else f" ± {100 * deviation:.1f}"
-    return f"{100 * mean:.1f}{deviation}"

@@ -5,8 +5,9 @@ import statistics
 import ml_collections
 
 from keras_ncr.checks import check_known
-from keras_ncr.experiments.comparison.outcome import mean_and_deviation, outcome_of
+from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.config import string_arguments
+from keras_ncr.experiments.measures import mean_and_deviation
 
 
 def parse_tries(words, config):
@@ -50,21 +51,21 @@ def _value(config, key):
     return value
 
 
-def job_of(experiment, noise, settings):
+def job_of(plan, noise, settings):
     """Returns the `Job` of some settings under a noise.
 
     It is named after what differs from the config alone. So a run serves again when its
     settings come up in a later stage, or when more keys are tried.
     """
-    config, _ = experiment.config(noise)
+    config, _ = plan.config(noise)
     differing = {
         key: value for key, value in settings.items() if _value(config, key) != value
     }
     name = ",".join(f"{key}={value}" for key, value in differing.items())
-    return experiment.job(noise, name or "as_configured", **differing)
+    return plan.job(noise, name or "as_configured", **differing)
 
 
-def search(experiment, tries, run):
+def search(plan, tries, run):
     """Yields the stages of the search so far, each time that one has been run.
 
     A stage is a dict of `"key"`, `"tried"` and `"chosen"`, as `sweep.json` has it. The
@@ -72,7 +73,7 @@ def search(experiment, tries, run):
     epoch. What failed in a trial is not chosen.
 
     Args:
-        experiment: `Experiment`.
+        plan: `Plan`.
         tries: Dict from a key to its values, in the order of the stages.
         run: Function that runs a list of jobs.
 
@@ -83,8 +84,7 @@ def search(experiment, tries, run):
     for key, values in tries.items():
         jobs = {
             value: [
-                job_of(experiment, noise, {**chosen, key: value})
-                for noise in experiment.noises
+                job_of(plan, noise, {**chosen, key: value}) for noise in plan.noises
             ]
             for value in values
         }
@@ -122,11 +122,9 @@ def _tried(value, jobs):
     means = (
         [] if failed else [*map(statistics.mean, zip(*by_noise.values(), strict=True))]
     )
-    mean, deviation = mean_and_deviation(means)
     return {
         "value": value,
-        "mean": mean,
-        "sd": deviation,
+        **mean_and_deviation(means),
         "accuracies": by_noise,
         "failed": list(dict.fromkeys(failed)),
     }

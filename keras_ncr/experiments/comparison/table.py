@@ -2,7 +2,7 @@
 
 import csv
 
-from keras_ncr.experiments.comparison.outcome import mean_and_deviation, spread
+from keras_ncr.experiments.measures import mean_and_deviation, spread
 from keras_ncr.files import replacing
 
 CSV_HEADER = (
@@ -49,7 +49,7 @@ def _is_told(method):
 def _table(cells, text_of, values_of):
     """Returns the lines of a table of methods by noises, the best of each in bold."""
     means = {
-        method: [mean_and_deviation(values_of(outcome))[0] for _, outcome in row]
+        method: [mean_and_deviation(values_of(outcome))["mean"] for _, outcome in row]
         for method, row in cells.items()
     }
     competitors = [row for method, row in means.items() if not _is_told(method)]
@@ -80,13 +80,15 @@ def _last_cell(outcome, is_best):
     """Returns mean, deviation and notes, or why there are none."""
     if not outcome.num_run:
         return "failed" if outcome.failure else "not run"
-    text = spread(outcome.last)
+    text = ""
+    if outcome.last:
+        text = spread(mean_and_deviation(outcome.last)).removesuffix(" %")
     return " ".join(filter(None, [f"**{text}**" if is_best else text, outcome.notes]))
 
 
 def _best_cell(outcome, is_best):
     """Returns the mean alone: the table is there for a glance."""
-    mean, _ = mean_and_deviation(outcome.best)
+    mean = mean_and_deviation(outcome.best)["mean"]
     if mean is None:
         return ""
     return f"**{100 * mean:.1f}**" if is_best else f"{100 * mean:.1f}"
@@ -122,9 +124,9 @@ def _csv_row(method, job, outcome):
         outcome.realized_rate,
         outcome.num_run,
         len(outcome.failed_trials),
-        *mean_and_deviation(outcome.last),
-        *mean_and_deviation(outcome.best),
-        mean_and_deviation(outcome.memorized)[0],
+        *mean_and_deviation(outcome.last).values(),
+        *mean_and_deviation(outcome.best).values(),
+        mean_and_deviation(outcome.memorized)["mean"],
         round(outcome.seconds, 1),
         "; ".join(dict.fromkeys(filter(None, reasons))),
     ]

@@ -50,7 +50,7 @@ class Job(NamedTuple):
         return self.folder.with_name(self.folder.name + suffix)
 
 
-class Experiment(NamedTuple):
+class Plan(NamedTuple):
     """What all runs of a command have in common."""
 
     config_file: str
