@@ -11,6 +11,10 @@ cifar: a TFRecord file of TensorFlow Datasets, read and decoded and nothing else
 against training batches of it with crops, flips and wrong labels, read anew each epoch
 or held in memory. The images are those of `cifar10` in `--data_dir`, or random pixels.
 
+memory: 50,000 images of CIFAR's size, random pixels, in memory: shuffled and batched
+alone, against the same with pad-4 crops and flips, of whole batches and image by image,
+and with a second view of other colors.
+
 traces: how often Python runs what `tf.data` and `fit` compile, over epochs.
 
 In each group the pipelines take turns at three epochs, in one process, the order turned
@@ -82,6 +86,23 @@ def cifar(folder, arguments):
         "the same, from memory": batches(noisy, **crop),
     }
     print_table(made, EPOCHS * NUM_SMALL, arguments.seconds)
+
+
+def memory(folder, arguments):
+    """Prints the pipelines of images that are in memory."""
+    num_images = 5 * NUM_SMALL
+    pixels = np.random.default_rng(0).integers(0, 256, (num_images, 32, 32, 3), "uint8")
+    source = datasets.from_arrays(pixels, np.arange(num_images) % 10)
+    crop, jitter = augment.crop_and_flip(), pipelines.color_jitter()
+    made = {
+        "shuffled and batched alone": batches(source),
+        "... with crops and flips": batches(source, augment=crop),
+        "... image by image": batches(source, augment=lambda x, seed: crop(x, seed)),
+        "crops, flips, a second view": batches(
+            source, augment=crop, batch_augment=pipelines.second_view(jitter)
+        ),
+    }
+    print_table(made, EPOCHS * num_images, arguments.seconds)
 
 
 def batches(source, **options):
@@ -273,7 +294,7 @@ PHOTOS = {
     ),
     "`training_batches`, `random_resized_crop(224)`": from_files,
 }
-GROUPS = {"photos": photos, "cifar": cifar, "traces": traces}
+GROUPS = {"photos": photos, "cifar": cifar, "memory": memory, "traces": traces}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import typing
 import numpy as np
 
 from keras_ncr.checks import check_known, check_labels
+from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.tfds_source import from_tfds
 
 _NUM_TRAIN = 50_000
@@ -30,13 +31,13 @@ _ANNOTATIONS = {
 
 
 def cifar_n(
-    annotation,
-    split="train",
-    data_dir=None,
-    limit=None,
-    download=True,
-    on_error="raise",
-):
+    annotation: str,
+    split: str = "train",
+    data_dir: str | os.PathLike | None = None,
+    limit: int | None = None,
+    download: bool = True,
+    on_error: str = "raise",
+) -> Source:
     """Returns CIFAR-10 or CIFAR-100 with the labels of people, as a `Source`.
 
     `labels` are what people said, `clean_labels` the labels of CIFAR. The test split is
@@ -99,7 +100,9 @@ def cifar_n(
     return source
 
 
-def human_labels(path, annotation, source, image_order=None):
+def human_labels(
+    path: str | os.PathLike, annotation: str, source: Source, image_order=None
+) -> Source:
     """Returns a source of CIFAR's training images with the labels of people.
 
     For those who have CIFAR and the authors' file, and not the data sets `cifar10_n`

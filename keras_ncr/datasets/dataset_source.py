@@ -1,5 +1,7 @@
 """Any `tf.data.Dataset` of images and labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +10,12 @@ from keras_ncr.datasets.source import Source, host_tensor
 from keras_ncr.datasets.unreadable import plain_message
 
 
-def from_dataset(dataset, num_classes=None, class_names=None, name="dataset"):
+def from_dataset(
+    dataset: tf.data.Dataset,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "dataset",
+) -> Source:
     """Returns the examples of a `tf.data.Dataset` as a `Source`.
 
     The index of an example is its position in the data set, which must have the same

@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_ncr.datasets.array_source import from_arrays
+from keras_ncr.datasets.source import Source
 
 
-def digits():
+def digits() -> tuple[Source, Source]:
     """Returns scikit-learn's digits as a training and a test `Source`.
 
     1,797 gray images of 8 x 8 pixels, split into 1,437 for training and 360 for

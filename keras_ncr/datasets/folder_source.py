@@ -1,6 +1,7 @@
 """A folder of class folders."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -16,6 +17,7 @@ from keras_ncr.datasets.image_files import (
     printable,
     source_of_files,
 )
+from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.unreadable import Skipped, check_left, check_on_error
 
 _LAYOUT = """Expected is a folder for each class, with its images:
@@ -29,7 +31,12 @@ _UNREADABLE = "TensorFlow does not read files of this kind."
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
-def from_folder(folder, class_names=None, name=None, on_error="raise"):
+def from_folder(
+    folder: str | os.PathLike,
+    class_names: Sequence[str] | None = None,
+    name: str | None = None,
+    on_error: str = "raise",
+) -> Source:
     """Returns the images of a folder with one folder for each class as a `Source`.
 
     The name of a class folder is the class. Folders within it are searched as well.

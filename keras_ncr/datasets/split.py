@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.datasets.source import Source
 
 
-def hold_out(source, fraction, seed=0):
+def hold_out(source: Source, fraction: float, seed: int = 0) -> tuple[Source, Source]:
     """Returns two sources: one to train on, and one held out of every class.
 
     A class of n examples gives `fraction * n` of them, rounded down or up so that the

@@ -3,6 +3,7 @@
 import collections
 import os
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from keras_ncr.datasets.image_files import (
     printable,
     source_of_files,
 )
+from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.table_rows import (
     are_whole_numbers,
     faulty_rows,
@@ -24,14 +26,14 @@ from keras_ncr.datasets.unreadable import Skipped, check_left, check_on_error
 
 def from_table(
     table,
-    folder=None,
-    image="path",
-    label="label",
-    clean_label=None,
-    class_names=None,
-    name=None,
-    on_error="raise",
-):
+    folder: str | os.PathLike | None = None,
+    image: str = "path",
+    label: str = "label",
+    clean_label: str | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str | None = None,
+    on_error: str = "raise",
+) -> Source:
     """Returns the images that a table lists, one a row, as a `Source`.
 
     The index of an example is the position of its row, its id the path as the table has

@@ -1,5 +1,6 @@
 """Any image classification data set that TensorFlow Datasets can build."""
 
+import os
 from itertools import starmap
 
 import numpy as np
@@ -19,18 +20,18 @@ from keras_ncr.datasets.unreadable import (
 
 
 def from_tfds(
-    name,
-    split,
-    data_dir=None,
-    limit=None,
-    download=True,
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    limit: int | None = None,
+    download: bool = True,
     *,
-    label_key=None,
-    clean_label_key=None,
-    is_clean_key=None,
-    encoded=None,
-    on_error="raise",
-):
+    label_key: str | None = None,
+    clean_label_key: str | None = None,
+    is_clean_key: str | None = None,
+    encoded: bool | None = None,
+    on_error: str = "raise",
+) -> Source:
     """Returns one split of a data set of TensorFlow Datasets as a `Source`.
 
     TensorFlow Datasets gives each stored example an id, made of the file's name and

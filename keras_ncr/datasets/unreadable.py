@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_known
 from keras_ncr.datasets.images import decode
-from keras_ncr.datasets.source import host_tensor
+from keras_ncr.datasets.source import Source, host_tensor
 
 # What can be done about examples that cannot be read.
 ON_ERROR = ("raise", "skip")
@@ -44,7 +44,7 @@ class Skipped(typing.NamedTuple):
     reason: str
 
 
-def find_broken_images(source, verbose=False):
+def find_broken_images(source: Source, verbose: bool = False) -> dict[int, str]:
     """Returns the index of each image that cannot be read, with the reason.
 
     Every image file is read and decoded once, on all cores: empty and truncated files,
@@ -83,7 +83,7 @@ def find_broken_images(source, verbose=False):
     return dict(sorted(reasons.items()))
 
 
-def check_images(source, verbose=False):
+def check_images(source: Source, verbose: bool = False) -> Source:
     """Returns `source`, or raises if some of its images cannot be read.
 
     Args:
@@ -113,7 +113,7 @@ def check_images(source, verbose=False):
     return source
 
 
-def skip_broken_images(source, verbose=False):
+def skip_broken_images(source: Source, verbose: bool = False) -> Source:
     """Returns a source without the images that cannot be read.
 
     What is left has an index of its own. What was left out is in `skipped`.
@@ -141,7 +141,7 @@ def skip_broken_images(source, verbose=False):
 
 
 @contextlib.contextmanager
-def faults_named(*sources):
+def faults_named(*sources: Source):
     r"""Returns a context in which an error of `tf.data` names the faulty image or file.
 
     TensorFlow says that an image cannot be decoded, or that a file is torn, and not

@@ -15,6 +15,8 @@ it is resized; the usual description, which resizes first and then crops, gives 
 same picture but for the edges, which here lie between two pixels of the original.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_ncr.checks import (
@@ -28,7 +30,12 @@ from keras_ncr.datasets import images
 from keras_ncr.pipelines import row_random
 
 
-def crop_and_flip(padding=4, flip=True, image_size=None, channels=3):
+def crop_and_flip(
+    padding: int = 4,
+    flip: bool = True,
+    image_size: int | None = None,
+    channels: int = 3,
+) -> Callable:
     """Returns a function that shifts an image at random and mirrors half of them.
 
     The image is padded with zeros on each side and cut back to its size at a random
@@ -102,8 +109,12 @@ def crop_and_flip(padding=4, flip=True, image_size=None, channels=3):
 
 
 def random_resized_crop(
-    size, min_area=0.05, aspect_ratios=(3 / 4, 4 / 3), flip=True, channels=3
-):
+    size: int,
+    min_area: float = 0.05,
+    aspect_ratios=(3 / 4, 4 / 3),
+    flip: bool = True,
+    channels: int = 3,
+) -> Callable:
     """Returns a function that resizes a random part of an image, and mirrors half.
 
     Known as the Inception crop. The part has between `min_area` and all of the image's
@@ -168,7 +179,9 @@ def random_resized_crop(
     return augment
 
 
-def random_crop(size, short_side, flip=True, channels=3):
+def random_crop(
+    size: int, short_side: int, flip: bool = True, channels: int = 3
+) -> Callable:
     """Returns a function that crops an image at a random place, and mirrors half.
 
     The image is taken as resized until its shorter side has `short_side` pixels, and
@@ -221,7 +234,9 @@ def random_crop(size, short_side, flip=True, channels=3):
     return augment
 
 
-def central_crop(size, short_side=None, channels=3, method="area"):
+def central_crop(
+    size: int, short_side: int | None = None, channels: int = 3, method: str = "area"
+) -> Callable:
     """Returns a function that brings an image to a square, without any random choice.
 
     It is the evaluation that goes with each augmentation here. The image is taken as

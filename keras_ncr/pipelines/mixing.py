@@ -15,6 +15,7 @@ partner, and a partner weigh more than the owner of the targets.
 
 import inspect
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -103,7 +104,7 @@ def mixup(alpha=0.5):
     return augment
 
 
-def second_view(*changes, keep_first=True):
+def second_view(*changes: Callable, keep_first: bool = True) -> Callable:
     """Returns a batch augmentation that adds a changed view of each example.
 
     The views of example i are the rows 2i and 2i + 1; targets are repeated likewise.
@@ -152,7 +153,7 @@ def second_view(*changes, keep_first=True):
     return augment
 
 
-def in_sequence(*batch_augments):
+def in_sequence(*batch_augments: Callable) -> Callable:
     """Returns a batch augmentation that applies several, one after the other.
 
     Each has random numbers of its own. For the paper's "Mixup + DA", mixup comes last:
@@ -190,7 +191,12 @@ def in_sequence(*batch_augments):
     return augment
 
 
-def color_jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1):
+def color_jitter(
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.4,
+    hue: float = 0.1,
+) -> Callable:
     """Returns a change that varies the colors of each image at random.
 
     In this order, each with a draw for every image: all pixels are multiplied, spread
@@ -273,7 +279,7 @@ def color_jitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1):
     return change
 
 
-def random_shift(pixels):
+def random_shift(pixels: int) -> Callable:
     """Returns a change that moves each image at random, and fills up with zeros.
 
     It is for gray images such as digits, of which a second view by brightness and

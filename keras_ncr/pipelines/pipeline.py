@@ -10,12 +10,14 @@ uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part
 
 import inspect
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer
 from keras_ncr.datasets.images import decode
+from keras_ncr.datasets.source import Source
 from keras_ncr.pipelines import row_random
 from keras_ncr.pipelines import stages as batching
 from keras_ncr.pipelines.sampling import check_size, epoch_sampler, steps_per_epoch
@@ -33,23 +35,23 @@ _SHUFFLE, _AUGMENT, _AUGMENT_BATCH = range(3)
 
 
 def training_batches(
-    source,
-    batch_size,
+    source: Source,
+    batch_size: int,
     *,
-    augment=None,
-    batch_augment=None,
-    seed=0,
-    first_epoch=0,
-    first_step=0,
-    num_epochs=None,
-    carry=(),
-    one_hot=False,
-    drop_remainder=False,
-    cache=True,
-    shuffle_buffer=None,
-    examples_per_epoch=None,
-    balanced=False,
-):
+    augment: Callable | None = None,
+    batch_augment: Callable | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    num_epochs: int | None = None,
+    carry: Sequence[str] = (),
+    one_hot: bool = False,
+    drop_remainder: bool = False,
+    cache: bool = True,
+    shuffle_buffer: int | None = None,
+    examples_per_epoch: int | None = None,
+    balanced: bool = False,
+) -> tf.data.Dataset:
     """Returns the batches of all training epochs, one epoch after the other.
 
     It is meant for `fit` with the number of steps given, so that Keras knows where an
@@ -174,14 +176,14 @@ def training_batches(
 
 
 def evaluation_batches(
-    source,
-    batch_size,
+    source: Source,
+    batch_size: int,
     *,
-    prepare=None,
-    carry=(),
-    one_hot=False,
-    cache=True,
-):
+    prepare: Callable | None = None,
+    carry: Sequence[str] = (),
+    one_hot: bool = False,
+    cache: bool = True,
+) -> tf.data.Dataset:
     """Returns the batches of one pass over a source, without any random change.
 
     Args:

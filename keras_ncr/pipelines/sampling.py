@@ -52,7 +52,9 @@ def check_size(num_examples, size):
     return size
 
 
-def steps_per_epoch(num_examples, batch_size, drop_remainder=False):
+def steps_per_epoch(
+    num_examples: int, batch_size: int, drop_remainder: bool = False
+) -> int:
     """Returns the number of batches in an epoch.
 
     Args:
