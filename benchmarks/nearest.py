@@ -2,9 +2,11 @@
 
     python benchmarks/nearest.py
     python benchmarks/nearest.py --examples=1000000
+    python benchmarks/nearest.py --examples=40000 --classes=1 --directions=32
 
 Half-precision features of 512 numbers, which are not negative and form a cluster per
-class, with 24 directions in which examples of a class differ; 50 neighbors of each. Up
+class, with 24 directions in which examples of a class differ; 50 neighbors of each. One
+class with many directions is hard: there are hardly any regions to search in. Up
 to 100,000 examples all pairs are compared first; the search by cells runs always. The
 recall is that of 1,000 examples. Printed are seconds, those of all cores together, and
 the most memory so far, of which the features are a part.
@@ -21,7 +23,6 @@ import numpy as np
 from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
 
 DIM = 512
-DIRECTIONS = 24
 CHECKED = 1000
 
 
@@ -29,9 +30,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--neighbors", type=int, default=50)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--directions", type=int, default=24)
     arguments = parser.parse_args()
     num_examples, num_neighbors = arguments.examples, arguments.neighbors
-    features = clusters(num_examples)
+    features = clusters(num_examples, arguments.classes, arguments.directions)
     print(
         f"{num_examples:,} x {DIM}, {features.nbytes / 1e9:.1f} GB; {os.cpu_count()} "
         f"CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f} before; "
@@ -54,11 +57,11 @@ def main():
         )
 
 
-def clusters(num_examples, num_classes=100, block=20_000):
+def clusters(num_examples, num_classes=100, num_directions=24, block=20_000):
     """Returns features, made block by block."""
     rng = np.random.default_rng(0)
-    centers = 2 * rng.standard_normal((num_classes, DIRECTIONS), "float32")
-    mixing = rng.standard_normal((DIRECTIONS, DIM), "float32") / 5
+    centers = 2 * rng.standard_normal((num_classes, num_directions), "float32")
+    mixing = rng.standard_normal((num_directions, DIM), "float32") / 5
     features = np.empty((num_examples, DIM), "float16")
     for start in range(0, num_examples, block):
         rows = features[start : start + block]

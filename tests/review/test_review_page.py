@@ -220,7 +220,7 @@ def test_page_shows_what_the_audit_says(open_page, animals):
     assert review.text("h1") == "Review labels: animals"
     assert "calls 8 of 8 labels suspicious" in review.text("#summary")
     assert "about 31 % of all labels are wrong" in review.text("#summary")
-    assert "about 90 % are expected to be really wrong" in review.text("#summary")
+    assert "About 90 % of the suspicious ones are expected to be wrong" in review.text("#summary")
     assert review.text("#progress-text") == "0 of 8 decided"
     assert review.listed() == [f"n{i}" for i in range(8)]
     card = review.page.locator(".card").first
@@ -510,7 +510,7 @@ def test_page_without_storage_warns_and_works(open_page, animals):
         "{get() { throw new DOMException('denied', 'SecurityError'); }});"
     )
     review = open_page(animals, script=deny)
-    assert "decisions are lost when it is closed" in review.text("#warning")
+    assert "closing it loses all decisions" in review.text("#warning")
     assert review.page.locator("#warning").is_visible()
     review.press("k", "d")
     assert [row[2] for row in review.exported()] == ["keep", "drop"]
@@ -602,7 +602,7 @@ def many(tmp_path_factory):
 def test_ten_thousand_cards_stay_few_elements(open_page, many):
     review = open_page(many)
     assert "calls 12,000 of 12,000" in review.text("#summary")
-    assert "Shown here: the worst 10,000." in review.text("#summary")
+    assert "This page shows the worst 10,000." in review.text("#summary")
     count_nodes = "document.querySelectorAll('*').length"
     assert review.page.evaluate(count_nodes) < 2_000
     review.press("End")

@@ -1,5 +1,5 @@
-// What an example looks like: its picture, scores, details and neighbors, as elements.
-// Everything that comes from the user's data is put on the page as text, never as HTML.
+// Cards: the picture, scores, details and neighbors of an example, as elements.
+// The user's data goes on the page as text, never as HTML.
 "use strict";
 
 const data = window.reviewData; // From data.js.
@@ -20,7 +20,7 @@ function element(tag, attributes = {}, ...children) {
 
 const nameOf = (text) => element("span", { class: "name", title: text }, text);
 
-// The data: example i is card i, for as many cards as there are; neighbors follow.
+// Card i shows example i. Examples without a card, all neighbors, follow.
 
 const classNames = data ? data.classNames : [];
 const examples = data ? data.examples : { id: [], given: [] };
@@ -39,7 +39,7 @@ function pictureOf(example) {
   else {
     const image = element("img", { alt: "", loading: "lazy", decoding: "async" });
     image.onerror = placeholder;
-    // Of very small images every pixel is to be seen.
+    // Very small images show every pixel.
     image.onload = () => image.classList.toggle(
       "tiny", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
     image.src = `thumbnails/${file}`;
@@ -81,7 +81,7 @@ function neighborsOf(card, isLarge) {
   return list;
 }
 
-// Without pictures a card says how many neighbors have which label.
+// Without pictures, a card counts its neighbors by label.
 function neighborCounts(card) {
   const counts = new Map();
   for (const example of cards.neighbors[card]) {
@@ -107,7 +107,7 @@ function neighborOf(card, example, isLarge) {
   return node;
 }
 
-// What the audit says of an example, as far as it looked.
+// The scores that the audit gave an example.
 function factsOf(card) {
   const facts = [["label quality", cards.quality[card].toFixed(3)]];
   if (cards.issueProbability) facts.push(["probably wrong", percent(cards.issueProbability[card])]);

@@ -1,4 +1,4 @@
-// Decisions about labels: kept by the browser, undone, written to a file, read from one.
+// Decisions about labels: storage in the browser, undo, export and import.
 "use strict";
 
 const HEADER = ["id", "given_class", "action", "new_class", "dataset_hash"];
@@ -6,7 +6,7 @@ const ACTIONS = ["keep", "relabel", "drop"];
 const MOST_UNDO = 1000;
 
 // By id, { given, action, chosen } with names of classes; `chosen` is empty for "drop".
-// They may be about examples that an earlier page of the same data showed.
+// Some may be about examples that only an earlier page of the same data showed.
 class Decisions {
   constructor(datasetHash, onStorageFailure) {
     this.key = `keras_ncr.review.${datasetHash}`;
@@ -42,7 +42,7 @@ class Decisions {
     this.onStorageFailure();
   }
 
-  // Takes a list of [id, decision or null] as one step.
+  // Makes a list of [id, decision or null] one step.
   change(changes) {
     this.history.push(changes.map(([id]) => [id, this.byId.get(id) || null]));
     this.history = this.history.slice(-MOST_UNDO);
@@ -88,7 +88,7 @@ function parseCsv(text) {
   return rows.filter((row) => row.some((value) => value !== ""));
 }
 
-// Returns a list of [id, decision], or throws: all of a file is taken, or nothing.
+// Returns a list of [id, decision], or throws: a file is read whole or not at all.
 function readCorrections(text, datasetHash, classNames) {
   const [header, ...rows] = parseCsv(text.replace(/^\ufeff/, ""));
   if (String(header) !== String(HEADER)) {

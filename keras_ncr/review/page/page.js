@@ -14,8 +14,8 @@ const ROWS_BEYOND = 2; // Rows of cards kept above and below what is visible.
 // Decisions
 
 const decisions = new Decisions(data ? data.datasetHash : "", () => warn(
-  "This browser keeps nothing for this page: decisions are lost when it is closed. Export "
-  + "them before, and import the file next time."));
+  "This browser stores nothing for this page: closing it loses all decisions. Export them "
+  + "before, and import the file next time."));
 const cardOf = new Map(examples.id.slice(0, numCards).map((id, card) => [id, card]));
 const decisionOf = (card) => decisions.byId.get(examples.id[card]);
 
@@ -26,7 +26,7 @@ function warn(text) {
 
 function decide(card, action, chosen = "") {
   const before = decisionOf(card);
-  // Corrections made before this page was written are still about the label as given.
+  // A decision from an earlier page keeps the given label that it was about.
   const given = before ? before.given : givenName(card);
   if (action !== "drop") action = chosen === given ? "keep" : "relabel";
   const decision = { given, action, chosen: action === "drop" ? "" : chosen };
@@ -114,7 +114,7 @@ function chooseKind() {
   const low = kindCards.length ? Math.floor(100 * kindScores[kindCards[0]]) / 100 : 0;
   const high = kindCards.length ? Math.ceil(100 * kindScores[kindCards.at(-1)]) / 100 : 1;
   for (const [id, value] of [["score-from", low], ["score-to", high]]) {
-    // "any": with steps the browser would round, and the ends would not be reached.
+    // With other steps than "any", the browser rounds and never reaches the ends.
     Object.assign(byId(id), { min: low, max: high, step: "any" }).value = value;
   }
 }
@@ -153,8 +153,8 @@ function nextUndecided(card) {
   return next === undefined ? card : next;
 }
 
-// Shows the state: called after every change of decisions or filters. `card` becomes the
-// current one, or, where it does not pass the filters, what is listed at `place`.
+// Shows the state after a change of decisions or filters. `card` becomes the current one;
+// if it does not pass the filters, the card at `place` in the list.
 function update(card, place = Math.max(0, listed.indexOf(card))) {
   listed = passingCards();
   current = listed.includes(card) ? card : listed[Math.min(place, listed.length - 1)] ?? -1;
@@ -185,7 +185,7 @@ function layOut() {
   const columns = Math.max(1, Math.floor((space + gap) / (288 + gap)));
   const width = (space - gap * (columns - 1)) / columns;
   if (listed.length && (width !== geometry.width || !geometry.cardHeight)) {
-    // All cards have the same parts, each of a fixed height: one tells for all.
+    // All cards have the same parts of fixed heights: measuring one is enough.
     const probe = makeCard(listed[0]);
     probe.style.width = `${width}px`;
     gallery.append(probe);
@@ -217,7 +217,7 @@ function render() {
   let cursor = gallery.firstChild;
   for (const [card, position] of [...positions].sort((a, b) => a[1] - b[1])) {
     const node = placedCard(card, position);
-    // An element that is moved loses the focus, so those that stay are not touched.
+    // Moved elements lose the focus, so those that stay are not touched.
     if (node === cursor) cursor = cursor.nextSibling;
     else gallery.insertBefore(node, cursor);
   }
@@ -419,7 +419,7 @@ function onKey(event) {
     event.preventDefault();
     return goTo(current);
   }
-  // A slider takes arrows for itself, but no letters.
+  // A slider needs the arrow keys, but no letters.
   if (field && (field.type !== "range" || event.key.length > 1)) return;
   if (event.altKey || event.isComposing) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -428,7 +428,7 @@ function onKey(event) {
   const command = isControl ? undo : keysAnytime[key] || (current >= 0 && keys[key]);
   if (!command) return;
   event.preventDefault();
-  // A key that is held down moves on, but does not decide about all that comes.
+  // A key held down moves on, but decides only once.
   if (!event.repeat || key.startsWith("Arrow")) command();
 }
 
@@ -487,15 +487,15 @@ function summary() {
     parts.push(`It estimates that about ${percent(data.noiseRate)} of all labels are wrong.`);
   }
   if (data.expectedPrecision !== null && found) {
-    parts.push(`Of the suspicious ones about ${percent(data.expectedPrecision)} are expected to be really wrong.`);
+    parts.push(`About ${percent(data.expectedPrecision)} of the suspicious ones are expected to be wrong.`);
   }
   const others = [["near_duplicate", "near-duplicate"], ["outlier", "outlier"]]
     .filter(([kind]) => data.numFound[kind])
     .map(([kind, noun]) => counted(data.numFound[kind], noun)
       + (kind === "near_duplicate" ? " with another label" : ""));
-  if (others.length) parts.push(`It found ${others.join(" and ")} besides.`);
+  if (others.length) parts.push(`It also found ${others.join(" and ")}.`);
   const left = Object.entries(data.numFound).map(([kind, n]) => n - data.kinds[kind].length);
-  if (left.some((n) => n > 0)) parts.push(`Shown here: the worst ${count(numCards)}.`);
+  if (left.some((n) => n > 0)) parts.push(`This page shows the worst ${count(numCards)}.`);
   const unreadable = hasPictures ? examples.picture.filter((file) => !file).length : 0;
   if (unreadable) parts.push(`${counted(unreadable, "picture")} could not be read.`);
   return parts.join(" ");
@@ -507,12 +507,12 @@ function start() {
   byId("summary").textContent = summary();
   document.body.classList.toggle("without-pictures", !hasPictures);
   byId("legend").textContent = hasPictures && numCards && cards.neighbors[0].length
-    ? "Below each example its nearest neighbors: = has the same label as the example, ≠ has another one." : "";
+    ? "Below each example are its nearest neighbors: = has the same label, ≠ has another one." : "";
   const kinds = Object.entries(data.kinds).filter(([, members]) => members.length);
   if (kinds.length > 1) kinds.push(["all", cards.suggested]);
   byId("kind").replaceChildren(...kinds.map(([kind, members]) =>
     element("option", { value: kind }, `${KIND_NAMES[kind]} (${count(members.length)})`)));
-  // Browsers fill in what a form held before a reload.
+  // After a reload, browsers restore the values of forms.
   byId("decided").value = "all";
   byId("search").value = "";
   chooseKind();
@@ -521,4 +521,4 @@ function start() {
 }
 
 if (data) start();
-else warn("data.js, which belongs beside this page, is not there: keep the folder together.");
+else warn("The file data.js is missing beside this page: keep the folder together.");
