@@ -23,7 +23,7 @@ COLUMNS = 32 * ROWS
 # More examples are divided into 2 sqrt(n) cells by k-means of a sample, and each is
 # compared with those in the cells nearest to it (recall: benchmarks/nearest.py).
 CELLS_PER_ROOT = 2
-CELLS_SEARCHED = 16
+CELLS_SEARCHED = 12
 SAMPLED_PER_CELL = 40
 SEED = 0
 
