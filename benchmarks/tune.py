@@ -17,6 +17,8 @@ import pathlib
 import subprocess
 import sys
 
+from keras_ncr.files import write_json
+
 _SHARES = "0.3,0.6,0.9"
 _CONSISTENCY = "0.9,0.93,0.95"
 _JOINED = "0.1,0.3,0.5"
@@ -70,7 +72,7 @@ def main():
         chosen[method] = sweep(method, arguments, overrides)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         rows = {name: chosen[name] for name in TRIES if name in chosen}
-        arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
+        write_json(arguments.out, rows)
 
 
 def sweep(method, arguments, overrides):

@@ -1,13 +1,19 @@
-"""The batches of a run: what is done to images and to batches, and what they carry."""
+"""The batches of a run: crops, augmentation, mixing, and what its method needs."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_ncr import pipelines
+from keras_ncr.datasets import Source
 from keras_ncr.experiments.config import choose
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.pipelines import augmentation as augment
 from keras_ncr.pipelines import mixing
 
 
-def input_shape(config, source):
+def input_shape(config: ConfigDict, source: Source) -> tuple:
     """Returns the shape of the images that the network gets."""
     size = config.data.image_size
     shape = (size, size, source.image_shape[-1]) if size else source.image_shape
@@ -19,8 +25,8 @@ def input_shape(config, source):
     return tuple(shape)
 
 
-def augmentation(config, source):
-    """Returns what is done to single images in training, or `None`."""
+def augmentation(config: ConfigDict, source: Source) -> Callable | None:
+    """Returns the augmentation of single images, or `None`."""
     make = choose(config.augment.crop, CROPS, "config.augment.crop")
     return make(config, source.image_shape[-1])
 
@@ -58,8 +64,8 @@ def _resized_crop(config, channels):
 CROPS = {"padded": _padded_crop, "random": _random_crop, "resized": _resized_crop}
 
 
-def preparation(config, source):
-    """Returns what is done to single images for testing, or `None`."""
+def preparation(config: ConfigDict, source: Source) -> Callable | None:
+    """Returns the crop of single test images, or `None`."""
     if not config.data.image_size:
         return None
     return augment.central_crop(
@@ -67,8 +73,8 @@ def preparation(config, source):
     )
 
 
-def batch_augmentation(config):
-    """Returns what is done to batches in training, or `None`."""
+def batch_augmentation(config: ConfigDict) -> Callable | None:
+    """Returns the augmentation of whole batches, or `None`."""
     method = method_of(config)
     steps = []
     if method.has_second_view:
@@ -82,14 +88,16 @@ def batch_augmentation(config):
 
 
 def _changes_of_view(settings):
-    """Returns what turns images into another view of them."""
+    """Returns the changes that make a second view of images."""
     jitter = mixing.color_jitter(
         settings.brightness, settings.contrast, settings.saturation, settings.hue
     )
     return [jitter, mixing.random_shift(settings.shift)]
 
 
-def training_batches(config, source, seed, **options):
+def training_batches(
+    config: ConfigDict, source: Source, seed: int, **options
+) -> tf.data.Dataset:
     """Returns the batches of all epochs of a trial, as its method wants them.
 
     Options are those of `pipelines.training_batches`, in place of the config's.
@@ -110,7 +118,9 @@ def training_batches(config, source, seed, **options):
     return pipelines.training_batches(source, seed=seed, **{**settings, **options})
 
 
-def evaluation_batches(config, source, **options):
+def evaluation_batches(
+    config: ConfigDict, source: Source, **options
+) -> tf.data.Dataset:
     """Returns the batches of one pass over a source, as the network gets them.
 
     Options are those of `pipelines.evaluation_batches`, in place of the config's.
@@ -123,7 +133,7 @@ def evaluation_batches(config, source, **options):
     return pipelines.evaluation_batches(source, **{**settings, **options})
 
 
-def steps_per_epoch(config, source):
+def steps_per_epoch(config: ConfigDict, source: Source) -> int:
     """Returns the number of batches in an epoch of training."""
     return config.steps_per_epoch or pipelines.steps_per_epoch(
         source.num_examples, config.batch_size

@@ -1,7 +1,9 @@
-"""What a training run is made of: every setting, its default and its meaning."""
+"""The config of a training run: every setting, its default and its meaning."""
 
 import json
+import os
 import pathlib
+from typing import Any
 
 import ml_collections
 
@@ -9,7 +11,7 @@ from keras_ncr.checks import check_known
 from keras_ncr.experiments.methods import method_sections
 
 
-def default_config():
+def default_config() -> ml_collections.ConfigDict:
     """Returns the settings from which every file in `configs/` starts.
 
     They train a small network on scikit-learn's digits, for which nothing is
@@ -110,8 +112,8 @@ def _data_settings():
     return data
 
 
-def paper_config():
-    """Returns the settings that all of the paper's experiments have in common.
+def paper_config() -> ml_collections.ConfigDict:
+    """Returns the settings that all experiments of the paper share.
 
     SGD with momentum 0.9, a peak learning rate of 0.1 after 5 epochs of linear warm-up,
     cosine decay to 0, weight decay 5e-4; flips; ResNet-18; the loss of eq. 3 with
@@ -140,11 +142,11 @@ def paper_config():
     return config
 
 
-# Those of our networks that come with two stems.
+# Our networks with a choice of two stems.
 WITH_STEM = ("resnet18", "resnet34", "resnet50")
 
 
-def stem_for(backbone, image_size):
+def stem_for(backbone: str, image_size: int) -> str:
     """Returns the stem that suits a network and images of a size.
 
     Args:
@@ -163,8 +165,8 @@ def stem_for(backbone, image_size):
     return "imagenet" if backbone in WITH_STEM and image_size >= 64 else "cifar"
 
 
-def own_pictures(kind, arguments):
-    """Returns settings for pictures of the user's own, in a folder or a table.
+def own_pictures(kind: str, arguments: dict) -> ml_collections.ConfigDict:
+    """Returns settings for the user's own pictures, in a folder or a table.
 
     The paper's training for fewer epochs, on random parts of the pictures. Consistency
     comes in after a third of them: neighbors mean little before features do. (Of the
@@ -203,11 +205,11 @@ def own_pictures(kind, arguments):
     return config
 
 
-def string_arguments(argument, **defaults):
-    """Returns what a string after `--config=FILE:` asks for, as a dict.
+def string_arguments(argument: str | None, **defaults) -> dict:
+    """Returns the arguments in a string after `--config=NAME:`, as a dict.
 
-    The words between commas are `key=value`. The first may be a value alone, which is
-    meant for the first key. Values take the type of the default. A path may have `=`
+    Between commas stand `key=value`. The first may be a value alone, that of the first
+    key. Values take the type of the default. A path may have `=`
     in it, but no comma.
 
     Args:
@@ -254,8 +256,8 @@ def string_arguments(argument, **defaults):
 _TRUTH = {"true": True, "false": False}
 
 
-def set_noise(config, arguments):
-    """Sets the method and the noise that a config file was asked for.
+def set_noise(config: ml_collections.ConfigDict, arguments: dict) -> None:
+    """Sets the method and the noise that the arguments of a config name.
 
     Args:
         config: `ml_collections.ConfigDict` with the keys of `default_config`; changed
@@ -273,14 +275,14 @@ def set_noise(config, arguments):
     config.method = arguments["method"]
     config.noise.kind = arguments["noise"]
     config.noise.rate = arguments["rate"]
-    # Co-teaching is told the rate, as in its own experiments. Of the noise that labels
-    # have without any being added, none is known.
+    # Co-teaching is told the rate, as in its own experiments. Noise that is not added
+    # has no known rate.
     is_added = arguments["noise"] != "none"
     config.co_teaching.forget_rate = arguments["rate"] if is_added else 0.0
 
 
-def set_tuned(config, path):
-    """Sets what was chosen for the config's method, where something was.
+def set_tuned(config: ml_collections.ConfigDict, path: str | os.PathLike) -> None:
+    """Sets the values that tuning chose for the config's method, if there are any.
 
     Args:
         config: `ml_collections.ConfigDict` with the keys of `default_config`; changed
@@ -305,8 +307,8 @@ def set_tuned(config, path):
         config.update_from_flattened_dict(tuned.get(config.method, {}))
 
 
-def choose(name, known, key):
-    """Returns the entry of a dict that a config names, or says which there are.
+def choose(name: str, known: dict, key: str) -> Any:
+    """Returns the entry of a dict that a config names, or lists the entries.
 
     Args:
         name: String: the value in the config.

@@ -1,4 +1,6 @@
-"""What a config must be before anything is made of it."""
+"""Checks of a config, before anything is made from it."""
+
+from ml_collections import ConfigDict
 
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
@@ -20,10 +22,11 @@ _SMALLEST = {
 }
 
 
-def check_config(config):
-    """Raises for a name that is not known, or a number that makes no run.
+def check_config(config: ConfigDict) -> None:
+    """Raises for a name that is not known, or a number out of its range.
 
-    What belongs to noise, model, loss and augmentation is checked where these are made.
+    The settings of noise, model, loss and augmentation are checked where these are
+    made.
     """
     method_of(config)
     check_known(
@@ -71,7 +74,7 @@ def check_config(config):
 
 
 def _check_crop(config):
-    """Raises if a crop lacks the size it needs, or a size would have no effect."""
+    """Raises if a crop lacks its size, or a size has no effect on it."""
     data, crop = config.data, config.augment.crop
     if not data.image_size and (crop != "padded" or data.short_side):
         raise ValueError(

@@ -4,9 +4,11 @@ import inspect
 
 import keras
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_ncr import backbones
 from keras_ncr.backbones.applications import application_names
+from keras_ncr.datasets import Source
 from keras_ncr.distribution import MultiWorkerClassifier
 from keras_ncr.experiments.batches import input_shape, steps_per_epoch
 from keras_ncr.experiments.config import WITH_STEM
@@ -26,10 +28,10 @@ BACKBONES = {
 }
 
 
-def compiled_model(config, source, seed=0):
+def compiled_model(config: ConfigDict, source: Source, seed: int = 0) -> keras.Model:
     """Returns a built model that is ready for `fit`.
 
-    Weights come from Keras' global seed; `seed` is for what a model draws in training.
+    Keras' global seed gives the weights; `seed` gives what a model draws in training.
     """
     shape = input_shape(config, source)
     method = method_of(config)
@@ -44,7 +46,7 @@ def compiled_model(config, source, seed=0):
     return model
 
 
-def backbone(settings, shape):
+def backbone(settings: ConfigDict, shape: tuple) -> keras.Model:
     """Returns the network from pixels to features: ours, or a Keras application."""
     name = settings.backbone
     for key, default, names in (
@@ -68,14 +70,14 @@ def _standard_model(config, method, source, shape, seed):
     """Returns a plain Keras classifier."""
     network = backbone(config.model, shape)
     classifier = classifier_layer(config.model.classifier, source.num_classes)
-    # What Keras lacks on several devices is added only where there are several.
+    # Keras' own model is enough on one device.
     is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
     cls = keras.Model if is_one else MultiWorkerClassifier
     return cls(network.input, classifier(network.output), name="standard")
 
 
 def _method_model(config, method, source, shape, seed):
-    """Returns a model of the package, as the table and its config section have it."""
+    """Returns a model of the package from its row of the table and its section."""
     row = method.row
     arguments = {
         **config[method.model].to_dict(),

@@ -1,4 +1,4 @@
-"""Who trains in a folder: one process at a time."""
+"""The lock of a run's folder: one process at a time trains in it."""
 
 import contextlib
 import errno
@@ -7,18 +7,19 @@ import os
 import pathlib
 import socket
 import warnings
+from collections.abc import Iterator
 
 NAME = "running.lock"
-# What file systems say that have no locks.
+# The errors of file systems without locks.
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def held(folder):
-    """Keeps a folder for this process as long as the `with` block runs.
+def held(folder: str | os.PathLike) -> Iterator[None]:
+    """Locks a folder for this process until the `with` block ends.
 
-    The lock goes with the process, however it ends. The file `running.lock` says who
-    has it, and is removed at the end.
+    The lock ends with the process, however that ends. The file `running.lock` names the
+    process, and is removed at the end.
 
     Args:
         folder: String or path of the workdir, which exists.
@@ -42,7 +43,7 @@ def held(folder):
         try:
             yield
         finally:
-            # While the lock is held: whoever opened the file before finds it gone.
+            # Before the lock is released, so that no other process locks this file.
             path.unlink(missing_ok=True)
 
 
@@ -69,12 +70,12 @@ def _locked(path):
             )
         if not _is_at(file, path):
             return _locked(path)
-        stack.pop_all()  # Open it stays.
+        stack.pop_all()  # The file stays open.
         return file
 
 
 def _is_at(file, path):
-    """Whether a file is still there: its last holder may have removed it meanwhile."""
+    """Returns whether an open file is still at its path, and not removed since."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:

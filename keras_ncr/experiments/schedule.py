@@ -1,15 +1,16 @@
-"""The optimizer of a run: SGD, its learning rate by step, its weight decay."""
+"""The optimizer of a run: SGD with its learning rates and its weight decay."""
 
 import keras
+from ml_collections import ConfigDict
 
 
-def optimizer(config, steps_per_epoch):
+def optimizer(config: ConfigDict, steps_per_epoch: int) -> keras.optimizers.SGD:
     """Returns SGD with linear warm-up and cosine decay, as in all of the paper.
 
-    Papers add weight decay to the gradient, from where momentum carries it on: in the
-    long run each step shrinks a weight by `learning_rate * weight_decay /
-    (1 - momentum)`. Keras shrinks it by `learning_rate * weight_decay`, past the
-    momentum. Dividing here makes the papers' figure mean what it means there.
+    Papers add weight decay to the gradient, and momentum accumulates it: in the long
+    run each step shrinks a weight by `learning_rate * weight_decay / (1 - momentum)`.
+    Keras shrinks it by `learning_rate * weight_decay` alone. The division here gives
+    `config.optimizer.weight_decay` the papers' meaning.
     """
     settings = config.optimizer
     sgd = keras.optimizers.SGD(
@@ -23,7 +24,9 @@ def optimizer(config, steps_per_epoch):
     return sgd
 
 
-def learning_rate_schedule(config, steps_per_epoch):
+def learning_rate_schedule(
+    config: ConfigDict, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate by step: from 0 to its peak, and back to 0."""
     peak = config.optimizer.learning_rate
     warmup_steps = round(config.optimizer.warmup_epochs * steps_per_epoch)

@@ -1,4 +1,4 @@
-"""On what a run trains: one device, all of this machine, several machines, TPUs."""
+"""The devices of a run: one, all of this machine, several machines, or TPUs."""
 
 import functools
 import json
@@ -6,8 +6,10 @@ import os
 import sys
 
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_ncr.checks import check_known
+from keras_ncr.datasets import Source
 from keras_ncr.distribution.multi_worker import worker_lost
 
 _EXAMPLE = (
@@ -16,7 +18,7 @@ _EXAMPLE = (
 )
 
 
-def strategy_of(config):
+def strategy_of(config: ConfigDict) -> tf.distribute.Strategy:
     """Returns the `tf.distribute.Strategy` that `config.strategy` names.
 
     Several machines must be named to TensorFlow before its first operation, so this
@@ -30,7 +32,7 @@ def strategy_of(config):
     return STRATEGIES[config.strategy]()
 
 
-def check_replicas(config, strategy):
+def check_replicas(config: ConfigDict, strategy: tf.distribute.Strategy) -> None:
     """Raises if a global batch is too small to give each replica a part of it."""
     num_replicas = strategy.num_replicas_in_sync
     if config.batch_size < num_replicas:
@@ -41,7 +43,7 @@ def check_replicas(config, strategy):
         )
 
 
-def check_parts(config, source):
+def check_parts(config: ConfigDict, source: Source) -> None:
     """Raises if a batch leaves a replica without an example.
 
     Batch normalization has no mean and variance then. TensorFlow gives each replica an
@@ -96,7 +98,7 @@ def _multi_worker():
             f"TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}. Set, with another index "
             f"on each machine: {_EXAMPLE}"
         )
-    # TensorFlow waits for them without a word.
+    # TensorFlow says nothing while it waits.
     print("Waits for all machines of TF_CONFIG.", file=sys.stderr, flush=True)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,4 +1,4 @@
-"""The folder of a run: what is kept in it, and how it survives an interruption.
+"""The folder of a run: which run it belongs to, and the files in it.
 
 Every file is written by `keras_ncr.files`, whole or not at all. Only `history.csv` of a
 trial and the logs of TensorBoard grow line by line.
@@ -7,24 +7,27 @@ trial and the logs of TensorBoard grow line by line.
 import contextlib
 import csv
 import json
+import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.config import default_config
 from keras_ncr.files import WRITING, replacing, write_json
 
-# Settings in which a run may differ from the one that the folder holds: more trials can
-# be added, the data may have moved, and it may go on with other devices.
+# Settings that may change when a run goes on: more trials can be added, the data may
+# have moved, and devices may be others.
 CHANGEABLE = (
     *("trials", "strategy", "checkpoint_seconds"),
     *("data.dir", "data.path", "data.test_path"),
 )
 
 
-def claim(path, config):
-    """Makes the folder of a run, or takes up the run that is in it.
+def claim(path: str | os.PathLike, config: ConfigDict) -> pathlib.Path:
+    """Makes the folder of a run, or checks that it holds this run.
 
     Args:
         path: String or path. A folder that is new, empty, or that of a run with the
@@ -45,7 +48,7 @@ def claim(path, config):
 
 
 @contextlib.contextmanager
-def occupied(path, config):
+def occupied(path: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Path]:
     """Claims the folder of a run, and keeps it from other runs until the block ends.
 
     Arguments, what is yielded and errors are those of `claim`.
@@ -77,14 +80,14 @@ def _checked(path, config):
 
 
 def _begin(path, config):
-    """Makes the folder, if it is not there, and leaves the config in it."""
+    """Makes the folder if needed, and writes the config to it."""
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "config.json", config.to_dict())
 
 
 @contextlib.contextmanager
 def _naming_the_workdir(path):
-    """Says in an error which setting is the reason."""
+    """Names `workdir` in the error of a folder that cannot be written to."""
     try:
         yield
     except OSError as error:
@@ -95,14 +98,14 @@ def _naming_the_workdir(path):
 
 
 def _is_empty(folder):
-    """Whether a folder has nothing but what a run leaves that ends as it begins."""
+    """Returns whether a folder holds no files but those of a run that just began."""
     return all(
         file.name == run_lock.NAME or file.name.startswith(WRITING)
         for file in folder.iterdir()
     )
 
 
-def read_config(path):
+def read_config(path: str | os.PathLike) -> ConfigDict:
     """Returns the config of the run in a folder.
 
     Args:
@@ -162,17 +165,17 @@ def _flat(settings, prefix=""):
     return items
 
 
-def trial_folder(folder, trial):
-    """Returns the path in which a trial, counted from 0, keeps what is its own."""
+def trial_folder(folder: str | os.PathLike, trial: int) -> pathlib.Path:
+    """Returns the path of the folder of a trial, counted from 0."""
     return pathlib.Path(folder) / f"trial-{trial}"
 
 
-def audit_folder(folder):
-    """Returns the path in which an audit of the run keeps what it finds."""
+def audit_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """Returns the path of the folder of the run's audit."""
     return pathlib.Path(folder) / "audit"
 
 
-def read_history(path):
+def read_history(path: str | os.PathLike) -> list[dict]:
     """Returns the rows of a `CSVLogger`'s file as dicts of floats."""
     with open(path, newline="") as file:
         return [
@@ -182,7 +185,7 @@ def read_history(path):
 
 
 def read_trials(folder, trials):
-    """Returns what a figure shows of trials that are finished.
+    """Returns the accuracies and confidences of finished trials.
 
     Args:
         folder: String or path: the workdir.

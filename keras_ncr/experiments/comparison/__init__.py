@@ -1,1 +1,1 @@
-"""Many trainings side by side: what `compare` and `sweep` run."""
+"""Many trainings side by side, as `compare` and `sweep` run them."""

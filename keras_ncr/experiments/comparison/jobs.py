@@ -10,23 +10,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.comparison.outcome import outcome_of
+from keras_ncr.experiments.comparison.plan import Job
 from keras_ncr.experiments.measures import mean_and_deviation, spread
 
-# What a job's words are given to.
+# The command that takes the words of a job.
 TRAIN = (sys.executable, "-m", "keras_ncr", "train")
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_END = 10
 
 
-def run_jobs(jobs, num_processes, after_each=lambda: None):
-    """Runs what is not finished, and tells of each run as it ends.
+def run_jobs(
+    jobs: Sequence[Job],
+    num_processes: int,
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs the jobs that are not finished, and prints a line as each ends.
 
-    A run that fails is told of, and the others go on. An interruption, by Ctrl-C or by
-    a signal to terminate, ends all that run: each goes on where it was saved
-    when it is run again.
+    If a run fails, its line says so, and the others go on. Ctrl-C or a signal to
+    terminate ends all runs; run again, each goes on from what was saved.
 
     Args:
         jobs: Sequence of `Job`, in the order in which they are to be run.
@@ -62,11 +67,11 @@ def run_jobs(jobs, num_processes, after_each=lambda: None):
 def _started(job, num_threads):
     """Returns the process of a job."""
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    # What the user has set has precedence.
+    # The user's own settings have precedence.
     environment = {
         "TF_NUM_INTRAOP_THREADS": str(num_threads),
         "TF_NUM_INTEROP_THREADS": str(num_threads),
-        # Else the first takes all the memory of a GPU.
+        # Otherwise the first process takes all memory of a GPU.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "PYTHONUNBUFFERED": "1",
         **os.environ,
@@ -91,7 +96,7 @@ def _has_ended(entry):
 
 
 def _tell(entry, num_ended, total, seconds):
-    """Prints a line on a run that has ended, and notes why if it has failed."""
+    """Prints a line on a run that has ended, and writes down why if it failed."""
     job, process, started = entry
     outcome = outcome_of(job)
     reason = _failure(job, process, outcome)

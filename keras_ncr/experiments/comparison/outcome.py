@@ -1,11 +1,13 @@
-"""What came of a job, as its folder has it."""
+"""The outcome of a job, read from its folder."""
 
 import json
 from typing import NamedTuple
 
+from keras_ncr.experiments.comparison.plan import Job
+
 
 class Outcome(NamedTuple):
-    """What a job's trials measured, and what went wrong. Lists are over trials."""
+    """What the trials of a job measured, and what failed. Lists are over trials."""
 
     num_asked: int  # How many trials there are to be.
     num_run: int
@@ -20,7 +22,7 @@ class Outcome(NamedTuple):
 
     @property
     def is_finished(self):
-        """Whether there is nothing left to run."""
+        """Whether all trials are run."""
         return self.num_run >= self.num_asked
 
     @property
@@ -30,7 +32,7 @@ class Outcome(NamedTuple):
 
     @property
     def notes(self):
-        """What must be said beside the numbers, or nothing."""
+        """The remarks beside the numbers, or nothing."""
         notes = []
         if self.failed_trials:
             notes.append(f"{len(self.failed_trials)} of {self.num_run} failed")
@@ -40,18 +42,18 @@ class Outcome(NamedTuple):
         return f"({', '.join(notes)})" if notes else ""
 
 
-def outcome_of(job):
+def outcome_of(job: Job) -> Outcome:
     """Returns the `Outcome` of a job, run or not."""
     path = job.folder / "results.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     trials = results.get("trials", [])
     succeeded = [trial for trial in trials if "failed" not in trial]
-    # What label propagation finds stands in place of what its classifier says.
+    # The accuracy after label propagation replaces that of the classifier.
     is_propagated = any("propagated_test_accuracy" in trial for trial in succeeded)
     measure = "propagated_test_accuracy" if is_propagated else "last_test_accuracy"
     num_asked, num_run = job.config.trials, len(trials)
     failure = job.beside(".failed")
-    # What failed here may have been finished by another process.
+    # Another process may have finished what failed here.
     has_failed = num_run < num_asked and failure.exists()
     return Outcome(
         num_asked=num_asked,

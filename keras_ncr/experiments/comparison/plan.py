@@ -1,23 +1,25 @@
-"""What is run: a config file, label noises, and the `Job` that each training is."""
+"""The plan of a comparison: a config file, label noises, and a `Job` per training."""
 
 import pathlib
 import re
 import runpy
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
 
 from keras_ncr.checks import check_rate
 from keras_ncr.experiments.config_checks import check_config
 
 
 class Noise(NamedTuple):
-    """The label noise of runs: empty and None stand for what the config has."""
+    """The label noise of some runs. Empty and None stand for the config's own."""
 
     kind: str = ""
     rate: float | None = None
 
     @property
     def arguments(self):
-        """What the config file is asked for, in words."""
+        """The arguments of the config file."""
         kind = [f"noise={self.kind}"] if self.kind else []
         return kind + ([] if self.rate is None else [f"rate={self.rate:g}"])
 
@@ -37,21 +39,21 @@ class Noise(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One `keras-ncr train`: what it is called, where it leaves what, and its words."""
+    """One `keras-ncr train`: its name, its folder and its words."""
 
     name: str
     folder: pathlib.Path
     words: tuple
-    config: Any  # `ml_collections.ConfigDict`: what the words come to.
+    config: ConfigDict  # What the words stand for.
     noise: Noise  # As the config has it, if none was asked for.
 
     def beside(self, suffix):
-        """Returns the path of a file beside the folder, which is the training's own."""
+        """Returns the path of a file beside the folder of the training."""
         return self.folder.with_name(self.folder.name + suffix)
 
 
 class Plan(NamedTuple):
-    """What all runs of a command have in common."""
+    """The settings that all runs of a command share."""
 
     config_file: str
     arguments: str  # What follows the file after a colon.
@@ -60,7 +62,7 @@ class Plan(NamedTuple):
     workdir: pathlib.Path
 
     def config(self, noise, method="", **overrides):
-        """Returns the config of a run, and the words that give it to the command."""
+        """Returns the config of a run, and the same as words of a command."""
         words = [self.arguments] if self.arguments else []
         words += [f"method={method}"] if method else []
         arguments = ",".join(words + noise.arguments)
@@ -84,8 +86,8 @@ class Plan(NamedTuple):
         return Job(name, folder, (*words, f"--workdir={folder}"), config, noise)
 
 
-def parse_noises(words):
-    """Returns the `Noise` of each word, in order; of no words, that of the config.
+def parse_noises(words: list[str]) -> tuple[Noise, ...]:
+    """Returns the `Noise` of each word, in order, or that of the config for no words.
 
     A word is `KIND:RATE`, a kind alone (`none`), or a rate alone, for data sets that
     come in several rates.

@@ -1,8 +1,8 @@
-"""One setting after the other, each with the best values of those before it."""
+"""Searches settings one after the other, each with the best values before it."""
 
 import statistics
 
-import ml_collections
+from ml_collections import ConfigDict
 
 from keras_ncr.checks import check_known
 from keras_ncr.experiments.comparison.outcome import outcome_of
@@ -10,8 +10,8 @@ from keras_ncr.experiments.config import string_arguments
 from keras_ncr.experiments.measures import mean_and_deviation
 
 
-def parse_tries(words, config):
-    """Returns a dict from each key to the values to try, of the types in the config.
+def parse_tries(words: list[str], config: ConfigDict) -> dict[str, tuple]:
+    """Returns the values to try by key, converted to the types in the config.
 
     Args:
         words: Strings `KEY=VALUE,VALUE,...`.
@@ -40,10 +40,10 @@ def _value(config, key):
     """Returns what a config has under a dotted key, or raises."""
     value = config
     for part in key.split("."):
-        known = [*value] if isinstance(value, ml_collections.ConfigDict) else []
+        known = [*value] if isinstance(value, ConfigDict) else []
         check_known(part, known, f"--try={key}")
         value = value[part]
-    if isinstance(value, ml_collections.ConfigDict):
+    if isinstance(value, ConfigDict):
         raise ValueError(
             f"`--try` must name one setting of a group: {key}.KEY, with KEY one of "
             f"{[*value]}. Received: {key!r}."
@@ -102,14 +102,14 @@ def search(plan, tries, run):
 
 
 def _tried(value, jobs):
-    """Returns what came of a value: by noise, and as the mean over all noises."""
+    """Returns the outcome of a value: by noise, and as the mean over all noises."""
     outcomes = {job.noise.title: outcome_of(job) for job in jobs}
     unfinished = [
         f"{job.name}: {outcome.failure}"
         for job, outcome in zip(jobs, outcomes.values(), strict=True)
         if not outcome.is_finished
     ]
-    # A loss that became infinite tells something of the setting; this does not.
+    # An infinite loss says something about the setting, an unfinished run does not.
     if unfinished:
         raise ValueError(
             "All runs must be finished before the best is chosen. Received: "

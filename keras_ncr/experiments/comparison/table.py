@@ -1,6 +1,7 @@
-"""What came of all jobs: as Markdown, and as CSV."""
+"""The outcomes of all jobs as Markdown and as CSV."""
 
 import csv
+import pathlib
 
 from keras_ncr.experiments.measures import mean_and_deviation, spread
 from keras_ncr.files import replacing
@@ -12,8 +13,8 @@ CSV_HEADER = (
 )
 
 
-def markdown(cells):
-    """Returns the Markdown of two tables, and of what went wrong.
+def markdown(cells: dict[str, list]) -> str:
+    """Returns the Markdown of two tables, and of the failures.
 
     Args:
         cells: Dict from a method to a list of `(job, outcome)`, one for each noise.
@@ -42,7 +43,7 @@ def markdown(cells):
 
 
 def _is_told(method):
-    """Whether a method knows which labels are wrong: a bound, and no competitor."""
+    """Returns whether a method knows which labels are wrong, and cannot be best."""
     return "oracle" in method.split("+")
 
 
@@ -87,7 +88,7 @@ def _last_cell(outcome, is_best):
 
 
 def _best_cell(outcome, is_best):
-    """Returns the mean alone: the table is there for a glance."""
+    """Returns the mean alone, which is enough for a glance."""
     mean = mean_and_deviation(outcome.best)["mean"]
     if mean is None:
         return ""
@@ -104,7 +105,7 @@ def _complaints(row):
     ]
 
 
-def write_csv(cells, path):
+def write_csv(cells: dict[str, list], path: pathlib.Path) -> None:
     """Writes a line for each method and noise; accuracies are shares, not percent."""
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)

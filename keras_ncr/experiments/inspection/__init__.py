@@ -1,9 +1,11 @@
-"""What a config is about to train on: a report in words, and pictures."""
+"""Shows what a config would train on: a report in words, and pictures."""
 
+import os
 import pathlib
 import textwrap
 
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import check_images, load_sources
@@ -16,12 +18,12 @@ from keras_ncr.files import replacing
 __all__ = ["inspect_config"]
 
 
-def inspect_config(config, folder):
-    """Returns a report on what a config is about to train on, and draws pictures of it.
+def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
+    """Returns a report on what a config would train on, and draws pictures of it.
 
-    The model is built and nothing is trained. Of a data set whose images are files only
-    those in the pictures are decoded. One that can only be read from beginning to end
-    is read as far as training reads it before its first batch.
+    The model is built and nothing is trained. Image files are decoded only if they are
+    in the pictures. A data set that can only be read from beginning to end is read as
+    far as training reads it before its first batch.
 
     The pictures are `batch.png`, the first batch of the first trial with augmentation;
     `evaluation.png`, the first test images; `same_images.png`, what augmentation makes
@@ -30,8 +32,8 @@ def inspect_config(config, folder):
     Args:
         config: `ml_collections.ConfigDict` with the keys of
             `keras_ncr.experiments.config.default_config`.
-        folder: String or path: where the pictures go. Not the workdir of a run that is
-            still to begin, which must be empty.
+        folder: String or path of the folder of the pictures. It must not be the workdir
+            of a later run, which must be empty.
 
     Returns:
         String of several lines.
@@ -62,7 +64,7 @@ def inspect_config(config, folder):
     try:
         figures, not_drawn = figures_of(config, sources)
     except tf.errors.InvalidArgumentError:
-        # It names the images that cannot be decoded.
+        # The check names the images that cannot be decoded.
         check_images((sources.train, sources.test))
         raise
     folder = _saved(figures, not_drawn, folder)
@@ -105,7 +107,7 @@ def _saved(figures, not_drawn, folder):
         for name, figure in figures.items():
             with replacing(folder / name) as temporary:
                 figure.savefig(temporary, dpi=120, bbox_inches="tight")
-        for name in not_drawn:  # It would be that of another config.
+        for name in not_drawn:  # An old picture would be of another config.
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(

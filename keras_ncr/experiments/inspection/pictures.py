@@ -1,4 +1,4 @@
-"""Which images and numbers the pictures of a config show."""
+"""The pictures of what a config would train on."""
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from keras_ncr.experiments.batches import (
 
 _MOST_IMAGES = 36
 _AUGMENTED_IMAGES, _AUGMENTATIONS = 4, 6
-# A matrix of more classes has less than a pixel for each.
+# With more classes, a cell of the matrix would be smaller than a pixel.
 _MOST_MATRIX_CLASSES = 2000
 
 
 def figures_of(config, sources):
-    """Returns the figures by file name, and why others are not drawn."""
+    """Returns the figures by file name, and the reasons why others are missing."""
     train = sources.train
     name, names = config.data.name, train.class_names
     figures, not_drawn = {}, {}
@@ -49,7 +49,7 @@ def figures_of(config, sources):
 
 
 def _first_training_images(config, source):
-    """Returns what the network gets first: images, and their indices."""
+    """Returns the images of the first training batch, and their indices."""
     batches = training_batches(
         config,
         source,
@@ -98,7 +98,7 @@ def _augmentation_figure(config, source):
     augment = augmentation(config, source)
     examples = list(source.dataset.take(_AUGMENTED_IMAGES))
     originals = [example["image"] for example in examples]
-    # Drawn as in training, by other seeds: a picture of the kind, not of an epoch.
+    # The seeds are not those of training: this shows the kind of change, no epoch.
     augmented = [
         [augment(image, [row, draw]).numpy() for draw in range(_AUGMENTATIONS)]
         for row, image in enumerate(originals)

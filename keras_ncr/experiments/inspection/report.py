@@ -1,4 +1,4 @@
-"""What the report says: the data, the noise and the training of a config."""
+"""The rows of the report: data, noise and training of a config."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _CONFUSIONS = 5
 
 
 def data_rows(config, sources):
-    """Returns what there is to train and to test on."""
+    """Returns the rows on the training and test data."""
     train = sources.train
     counts = np.bincount(train.labels, minlength=train.num_classes)
     filled, empty = np.flatnonzero(counts), np.flatnonzero(counts == 0)
@@ -45,7 +45,7 @@ def _class_sizes(train, counts, largest, smallest):
 
 
 def noise_rows(config, source):
-    """Returns what is known of the wrong labels."""
+    """Returns the rows on the wrong labels."""
     kind = config.noise.kind
     rate, words = source.realized_rate, "unknown: there are no true labels"
     if rate is not None:
@@ -70,10 +70,7 @@ def noise_rows(config, source):
 
 
 def _confusions(source):
-    """Returns the most frequent pairs of a true class and another one given, in words.
-
-    By pairs that occur, since a matrix of many classes is large.
-    """
+    """Returns the most frequent pairs of a true class and a wrong label, in words."""
     clean, given = source.clean_labels, source.labels
     chosen = source.is_noisy & (clean >= 0)
     pairs, counts = np.unique(
@@ -91,7 +88,7 @@ def _confusions(source):
 
 
 def training_rows(config, source, model):
-    """Returns how long and with what the model is trained."""
+    """Returns the rows on method, network, epochs and optimizer."""
     steps = steps_per_epoch(config, source)
     network = f"{config.model.backbone}, {config.model.classifier} classifier"
     batch = f"{config.batch_size:,} examples"
@@ -143,7 +140,7 @@ def _learning_rates(config, steps):
 
 
 def _weight_decay(config, model):
-    """Returns the weight decay, and how much of the model it acts on."""
+    """Returns the weight decay, and which share of the model it acts on."""
     if not config.optimizer.weight_decay:
         return "none"
     variables = model.trainable_variables
