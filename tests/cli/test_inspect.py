@@ -299,6 +299,18 @@ def test_note_tells_of_a_batch_below_the_number_of_classes(settings, has_note):
     assert ("consistency" in rows) == (config.method == "ncr")
 
 
+@pytest.mark.parametrize(
+    ("method", "weight"), [("ncr", 0.8), ("ncr+mixup", 0.8), ("ncr+elr", 0.2)]
+)
+def test_consistency_is_that_of_the_method(method, weight):
+    config = config_of(
+        method=method, ncr__consistency_weight=0.8, elr__consistency_weight=0.2
+    )
+    source = random_source(8, num_classes=4)
+    rows = dict(training_rows(config, source, compiled_model(config, source)))
+    assert rows["consistency"].startswith(f"weight (alpha) {weight}, neighbors (k) 10")
+
+
 # The pictures
 
 
