@@ -220,7 +220,9 @@ def test_page_shows_what_the_audit_says(open_page, animals):
     assert review.text("h1") == "Review labels: animals"
     assert "calls 8 of 8 labels suspicious" in review.text("#summary")
     assert "about 31 % of all labels are wrong" in review.text("#summary")
-    assert "About 90 % of the suspicious ones are expected to be wrong" in review.text("#summary")
+    assert "About 90 % of the suspicious ones are expected to be wrong" in (
+        review.text("#summary")
+    )
     assert review.text("#progress-text") == "0 of 8 decided"
     assert review.listed() == [f"n{i}" for i in range(8)]
     card = review.page.locator(".card").first
