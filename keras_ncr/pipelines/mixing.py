@@ -28,6 +28,7 @@ from keras_ncr.checks import (
 )
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.pipelines import row_random
+from keras_ncr.pipelines.mixture import Mixture
 
 __all__ = ["color_jitter", "in_sequence", "mixup", "random_shift", "second_view"]
 
@@ -95,11 +96,13 @@ def mixup(alpha=0.5):
         images = tf.convert_to_tensor(images)
         batch_size = tf.shape(images)[0]
         weight_seed, partner_seed = tf.unstack(tf.random.split(seed, num=2))
-        weights = _owner_weights(alpha, batch_size, weight_seed)
-        partners = _circle(batch_size, partner_seed)
-        labels = _mixed(labels, weights, partners)
+        mix = Mixture(
+            _owner_weights(alpha, batch_size, weight_seed),
+            _circle(batch_size, partner_seed),
+        )
+        labels = mix.rows(labels)
         targets = {**targets, "label": labels} if isinstance(targets, dict) else labels
-        return _mixed(images, weights, partners), targets
+        return mix.rows(images), targets
 
     return augment
 
@@ -338,15 +341,6 @@ def _circle(batch_size, seed):
     order = tf.random.experimental.stateless_shuffle(tf.range(batch_size), seed)
     following = tf.roll(order, shift=-1, axis=0)
     return tf.gather(following, tf.math.invert_permutation(order))
-
-
-def _mixed(rows, weights, partners):
-    """Each row, mixed with its partner in float32."""
-    rows = tf.cast(rows, tf.float32)
-    others = tf.gather(rows, partners)
-    weights = tf.reshape(weights, [-1] + [1] * (rows.shape.rank - 1))
-    # Written so that a row mixed with its like stays exactly what it is.
-    return others + weights * (rows - others)
 
 
 def _changed(images, changes, seed):
