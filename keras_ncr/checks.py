@@ -141,3 +141,13 @@ def check_positive(value: float, name: str) -> float:
             f"`{name}` must be a positive, finite number. Received: {name}={value!r}."
         )
     return float(value)
+
+
+def check_weight(value, name):
+    """Returns `value` as a float of at least 0, or raises."""
+    if not (_is_number(value, numbers.Real) and 0 <= value < float("inf")):
+        raise ValueError(
+            f"`{name}` must be a finite number of at least 0. Received: "
+            f"{name}={value!r}."
+        )
+    return float(value)

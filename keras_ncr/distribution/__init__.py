@@ -1,4 +1,4 @@
-"""The same training on many devices and many machines.
+"""Trains one model in the same way on many devices and many machines.
 
 Models of this package that are made in the scope of a `tf.distribute` strategy need
 nothing from here. `MultiWorkerTraining` gives the same to a Keras model of one's own.

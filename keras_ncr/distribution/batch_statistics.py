@@ -1,4 +1,4 @@
-"""What batch normalization remembers, the same in all replicas.
+"""Keeps what batch normalization remembers the same in all replicas.
 
 Keras lets each replica keep the moving statistics of its own part of the batches. Each
 would then evaluate another model than the others, and a checkpoint, which has those of
@@ -16,16 +16,7 @@ def share_statistics(model, data):
 
     Replicas count by their examples, so that means are those of the global batch, and
     a replica without any does not count. Variances are the mean of those within the
-    parts, on which the replicas trained.
-
-    Args:
-        model: `keras.Model`.
-        data: The batch of this replica, tensors nested in any way.
-
-    Example:
-    >>> from keras_ncr.distribution.batch_statistics import share_statistics
-    >>> model = keras.Sequential([keras.layers.BatchNormalization()])
-    >>> share_statistics(model, tf.zeros([2, 5]))
+    parts, on which the replicas trained. `data` is the batch of this replica.
     """
     statistics = moving_statistics(model)
     if not statistics or not replicas.has_other_replicas():
@@ -45,19 +36,7 @@ def share_statistics(model, data):
 def moving_statistics(model):
     """Returns the variables in which a model's batch normalization remembers.
 
-    Args:
-        model: `keras.Model`.
-
-    Returns:
-        List of Keras variables, without those of layers that are frozen, or whose
-        replicas compute one mean and variance anyhow.
-
-    Example:
-    >>> from keras_ncr.distribution.batch_statistics import moving_statistics
-    >>> model = keras.Sequential([keras.layers.BatchNormalization()])
-    >>> model.build((None, 5))
-    >>> [variable.name for variable in moving_statistics(model)]
-    ['moving_mean', 'moving_variance']
+    Layers that are frozen, or whose replicas compute one mean anyhow, have none.
     """
     return [
         variable

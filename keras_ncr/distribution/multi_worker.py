@@ -1,8 +1,8 @@
-"""Keras' own training on several machines, where Keras 3 stops short of it.
+"""Trains Keras models on several machines, where Keras 3 fails.
 
 `fit` and `evaluate` of Keras 3 fail under `tf.distribute.MultiWorkerMirroredStrategy`
-(https://github.com/keras-team/keras/issues/20585). What is here stands in for the two
-places that fail, and steps back where Keras manages by itself.
+(https://github.com/keras-team/keras/issues/20585). This module replaces the two places
+that fail, and leaves the work to a Keras that succeeds by itself.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class MultiWorkerTraining:
     - `keras.utils.set_random_seed` is given the same number, since each machine
       shuffles arrays by itself and keeps its part of the result;
     - all call `fit`, `evaluate`, `predict` and `save` alike and with the same data. A
-      batch is the global batch, of which each trains on its part.
+      batch is the global batch; each machine trains on its part of it.
 
     Predictions are those of all data, in their order, on every machine. Files are
     written by the first machine; `keras_ncr.distribution.is_chief()` says which it is.
@@ -98,7 +98,7 @@ class MultiWorkerTraining:
         return step
 
     def _refuses_scalars(self):
-        """Whether Keras fails on a step that returns a scalar, as all do."""
+        """Returns whether Keras fails on a step that returns a scalar, as all do."""
         with self.distribute_strategy.scope():
             if not replicas.has_other_workers():
                 return False
@@ -110,20 +110,20 @@ class MultiWorkerTraining:
         return False
 
     def save(self, filepath, *args, **kwargs):
-        """As in `keras.Model`; of several machines the first keeps what it saves."""
+        """As in `keras.Model`; of several machines, the first one's files stay."""
         with self._path_to_save(filepath) as path:
             return super().save(path, *args, **kwargs)
 
     def save_weights(self, filepath, *args, **kwargs):
-        """As in `keras.Model`; of several machines the first keeps what it saves."""
+        """As in `keras.Model`; of several machines, the first one's files stay."""
         with self._path_to_save(filepath) as path:
             return super().save_weights(path, *args, **kwargs)
 
     @contextlib.contextmanager
     def _path_to_save(self, filepath):
-        """Yields where this process is to save: the others throw away what they do.
+        """Yields where this process saves: for all but the first, a temporary folder.
 
-        They have to save as well: Keras makes variables as it goes, in which all
+        The others have to save as well: Keras makes variables as it goes, in which all
         machines take part.
         """
         with self.distribute_strategy.scope():
@@ -136,10 +136,7 @@ class MultiWorkerTraining:
 
 
 def with_rows(step_function):
-    """Returns a step whose results, scalars, have a first axis, as Keras takes them.
-
-    It averages them over that axis, so that they come back without.
-    """
+    """Returns a step whose scalar results have a first axis, which Keras averages."""
 
     def step(data):
         return keras.tree.map_structure(
@@ -185,13 +182,7 @@ class WorkerLost(RuntimeError):
 
 @contextlib.contextmanager
 def lost_workers_named():
-    """Turns TensorFlow's errors about a machine that is gone into a `WorkerLost`.
-
-    Example:
-    >>> from keras_ncr.distribution.multi_worker import lost_workers_named
-    >>> with lost_workers_named():
-    ...     pass
-    """
+    """Turns TensorFlow's errors about a machine that is gone into a `WorkerLost`."""
     try:
         yield
     except (
@@ -208,20 +199,7 @@ def lost_workers_named():
 
 
 def worker_lost(error):
-    """Returns a `WorkerLost` for an error of TensorFlow.
-
-    Args:
-        error: `tf.errors.OpError`.
-
-    Returns:
-        `WorkerLost`, which says in one line what happened and what to do.
-
-    Example:
-    >>> from keras_ncr.distribution.multi_worker import worker_lost
-    >>> error = tf.errors.UnavailableError(None, None, "failed to connect")
-    >>> str(worker_lost(error)).endswith("TensorFlow says: failed to connect")
-    True
-    """
+    """Returns a `WorkerLost` that says in one line what happened and what to do."""
     lines = str(error.message).splitlines()
     telling = [line for line in lines if "Collective ops is aborted" in line]
     reason = (telling or lines or ["nothing"])[0].strip()

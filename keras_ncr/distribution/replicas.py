@@ -1,14 +1,13 @@
-"""What replicas of a `tf.distribute` strategy have to tell each other.
+"""Asks the other replicas of a `tf.distribute` strategy for their part of a batch.
 
-Each replica holds its part of the global batch. Inside of a step it can ask the others
-for theirs, as long as all of them ask alike.
+A replica can ask inside of a step, as long as all of them ask alike.
 """
 
 import tensorflow as tf
 
 
 def has_other_replicas():
-    """Whether this code runs in one of several replicas of a `tf.distribute` strategy.
+    """Returns whether this code runs in one of several replicas of a strategy.
 
     It does not while a model is being built: there is one batch then, and no other
     replica to wait for.
@@ -18,7 +17,7 @@ def has_other_replicas():
 
 
 def has_other_workers():
-    """Whether several processes, as on several machines, train one model together."""
+    """Returns whether several processes, as on machines, train one model together."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
@@ -28,10 +27,13 @@ def has_other_workers():
     return len(jobs.get("chief", [])) + len(jobs.get("worker", [])) > 1
 
 
-def is_chief():
-    """Whether this process is the one of a strategy's that writes files.
+def is_chief() -> bool:
+    """Returns whether this process is the one of a strategy's that writes files.
 
     It is, unless several machines train one model and this is not the first.
+
+    Returns:
+        Bool.
 
     Example:
     >>> if keras_ncr.distribution.is_chief():
@@ -47,7 +49,7 @@ def is_chief():
 
 
 def are_alike(*numbers):
-    """Whether all workers have the same integers; all of them have to ask."""
+    """Returns whether all workers have the same integers; all of them have to ask."""
     if not has_other_workers():
         return True
     strategy = tf.distribute.get_strategy()

@@ -1,4 +1,4 @@
-"""Classifiers that do not memorize wrong labels: NCR, its peers, and their joins."""
+"""Classifiers that do not memorize wrong labels: NCR, its peers, and NCR with each."""
 
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.models.co_teaching import CoTeachingModel

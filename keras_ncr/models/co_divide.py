@@ -1,4 +1,4 @@
-"""Co-divide: which labels each of two networks takes for right, by their losses."""
+"""Divides examples by their losses: into labels that are right, and others."""
 
 import math
 import warnings
@@ -8,26 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.distribution.targets import label_of
-from keras_ncr.models.numbering import index_of
+from keras_ncr.models.example_memory import index_of
+from keras_ncr.models.fitting import check_carries
 
 
 def normalized(losses):
-    """Returns losses moved and scaled to [0, 1]; zeros where all are the same.
-
-    Args:
-        losses: Array of shape `(n,)`.
-
-    Returns:
-        NumPy float64 array of shape `(n,)`.
-
-    Raises:
-        ValueError: If a loss is not finite.
-
-    Example:
-    >>> from keras_ncr.models.co_divide import normalized
-    >>> normalized([1.0, 3.0, 2.0])
-    array([0. , 1. , 0.5])
-    """
+    """Returns losses scaled to [0, 1], zeros where all are the same, or raises."""
     losses = np.asarray(losses, "float64")
     if not np.all(np.isfinite(losses)):
         position = int(np.argmin(np.isfinite(losses)))
@@ -40,28 +26,16 @@ def normalized(losses):
 
 
 def clean_probabilities(losses, seed=0):
-    """Returns how probable it is of each label that it is right, by its loss.
+    """Returns the probability of each label to be right, by its loss: `(n,)`, float64.
 
     A mixture of two Gaussians is fitted to the losses. Networks fit right labels first,
-    so the component with the lower mean is taken for that of right labels.
-
-    Args:
-        losses: Array of shape `(n,)`: finite, as `normalized` returns them.
-        seed: Int that the fit starts from. Defaults to 0.
-
-    Returns:
-        NumPy float64 array of shape `(n,)`, in [0, 1]: the posterior probability of the
-        component with the lower mean. All 1 where all losses are the same.
+    so the component with the lower mean is taken for that of right labels. Equal losses
+    leave all labels trusted.
 
     Reference:
         - [Li et al., 2020](https://arxiv.org/abs/2002.07394), Section 3.1. The fit's
           settings are the released code's: 10 iterations at most, a tolerance of 0.01,
           and 5e-4 added to the variances.
-
-    Example:
-    >>> from keras_ncr.models.co_divide import clean_probabilities
-    >>> clean_probabilities([0.0, 0.05, 0.1, 0.1, 0.9, 1.0]).round(2)
-    array([1., 1., 1., 1., 0., 0.])
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -107,9 +81,9 @@ class CoDivide(keras.callbacks.Callback):
     With `keras_ncr.pipelines`: `evaluation_batches(source, 256, carry=["index"])`.
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: tf.data.Dataset):
         super().__init__()
-        check_carries_index(dataset)
+        check_carries(dataset, "index")
         self.dataset = dataset
 
     def on_train_begin(self, logs=None):
@@ -151,48 +125,14 @@ class CoDivide(keras.callbacks.Callback):
         return losses
 
 
-def check_carries_index(dataset):
-    """Raises unless the batches of a dataset tell the examples' labels and numbers."""
-    spec = getattr(dataset, "element_spec", None)
-    targets = spec[1] if isinstance(spec, tuple) and len(spec) == 2 else None
-    if not isinstance(targets, dict) or not {"label", "index"} <= targets.keys():
-        raise ValueError(
-            "`dataset` must be a tf.data.Dataset of batches "
-            f'(inputs, {{"label": ..., "index": ...}}). Received: {dataset!r}. '
-            "`keras_ncr.pipelines.evaluation_batches` makes one, with "
-            'carry=["index"].'
-        )
-
-
-def with_co_divide(callbacks, x, y, batch_size=None, validation_split=0.0):
-    """Returns the callbacks of `fit`, with a `CoDivide` among them.
-
-    Args:
-        callbacks: As `fit` was given them.
-        x: As `fit` was given it.
-        y: Dict of arrays with the keys `"label"` and `"index"`; `None` if `x` brings
-            the targets.
-        batch_size: As in `fit`.
-        validation_split: As in `fit`.
-
-    Returns:
-        A list of callbacks, or the `keras.callbacks.CallbackList` given.
-
-    Raises:
-        ValueError: If there is none, and none can be made.
-
-    Example:
-    >>> from keras_ncr.models.co_divide import with_co_divide
-    >>> y = {"label": np.zeros(5), "index": np.arange(5)}
-    >>> co_divide, = with_co_divide(None, np.zeros((5, 2)), y, batch_size=2)
-    >>> len(co_divide.dataset)
-    3
-    """
+def with_co_divide(arguments):
+    """Returns the arguments of `fit`, with a `CoDivide` among callbacks, or raises."""
+    callbacks = arguments["callbacks"]
     is_list = isinstance(callbacks, keras.callbacks.CallbackList)
-    known = callbacks.callbacks if is_list else keras.tree.flatten(callbacks or [])
-    if any(isinstance(callback, CoDivide) for callback in known):
-        return callbacks if is_list else known
-    if y is None:
+    given = callbacks.callbacks if is_list else callbacks
+    if any(isinstance(callback, CoDivide) for callback in given):
+        return arguments
+    if arguments["y"] is None:
         raise ValueError(
             "`callbacks` must have a `CoDivide` where training data are not arrays: it "
             "needs all training examples as in evaluation. Received: "
@@ -200,54 +140,27 @@ def with_co_divide(callbacks, x, y, batch_size=None, validation_split=0.0):
             "`keras_ncr.pipelines.evaluation_batches(source, 256, "
             'carry=["index"])` makes the dataset.'
         )
-    co_divide = CoDivide(evaluation_data(x, y, batch_size, validation_split))
+    co_divide = CoDivide(evaluation_data(arguments))
     if is_list:
         co_divide.set_model(callbacks.model)
         callbacks.callbacks.insert(0, co_divide)
-        return callbacks
-    return [co_divide, *known]
+        return arguments
+    return {**arguments, "callbacks": [co_divide, *given]}
 
 
-def evaluation_data(x, y, batch_size=None, validation_split=0.0):
-    """Returns the batches of arrays that `CoDivide` wants, each example once.
-
-    Args:
-        x: As in `with_co_divide`.
-        y: Dict of arrays with the keys `"label"` and `"index"`.
-        batch_size: As in `with_co_divide`.
-        validation_split: As in `with_co_divide`.
-
-    Returns:
-        `tf.data.Dataset` of batches.
-
-    Example:
-    >>> from keras_ncr.models.co_divide import evaluation_data
-    >>> y = {"label": np.zeros(5), "index": np.arange(5)}
-    >>> len(evaluation_data(np.zeros((5, 2)), y, batch_size=2))
-    3
-    """
+def evaluation_data(arguments):
+    """Returns the batches of arrays that `CoDivide` wants, each example once."""
+    x, y = arguments["x"], arguments["y"]
     # TensorFlow takes a list for one array, where Keras takes it for several inputs.
     x = tuple(x) if isinstance(x, list) else x
     y = {"label": y["label"], "index": y["index"]}
-    x, y = training_part((x, y), validation_split)
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size or 32)
+    arrays = training_part((x, y), arguments["validation_split"])
+    dataset = tf.data.Dataset.from_tensor_slices(arrays)
+    return dataset.batch(arguments["batch_size"] or 32)
 
 
 def training_part(arrays, validation_split):
-    """Returns arrays without their end, which `fit` keeps for validation.
-
-    Args:
-        arrays: Arrays of `n` rows each, nested in any way.
-        validation_split: As in `keras.Model.fit`.
-
-    Returns:
-        The same with fewer rows.
-
-    Example:
-    >>> from keras_ncr.models.co_divide import training_part
-    >>> training_part(np.arange(5), validation_split=0.2)
-    array([0, 1, 2, 3])
-    """
+    """Returns arrays, nested in any way, without what `fit` keeps for validation."""
 
     def first_rows(array):
         return array[: math.floor(len(array) * (1.0 - validation_split))]

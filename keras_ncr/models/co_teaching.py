@@ -66,7 +66,14 @@ class CoTeachingModel(NetworkPair):
     [0.0, 0.2, 0.4, 0.4]
     """
 
-    def __init__(self, backbones, num_classes, forget_rate, ramp_epochs=10, **kwargs):
+    def __init__(
+        self,
+        backbones: list,
+        num_classes: int,
+        forget_rate: float,
+        ramp_epochs: int = 10,
+        **kwargs,
+    ):
         super().__init__(backbones, num_classes, **kwargs)
         if forget_rate is None or check_rate(forget_rate, "forget_rate") == 1:
             raise ValueError(
@@ -80,22 +87,15 @@ class CoTeachingModel(NetworkPair):
         # of `fit`, which sets it every epoch. Loops without `fit` assign it themselves.
         self.current_forget_rate = tf.Variable(self.forget_rate_at(0), trainable=False)
 
-    def forget_rate_at(self, epoch):
+    def forget_rate_at(self, epoch: int) -> float:
         """Returns the share that is forgotten in `epoch`, counted from 0."""
         if epoch >= self.ramp_epochs:
             return self.forget_rate
         return self.forget_rate * epoch / self.ramp_epochs
 
     def own_callbacks(self):
-        """Returns a callback that sets the share forgotten as an epoch begins."""
-
-        def set_rate(epoch, logs=None):
-            self.current_forget_rate.assign(self.forget_rate_at(epoch))
-
-        return [
-            *super().own_callbacks(),
-            keras.callbacks.LambdaCallback(on_epoch_begin=set_rate),
-        ]
+        """Returns those of all models, and one that sets the share forgotten."""
+        return [*super().own_callbacks(), ForgetRateSchedule()]
 
     def network_objectives(self, x, y, sample_weight=None):
         """Returns each network's loss on what the other one keeps, and mean logits."""
@@ -121,27 +121,15 @@ class CoTeachingModel(NetworkPair):
         }
 
 
+class ForgetRateSchedule(keras.callbacks.Callback):
+    """Sets a `CoTeachingModel`'s share forgotten as an epoch begins."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.current_forget_rate.assign(self.model.forget_rate_at(epoch))
+
+
 def example_losses(loss, labels, logits):
-    """Returns the compiled loss of each example, without a gradient.
-
-    Args:
-        loss: What `compile` was given: a `keras.losses.Loss`, its name, or a function
-            of labels and logits.
-        labels: Whatever the loss takes.
-        logits: Tensor of shape `(batch, num_classes)`.
-
-    Returns:
-        Float tensor of shape `(batch,)`.
-
-    Raises:
-        ValueError: If the loss is another thing, or returns another shape.
-
-    Example:
-    >>> from keras_ncr.models.co_teaching import example_losses
-    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    >>> example_losses(loss, np.array([0, 1]), np.zeros((2, 2))).numpy().round(2)
-    array([0.69, 0.69], dtype=float32)
-    """
+    """Returns the compiled loss of each example, without a gradient, or raises."""
     is_one = not isinstance(loss, dict | list | tuple)
     function = keras.losses.get(loss) if is_one else None
     if isinstance(function, keras.losses.Loss):
@@ -163,19 +151,8 @@ def example_losses(loss, labels, logits):
 def kept_weights(losses, share):
     """Returns sample weights that average a loss over the examples of smallest loss.
 
-    Args:
-        losses: Float tensor of shape `(batch,)`. Of several replicas, their parts of
-            the batch.
-        share: Scalar in (0, 1]: the share of the global batch to keep.
-
-    Returns:
-        Float32 tensor of shape `(batch,)`: 0 for what is not kept, and one number for
-        the rest, so that the weighted mean over the batch is the mean over the rest.
-
-    Example:
-    >>> from keras_ncr.models.co_teaching import kept_weights
-    >>> kept_weights(tf.constant([0.1, 3.0, 0.2, 0.3]), 0.5).numpy()
-    array([2., 0., 2., 0.], dtype=float32)
+    They are 0 for examples not kept, and one number for the rest. `share`, in (0, 1],
+    is the part of the global batch to keep.
     """
     first, pool = 0, losses
     if replicas.has_other_replicas():

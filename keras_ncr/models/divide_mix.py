@@ -1,32 +1,31 @@
-"""DivideMix: two networks, each of which learns from labels that the other trusts."""
+"""DivideMix: two networks; each learns from the labels that the other one trusts."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_positive, check_rate
+from keras_ncr.checks import (
+    check_bool,
+    check_integer,
+    check_positive,
+    check_rate,
+    check_weight,
+)
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.co_divide import (
     clean_probabilities,
     normalized,
     training_part,
     with_co_divide,
 )
-from keras_ncr.models.example_memory import ExampleMemory
-from keras_ncr.models.mix_match import (
-    entropy,
-    mean_of_views,
-    mix_match_loss,
-    one_hot,
-    sharpen,
-)
-from keras_ncr.models.network_pair import NetworkPair
-from keras_ncr.models.numbering import index_of, num_examples_of, numbered
-from keras_ncr.models.owner_shares import owner_shares
-from keras_ncr.models.views import checked_views
+from keras_ncr.models.example_memory import ExampleMemory, index_of
+from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
+from keras_ncr.models.network_pair import NetworkPair, mean_logits
+from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
-# No cross-entropy is negative: it stands for an epoch of which no losses are known.
+# No cross-entropy is negative: this stands for an epoch without losses.
 NOT_KNOWN = -1.0
 
 
@@ -119,31 +118,29 @@ class DivideMixModel(NetworkPair):
 
     def __init__(
         self,
-        backbones,
-        num_classes,
-        num_examples=None,
-        warmup_epochs=10,
-        unlabeled_weight=25.0,
-        threshold=0.5,
-        sharpening_temperature=0.5,
-        mixup_alpha=4.0,
-        ramp_epochs=16,
-        num_views=1,
-        penalize_confidence=False,
-        averaged_epochs=1,
-        seed=0,
+        backbones: list,
+        num_classes: int,
+        num_examples: int | None = None,
+        warmup_epochs: int = 10,
+        unlabeled_weight: float = 25.0,
+        threshold: float = 0.5,
+        sharpening_temperature: float = 0.5,
+        mixup_alpha: float = 4.0,
+        ramp_epochs: int = 16,
+        num_views: int = 1,
+        penalize_confidence: bool = False,
+        averaged_epochs: int = 1,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(backbones, num_classes, warmup_epochs=warmup_epochs, **kwargs)
-        if unlabeled_weight != 0:
-            unlabeled_weight = check_positive(unlabeled_weight, "unlabeled_weight")
-        self.unlabeled_weight = float(unlabeled_weight)
+        self.unlabeled_weight = check_weight(unlabeled_weight, "unlabeled_weight")
         self.threshold = check_rate(threshold, "threshold")
         self.sharpening_temperature = check_positive(
             sharpening_temperature, "sharpening_temperature"
         )
         self.mixup_alpha = check_positive(mixup_alpha, "mixup_alpha")
-        self.owner_shares = owner_shares(self.mixup_alpha)
+        self.owner_weights = likely_owner_weights(self.mixup_alpha)
         self.ramp_epochs = check_integer(ramp_epochs, "ramp_epochs", minimum=0)
         self.num_views = check_integer(num_views, "num_views", minimum=1)
         self.penalize_confidence = check_bool(
@@ -166,30 +163,9 @@ class DivideMixModel(NetworkPair):
         # In Python, so that warm-up does not pay for the steps of later epochs.
         self.is_divided = False
 
-    @property
-    def num_examples(self):
-        """The number of training examples, or `None` if it is not known yet."""
-        return self.clean_probabilities.num_examples
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        *args,
-        **kwargs,
-    ):
-        """As in `NetworkPair`; arrays are numbered and divided by itself.
-
-        Raises:
-            ValueError: As in `NetworkPair`, or if examples have no numbers, there is
-                no `CoDivide` for a dataset, or arrays are to be several views.
-        """
-        if y is not None and self.num_views > 1:
+    def prepared(self, arguments):
+        """As in all models; examples in arrays are also divided."""
+        if arguments["y"] is not None and self.num_views > 1:
             raise ValueError(
                 "`x` must be a dataset of batches where `num_views` is above 1: `fit` "
                 "shuffles arrays, which parts the views. Received: arrays, and "
@@ -197,25 +173,12 @@ class DivideMixModel(NetworkPair):
                 "example in neighboring rows, as `pipelines.second_view` makes "
                 "them."
             )
-        y = numbered(x, y)
-        trained = None if y is None else training_part(y, validation_split)
-        num_examples = num_examples_of(x, trained, self.num_examples)
-        callbacks = with_co_divide(callbacks, x, y, batch_size, validation_split)
-        with self.distribute_strategy.scope():
-            self.clean_probabilities.reserve(num_examples)
-            self.past_losses.reserve(num_examples)
-        x = checked_views(x, y, self.num_views)
-        return super().fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            verbose,
-            callbacks,
-            validation_split,
-            *args,
-            **kwargs,
-        )
+        return with_co_divide(super().prepared(arguments))
+
+    def reserve(self, x, y, validation_split):
+        """Makes room for the examples that are not kept for validation."""
+        y = None if y is None else training_part(y, validation_split)
+        super().reserve(x, y, validation_split)
 
     def begin_epoch(self, epoch):
         """Sets the epoch, counted from 0, and with it what the next steps do."""
@@ -229,11 +192,12 @@ class DivideMixModel(NetworkPair):
 
     def losses_of_networks(self, inputs, labels):
         """Returns both networks' cross-entropy, `(batch, 2)`, as in evaluation."""
-        labels = one_hot(labels, self.num_classes)
-        losses = [
-            tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-            for logits in self.all_logits(inputs, training=False)
-        ]
+        losses = []
+        for logits in self.all_logits(inputs, training=False):
+            distributions = label_distributions(tf.cast(labels, "float32"), logits)
+            losses.append(
+                tf.nn.softmax_cross_entropy_with_logits(distributions, logits)
+            )
         return tf.stack(losses, axis=1)
 
     def divide(self, losses, is_first=False):
@@ -277,29 +241,25 @@ class DivideMixModel(NetworkPair):
 
     def warmup_objectives(self, x, y, sample_weight=None):
         """Returns the objectives before the first division, as `network_objectives`."""
-        objectives, all_logits = [], []
-        for features, logits in self.features_and_logits(x):
+        outputs = self.features_and_logits(x)
+        objectives = []
+        for features, logits in outputs:
             loss = self.classification_loss(y, logits, sample_weight)
             if self.penalize_confidence:
                 loss -= replicas.global_mean(entropy(logits))
             objectives.append(self.joined_loss(loss, features, logits))
-            all_logits.append(tf.stop_gradient(logits))
-        return objectives, (all_logits[0] + all_logits[1]) / 2
+        return objectives, mean_logits(outputs)
 
     def targets(self, y, predictions):
-        """Returns what each network is to learn: co-refined labels and guesses.
+        """Returns co-refined labels and guesses, and which rows are labeled.
 
-        Args:
-            y: The batch's targets, with an index.
-            predictions: Both networks' probabilities, each `(batch, num_classes)`.
-
-        Returns:
-            Pair of lists with an entry for each network: targets of shape
-            `(batch, num_classes)`; and bools `(batch,)`, whether a row is labeled.
+        `predictions` are both networks' probabilities; both results are lists with an
+        entry for each network.
         """
-        labels = one_hot(label_of(y), self.num_classes)
-        probabilities = self.clean_probabilities(index_of(y))
         predictions = [mean_of_views(p, self.num_views) for p in predictions]
+        labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
+        labels = label_distributions(labels, predictions[0])
+        probabilities = self.clean_probabilities(index_of(y))
         guess = (predictions[0] + predictions[1]) / 2
         targets, is_labeled = [], []
         for own, prediction in enumerate(predictions):
@@ -318,26 +278,18 @@ class DivideMixModel(NetworkPair):
         everything = keras.tree.map_structure(
             lambda rows: gather(tf.cast(rows, "float32")), (x, targets)
         )
-        share, partners = self.draw_mixing(
-            tf.shape(keras.tree.flatten(everything)[0])[0]
-        )
+        rows = tf.shape(keras.tree.flatten(everything)[0])[0]
+        mix = self.drawn_mixture(rows)
         if has_others:
             # All replicas draw the same numbers; each needs those of its own rows.
             first = replicas.first_of_replica(targets)
-            partners = tf.gather(partners, first + tf.range(tf.shape(targets)[0]))
+            own = first + tf.range(tf.shape(targets)[0])
+            mix = Mixture(mix.owner_weights, tf.gather(mix.partners, own))
+        return keras.tree.map_structure(mix.rows, (x, targets), everything)
 
-        def mix(rows, all_rows):
-            own = share * tf.cast(rows, "float32")
-            return own + (1 - share) * tf.gather(all_rows, partners)
-
-        return keras.tree.map_structure(mix, (x, targets), everything)
-
-    def draw_mixing(self, num_rows):
-        """Returns a row's share in its mixture, and the permutation of partners."""
-        seed = self.seed_generator
-        drawn = keras.random.randint((), 0, len(self.owner_shares), seed=seed)
-        partners = keras.random.shuffle(tf.range(num_rows), seed=seed)
-        return tf.gather(self.owner_shares, drawn), partners
+    def drawn_mixture(self, num_rows):
+        """Returns a `Mixture` drawn at random."""
+        return drawn_mixture(self.owner_weights, num_rows, self.seed_generator)
 
     def current_weight(self):
         """Returns `unlabeled_weight`, as far as the ramp has come in this epoch."""

@@ -5,9 +5,8 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.models.example_memory import ExampleMemory
+from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.numbering import index_of, num_examples_of, numbered
 
 # Probabilities are kept so far from 0 and 1, as in the released code: the term has no
 # lower bound without it.
@@ -61,7 +60,13 @@ class EarlyLearningRegularization(keras.layers.Layer):
     array([-2.4 , -0.41], dtype=float32)
     """
 
-    def __init__(self, num_classes, num_examples=None, momentum=0.7, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        num_examples: int | None = None,
+        momentum: float = 0.7,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
         self.momentum = check_rate(momentum, "momentum")
@@ -73,7 +78,7 @@ class EarlyLearningRegularization(keras.layers.Layer):
         """The number of examples that there is room for, or `None`."""
         return self.targets.num_examples
 
-    def reserve(self, num_examples):
+    def reserve(self, num_examples: int):
         """Makes room for the targets of so many examples, once."""
         self.targets.reserve(num_examples)
 
@@ -95,38 +100,13 @@ class EarlyLearningRegularization(keras.layers.Layer):
 
 
 def clipped_softmax(logits):
-    """Returns softmax in float32, kept from 0 and 1 as in the released code of ELR.
-
-    Args:
-        logits: Tensor of shape `(batch, num_classes)`.
-
-    Returns:
-        Float32 tensor of the same shape, within [1e-4, 1 - 1e-4].
-
-    Example:
-    >>> from keras_ncr.models.elr import clipped_softmax
-    >>> clipped_softmax(np.array([[100.0, 0.0]])).numpy()
-    array([[9.999e-01, 1.000e-04]], dtype=float32)
-    """
+    """Returns softmax in float32, kept from 0 and 1 as in the released code of ELR."""
     probabilities = tf.nn.softmax(tf.cast(logits, "float32"))
     return tf.clip_by_value(probabilities, PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN)
 
 
 def agreement_loss(targets, probabilities):
-    """Returns `log(1 - <targets, probabilities>)`, ELR's term.
-
-    Args:
-        targets: Float32 tensor of shape `(batch, num_classes)`; rows sum to 1 at most.
-        probabilities: As `clipped_softmax` returns them.
-
-    Returns:
-        Float32 tensor of shape `(batch,)`, at most 0.
-
-    Example:
-    >>> from keras_ncr.models.elr import agreement_loss
-    >>> agreement_loss(tf.constant([[1.0, 0.0]]), tf.constant([[0.5, 0.5]])).numpy()
-    array([-0.6931472], dtype=float32)
-    """
+    """Returns `log(1 - <targets, probabilities>)`, ELR's term: a tensor `(batch,)`."""
     agreement = tf.reduce_sum(targets * probabilities, axis=1)
     # Two probabilities that were clipped upward may sum to more than 1.
     return tf.math.log(tf.maximum(1.0 - agreement, PROBABILITY_MARGIN))
@@ -187,13 +167,13 @@ class ELRModel(NCRModel):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
-        num_examples=None,
-        elr_weight=3.0,
-        target_momentum=0.7,
-        consistency_loss=None,
-        consistency_weight=0.3,
+        backbone: keras.Layer,
+        num_classes: int,
+        num_examples: int | None = None,
+        elr_weight: float = 3.0,
+        target_momentum: float = 0.7,
+        consistency_loss: keras.Layer | None = None,
+        consistency_weight: float = 0.3,
         **kwargs,
     ):
         if consistency_loss is None:
@@ -212,18 +192,6 @@ class ELRModel(NCRModel):
             check_rate(target_momentum, "target_momentum"),
             name="early_learning",
         )
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As in `NCRModel`; arrays are numbered, so that nothing need be added to `y`.
-
-        Raises:
-            ValueError: As in `NCRModel`, or if examples have no numbers.
-        """
-        y = numbered(x, y)
-        num_examples = num_examples_of(x, y, self.early_learning.num_examples)
-        with self.distribute_strategy.scope():
-            self.early_learning.reserve(num_examples)
-        return super().fit(x, y, *args, **kwargs)
 
     def target_losses(self, y, logits):
         """Returns ELR's term of each example."""

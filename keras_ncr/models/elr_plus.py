@@ -1,17 +1,16 @@
-"""ELR+: two networks, each regularized by what the other one's average remembers."""
+"""ELR+: two networks, each regularized by targets from the other one's average."""
 
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_positive, check_rate
+from keras_ncr.checks import check_integer, check_positive, check_rate, check_weight
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.models.elr import agreement_loss, clipped_softmax
-from keras_ncr.models.example_memory import ExampleMemory
+from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
-from keras_ncr.models.numbering import index_of, num_examples_of, numbered
-from keras_ncr.models.owner_shares import owner_shares
+from keras_ncr.pipelines.mixture import drawn_mixture, likely_owner_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -42,8 +41,8 @@ class ELRPlusModel(NetworkPair):
     compiled metrics of training are those of mixtures. Predictions are the mean of both
     networks' logits, without the averages, as in the released code.
 
-    The model remembers two targets for each training example; how examples get their
-    numbers is said in `ELRModel`. Steps are those of the optimizer: compiling anew
+    The model remembers two targets for each training example; `ELRModel` says how
+    examples get their numbers. Steps are those of the optimizer: compiling anew
     starts the averages and the ramp anew. Under a `tf.distribute` strategy each replica
     mixes its own part of the batch.
 
@@ -90,31 +89,28 @@ class ELRPlusModel(NetworkPair):
 
     def __init__(
         self,
-        backbones,
-        num_classes,
-        num_examples=None,
-        elr_weight=3.0,
-        target_momentum=0.7,
-        average_decay=0.997,
-        mixup_alpha=1.0,
-        ramp_steps=0,
-        seed=0,
+        backbones: list,
+        num_classes: int,
+        num_examples: int | None = None,
+        elr_weight: float = 3.0,
+        target_momentum: float = 0.7,
+        average_decay: float = 0.997,
+        mixup_alpha: float = 1.0,
+        ramp_steps: int = 0,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(backbones, num_classes, **kwargs)
         self.elr_weight = check_positive(elr_weight, "elr_weight")
         self.target_momentum = check_rate(target_momentum, "target_momentum")
         self.average_decay = check_rate(average_decay, "average_decay")
-        is_zero = mixup_alpha == 0 and not isinstance(mixup_alpha, bool)
-        self.mixup_alpha = (
-            0.0 if is_zero else check_positive(mixup_alpha, "mixup_alpha")
-        )
+        self.mixup_alpha = check_weight(mixup_alpha, "mixup_alpha")
         self.ramp_steps = check_integer(ramp_steps, "ramp_steps", minimum=0)
         self.seed = check_integer(seed, "seed", minimum=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self.owner_shares = [1.0]
-        if self.mixup_alpha:
-            self.owner_shares = owner_shares(self.mixup_alpha)
+        self.owner_weights = (
+            likely_owner_weights(self.mixup_alpha) if self.mixup_alpha else [1.0]
+        )
         self.targets = [
             ExampleMemory(self.num_classes, num_examples, name=name)
             for name in ("first_targets", "second_targets")
@@ -123,30 +119,12 @@ class ELRPlusModel(NetworkPair):
         for average in self.averages:
             average.trainable = False
 
-    @property
-    def num_examples(self):
-        """The number of examples that there is room for, or `None`."""
-        return self.targets[0].num_examples
-
     def build(self, input_shape):
         super().build(input_shape)
         for average in self.averages:
             average.build(input_shape)
             # Once more, for layers that were not there before.
             average.trainable = False
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As in `NetworkPair`; arrays are numbered, so that `y` needs nothing more.
-
-        Raises:
-            ValueError: As in `NetworkPair`, or if examples have no numbers.
-        """
-        y = numbered(x, y)
-        num_examples = num_examples_of(x, y, self.num_examples)
-        with self.distribute_strategy.scope():
-            for targets in self.targets:
-                targets.reserve(num_examples)
-        return super().fit(x, y, *args, **kwargs)
 
     def network_objectives(self, x, y, sample_weight=None):
         """Returns what each network minimizes, and the mean logits of mixtures."""
@@ -179,10 +157,7 @@ class ELRPlusModel(NetworkPair):
 
     def drawn_mixture(self, batch_size):
         """Returns a `Mixture` drawn at random."""
-        seed = self.seed_generator
-        drawn = keras.random.randint((), 0, len(self.owner_shares), seed=seed)
-        partners = keras.random.shuffle(tf.range(batch_size), seed=seed)
-        return Mixture(tf.gather(self.owner_shares, drawn), partners)
+        return drawn_mixture(self.owner_weights, batch_size, self.seed_generator)
 
     def mixed_classification_loss(self, mix, y, logits, sample_weight):
         """Returns the compiled loss by the owners' labels and by their partners'."""
@@ -193,7 +168,7 @@ class ELRPlusModel(NetworkPair):
         of_partners = self.classification_loss(
             mix.of_partners(labels), logits, sample_weight
         )
-        weight = tf.cast(mix.owner_weight, of_owners.dtype)
+        weight = tf.cast(mix.owner_weights, of_owners.dtype)
         return weight * of_owners + (1 - weight) * of_partners
 
     def ramp(self):
@@ -232,41 +207,11 @@ class ELRPlusModel(NetworkPair):
 
 
 def copy_of(network):
-    """Returns a copy of a network, with weights of its own."""
+    """Returns a copy of a network, with weights of its own, or raises."""
     try:
         return NCRModel.from_config(network.get_config())
     except (NotImplementedError, TypeError) as error:
         raise ValueError(
             "`backbones` must be such that Keras can save and load them: ELR+ keeps a "
-            f"copy of each. Received: {network.backbone!r}, of which it says: {error}"
+            f"copy of each. Received: {network.backbone!r}; Keras says: {error}"
         ) from error
-
-
-class Mixture:
-    """Mixes each row of a batch with that of a partner, all by the same weights.
-
-    Args:
-        owner_weight: Float scalar in [0.5, 1].
-        partners: Ints of shape `(batch,)`.
-
-    Example:
-    >>> from keras_ncr.models.elr_plus import Mixture
-    >>> Mixture(tf.constant(0.75), tf.constant([1, 0])).rows(tf.constant([0., 4.]))
-    <tf.Tensor: shape=(2,), dtype=float32, numpy=array([1., 3.], dtype=float32)>
-    """
-
-    def __init__(self, owner_weight, partners):
-        self.owner_weight = owner_weight
-        self.partners = partners
-
-    def rows(self, rows):
-        """Returns the mixed rows of a tensor; integers become floats, unrounded."""
-        rows = tf.convert_to_tensor(rows)
-        if not rows.dtype.is_floating:
-            rows = tf.cast(rows, keras.config.floatx())
-        weight = tf.cast(self.owner_weight, rows.dtype)
-        return weight * rows + (1 - weight) * self.of_partners(rows)
-
-    def of_partners(self, rows):
-        """Returns each row's partner."""
-        return tf.gather(rows, self.partners)

@@ -1,10 +1,12 @@
-"""A row of numbers for each training example, kept with the model."""
+"""What a model remembers about each training example, by the example's number."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer
 from keras_ncr.distribution.replicas import gather_replicas, has_other_replicas
+from keras_ncr.distribution.targets import label_of
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -40,7 +42,13 @@ class ExampleMemory(keras.layers.Layer):
            [0.25, 0.75]], dtype=float32)
     """
 
-    def __init__(self, width, num_examples=None, initializer="zeros", **kwargs):
+    def __init__(
+        self,
+        width: int,
+        num_examples: int | None = None,
+        initializer="zeros",
+        **kwargs,
+    ):
         # An index is not a number to compute with in half precision.
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
         self.width = check_integer(width, "width", minimum=1)
@@ -50,7 +58,7 @@ class ExampleMemory(keras.layers.Layer):
         if num_examples is not None:
             self.reserve(num_examples)
 
-    def reserve(self, num_examples):
+    def reserve(self, num_examples: int):
         """Makes room for so many examples, once.
 
         Raises:
@@ -59,9 +67,9 @@ class ExampleMemory(keras.layers.Layer):
         num_examples = check_integer(num_examples, "num_examples", minimum=1)
         if self.num_examples not in (None, num_examples):
             raise ValueError(
-                f"`num_examples` must stay {self.num_examples}, of which the model "
-                f"remembers something already. Received: {num_examples}. Make a new "
-                "model for another training set."
+                f"`num_examples` must stay {self.num_examples}: the model remembers "
+                f"that many already. Received: {num_examples}. Make a new model for "
+                "another training set."
             )
         if self.rows is None:
             self.num_examples = num_examples
@@ -106,3 +114,66 @@ class ExampleMemory(keras.layers.Layer):
             "num_examples": self.num_examples,
             "initializer": keras.initializers.serialize(self.initializer),
         }
+
+
+def numbered(y, num_views=1):
+    """Returns the `y` of `fit` with the key `"index"`, where arrays can be numbered."""
+    if y is None or (isinstance(y, dict) and "index" in y):
+        return y
+    targets = y if isinstance(y, dict) else {"label": y}
+    return {**targets, "index": np.arange(len(label_of(y))) // num_views}
+
+
+def num_examples_of(x, y, num_examples=None):
+    """Returns how many examples there are to remember something about, or raises.
+
+    `y` is as `numbered` returns it, `num_examples` what is known already.
+    """
+    if y is not None:
+        last = last_index(y["index"])
+        if num_examples is not None and last >= num_examples:
+            raise ValueError(
+                f"`y` must have an index below num_examples={num_examples}. Received: "
+                f"{last}. A model that remembers examples is trained on the same ones; "
+                "make a new one for others."
+            )
+        return num_examples or last + 1
+    # A dataset without targets is refused later, where labels are checked.
+    spec = x.element_spec if isinstance(x, tf.data.Dataset) else None
+    if isinstance(spec, tuple) and len(spec) > 1:
+        index_of(spec[1])
+    if num_examples is None:
+        raise ValueError(
+            "`num_examples` must be given to the model where training data are not "
+            "arrays, to make room for what it remembers about each example. Received: "
+            "num_examples=None."
+        )
+    return num_examples
+
+
+def last_index(index):
+    """Returns the largest of examples' numbers, or raises unless all are numbers."""
+    index = np.asarray(index)
+    if index.size == 0:
+        raise ValueError("`y` must hold at least one label. Received: none.")
+    if index.dtype.kind not in "iu" or np.min(index) < 0:
+        raise ValueError(
+            '`y["index"]` must hold the number of each example, ints from 0. Received: '
+            f"dtype {index.dtype}, the smallest {np.min(index)}. Leave it out, and "
+            "`fit` numbers arrays by itself."
+        )
+    return int(np.max(index))
+
+
+def index_of(y):
+    """Returns the numbers of a batch's examples, ints `(batch,)`, or raises."""
+    if not isinstance(y, dict) or "index" not in y:
+        raise ValueError(
+            'Targets must be a dict with the keys "label" and "index", the number of '
+            "each example from 0, the same in every epoch. Received: "
+            f"{sorted(y) if isinstance(y, dict) else 'labels alone'}. Pass arrays to "
+            "`fit`; or number a dataset before it is shuffled, with "
+            "`dataset.enumerate()`; or pass "
+            '`carry=["index"]` to `keras_ncr.pipelines.training_batches`.'
+        )
+    return y["index"]

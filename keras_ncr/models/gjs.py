@@ -7,8 +7,7 @@ from keras_ncr.checks import check_integer
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses import JensenShannon
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.own_loss import refuse_loss
-from keras_ncr.models.views import by_example, checked_views
+from keras_ncr.models.views import by_example
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -57,14 +56,16 @@ class GJSModel(NCRModel):
     (32, 3)
     """
 
+    built_in_loss = "the Jensen-Shannon divergence"
+
     def __init__(
         self,
-        backbone,
-        num_classes,
-        label_weight=0.5,
-        num_views=2,
-        consistency_loss=None,
-        consistency_weight=0.0,
+        backbone: keras.Layer,
+        num_classes: int,
+        label_weight: float = 0.5,
+        num_views: int = 2,
+        consistency_loss: keras.Layer | None = None,
+        consistency_weight: float = 0.0,
         **kwargs,
     ):
         super().__init__(
@@ -78,30 +79,9 @@ class GJSModel(NCRModel):
         self.training_loss = JensenShannon(label_weight, num_views=self.num_views)
         self.label_weight = self.training_loss.label_weight
 
-    def compile(
-        self, optimizer="rmsprop", loss=None, loss_weights=None, *args, **kwargs
-    ):
-        """As in `keras.Model`, but for the loss, which is the model's own.
-
-        Raises:
-            ValueError: If `loss` or `loss_weights` is given.
-        """
-        refuse_loss(loss, loss_weights, "GJSModel", "the Jensen-Shannon divergence")
-        of_one_view = JensenShannon(self.label_weight)
-        super().compile(optimizer, of_one_view, loss_weights, *args, **kwargs)
-
-    def compile_from_config(self, config):
-        # What was saved has the loss that `compile` chose.
-        super().compile_from_config({**config, "loss": None})
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As in `NCRModel`; arrays of several views need `shuffle=False`, by name.
-
-        Raises:
-            ValueError: As in `NCRModel`, or if arrays do not hold views.
-        """
-        x = checked_views(x, y, self.num_views, kwargs.get("shuffle", True))
-        return super().fit(x, y, *args, **kwargs)
+    def evaluation_loss(self):
+        """Returns the divergence of a label and one view."""
+        return JensenShannon(self.label_weight)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

@@ -1,17 +1,18 @@
-"""How many of the wrong labels a model has memorized, where they are known."""
+"""Measures how many of the wrong labels a model has memorized."""
 
 import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer
+from keras_ncr.models.fitting import check_carries
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class MemorizationRate(keras.metrics.Mean):
     """Share of the wrong labels that the model predicts as they are annotated.
 
-    1 means that the noise has been learned by heart; 1 / num_classes would be chance,
-    and a perfect classifier has 0. It is 0 where no label is wrong.
+    1 means that all of the noise has been learned; chance is 1 / num_classes, and a
+    perfect classifier has 0. It is 0 where no label is wrong.
 
     Args:
         name: As in `keras.metrics.Metric`.
@@ -31,7 +32,7 @@ class MemorizationRate(keras.metrics.Mean):
     0.333
     """
 
-    def __init__(self, name="memorization_rate", dtype=None):
+    def __init__(self, name: str = "memorization_rate", dtype=None):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, labels, logits, clean_labels):
@@ -52,8 +53,8 @@ class MemorizationMonitor(keras.callbacks.Callback):
     """Adds `memorization_rate` to the logs of every epoch.
 
     It runs the model over the training images once more, as in evaluation, at the cost
-    of one forward pass per epoch. `History`, `CSVLogger` and TensorBoard take the value
-    up where they come later in the list of callbacks.
+    of one forward pass per epoch. `History`, `CSVLogger` and TensorBoard record the
+    value where they come later in the list of callbacks.
 
     Args:
         dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "clean_label":
@@ -68,9 +69,9 @@ class MemorizationMonitor(keras.callbacks.Callback):
     >>> monitor = keras_ncr.models.MemorizationMonitor(dataset)
     """
 
-    def __init__(self, dataset, every=1):
+    def __init__(self, dataset: tf.data.Dataset, every: int = 1):
         super().__init__()
-        check_carries_clean_labels(dataset)
+        check_carries(dataset, "clean_label")
         self.dataset = dataset
         self.every = check_integer(every, "every", minimum=1)
         self.metric = MemorizationRate()
@@ -94,16 +95,3 @@ class MemorizationMonitor(keras.callbacks.Callback):
             # Under a strategy every replica predicts the whole batch.
             logits = logits[: len(labels["label"])]
             self.metric.update_state(labels["label"], logits, labels["clean_label"])
-
-
-def check_carries_clean_labels(dataset):
-    """Raises unless the batches of a dataset tell the annotated and the true label."""
-    spec = getattr(dataset, "element_spec", None)
-    labels = spec[1] if isinstance(spec, tuple) and len(spec) == 2 else None
-    if not isinstance(labels, dict) or not {"label", "clean_label"} <= labels.keys():
-        raise ValueError(
-            "`dataset` must be a tf.data.Dataset of batches "
-            '(inputs, {"label": ..., "clean_label": ...}). Received: '
-            f"{dataset!r}. `keras_ncr.pipelines.evaluation_batches` makes one, with "
-            'carry=["clean_label"].'
-        )

@@ -6,24 +6,13 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.backbones import CosineClassifier
-from keras_ncr.checks import check_integer, check_layer, check_rate
-from keras_ncr.distribution import MultiWorkerTraining, replicas
-from keras_ncr.distribution.shares import share_of_mean
-from keras_ncr.distribution.targets import (
-    check_features,
-    check_per_example,
-    check_takes_logits,
-    checked_training_data,
-    label_of,
-    weight_of,
-    with_weights_by_class,
-)
-from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.models.warmup import with_warmup
+from keras_ncr.checks import check_layer
+from keras_ncr.distribution import replicas
+from keras_ncr.models._base import Classifier
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class NCRModel(MultiWorkerTraining, keras.Model):
+class NCRModel(Classifier):
     """Classifier that pulls each prediction toward those of its neighbors.
 
     Training minimizes eq. 4 of the paper,
@@ -113,30 +102,22 @@ class NCRModel(MultiWorkerTraining, keras.Model):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
-        consistency_loss=None,
-        consistency_weight=0.9,
-        warmup_epochs=0,
-        classifier="linear",
+        backbone: keras.Layer,
+        num_classes: int,
+        consistency_loss: keras.Layer | None = None,
+        consistency_weight: float = 0.9,
+        warmup_epochs: int = 0,
+        classifier: str | keras.Layer = "linear",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if consistency_loss is None:
-            consistency_loss = NeighborConsistencyLoss()
+        super().__init__(
+            num_classes, consistency_loss, consistency_weight, warmup_epochs, **kwargs
+        )
         self.backbone = check_layer(backbone, "backbone")
-        self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
-        self.consistency_loss = check_layer(consistency_loss, "consistency_loss")
-        self.consistency_weight = check_rate(consistency_weight, "consistency_weight")
-        self.warmup_epochs = check_integer(warmup_epochs, "warmup_epochs", minimum=0)
         self.classifier = classifier_layer(classifier, self.num_classes)
         self.classification_tracker = keras.metrics.Mean(name="classification_loss")
         self.consistency_tracker = keras.metrics.Mean(name="neighbor_consistency_loss")
-        # A plain variable: it belongs to the run of `fit`, which sets it every epoch,
-        # and not to the weights that are counted, saved and averaged.
-        self.current_consistency_weight = tf.Variable(
-            0.0 if warmup_epochs else self.consistency_weight, trainable=False
-        )
+        self.training_trackers = [self.classification_tracker, self.consistency_tracker]
 
     def build(self, input_shape):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
@@ -178,95 +159,30 @@ class NCRModel(MultiWorkerTraining, keras.Model):
         logits = keras.ops.cast(logits, "float32")
         return (features, logits) if return_features else logits
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
-        """As in `keras.Model`, all arguments too; `loss` has to be one on logits.
-
-        Raises:
-            ValueError: If `loss`, or one of several, expects probabilities.
-        """
-        for one in keras.tree.flatten(loss):
-            check_takes_logits(one)
-        super().compile(optimizer, loss, *args, **kwargs)
-
-    def compile_from_config(self, config):
-        # What Keras does as well, but not for a model with a `compile` of its own.
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        *args,
-        **kwargs,
-    ):
-        """As in `keras.Model`, all arguments too; warm-up is taken care of.
-
-        Labels are ints `(n,)`, one-hot `(n, num_classes)`, or a dict of arrays with the
-        key `"label"`. Epochs of warm-up are counted from `initial_epoch` 0, so a second
-        `fit` starts with them again. A `ConsistencyWarmup` given replaces ours.
-
-        Raises:
-            ValueError: If labels are out of range or NaN, or there is no example.
-            tf.errors.InvalidArgumentError: If labels in a `tf.data.Dataset` are.
-        """
-        x = checked_training_data(x, y, self.num_classes, self.loss)
-        kwargs = with_weights_by_class(x, y, self.num_classes, validation_split, kwargs)
-        return super().fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            verbose,
-            with_warmup(callbacks, self),
-            validation_split,
-            *args,
-            **kwargs,
-        )
-
-    def train_step(self, data):
-        """Minimizes eq. 4 on one batch; otherwise Keras' own step.
-
-        Args:
-            data: A batch `(inputs, labels)` or `(inputs, labels, sample_weight)`.
-
-        Returns:
-            Dict of the metrics' values so far in this epoch.
-        """
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape() as tape:
-            features, logits = self(x, training=True, return_features=True)
-            # Replicas have one list of `add_loss` terms: it is read before any of them
-            # waits for the others, which are going to write theirs.
-            additional = self.additional_loss()
-            supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
-            size = replicas.global_size(logits)
-            supervised = share_of_mean(
-                supervised, self.loss, y, sample_weight, size, additional
-            )
-            target_losses = self.target_losses(y, logits)
-            # The consistency loss may add some of its own, beside what it returns.
-            before = self.additional_loss(self.consistency_loss)
-            consistency = self.consistency_loss(features, logits, training=True)
-            check_per_example(consistency)
-            added = self.additional_loss(self.consistency_loss) - before
-            additional += added
-            supervised += tf.cast(added, supervised.dtype)
-            share = replicas.global_mean(consistency, size)
-            target_share = replicas.global_mean(target_losses, size)
-            objective = self.objective(supervised, share, additional, target_share)
-            scaled_objective = self.optimizer.scale_loss(objective)
+    def batch_objective(self, x, y, sample_weight=None):
+        """Returns eq. 4 of one batch, this replica's share of it, and the logits."""
+        features, logits = self(x, training=True, return_features=True)
+        # Replicas have one list of `add_loss` terms: it is read before any of them
+        # waits for the others, which are going to write theirs.
+        additional = self.additional_loss()
+        supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
+        size = replicas.global_size(logits)
+        supervised = self.share_of_mean(supervised, y, sample_weight, size, additional)
+        target_losses = self.target_losses(y, logits)
+        # The consistency loss may add some of its own, beside what it returns.
+        before = self.additional_loss(self.consistency_loss)
+        consistency = self.consistency_of(features, logits)
+        added = self.additional_loss(self.consistency_loss) - before
+        additional += added
+        supervised += tf.cast(added, supervised.dtype)
+        share = replicas.global_mean(consistency, size)
+        target_loss = replicas.global_mean(target_losses, size)
+        objective = self.objective(supervised, share, additional, target_loss)
         classification = supervised - tf.cast(additional, supervised.dtype)
-        self.track_losses(objective, classification, consistency, size)
-        gradients = tape.gradient(scaled_objective, self.trainable_weights)
-        self.optimizer.apply(gradients, self.trainable_weights)
-        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+        self.track("loss", objective, size)
+        self.track("classification_loss", classification, size)
+        self.consistency_tracker.update_state(consistency)
+        return objective, logits
 
     def target_losses(self, y, logits):
         """Returns a term that needs more of the targets than labels; override this.
@@ -283,7 +199,7 @@ class NCRModel(MultiWorkerTraining, keras.Model):
         """
         return tf.zeros_like(logits[:, 0])
 
-    def objective(self, supervised, consistency, additional, target_loss):
+    def objective(self, supervised, consistency, additional=0.0, target_loss=0.0):
         """Returns eq. 4 of scalars.
 
         Alpha leaves `additional`, which is a part of `supervised`, and `target_loss`
@@ -298,77 +214,26 @@ class NCRModel(MultiWorkerTraining, keras.Model):
         unweighted = tf.cast(consistency, dtype) + tf.cast(additional, dtype)
         return (1 - alpha) * supervised + alpha * unweighted + target_loss
 
-    def additional_loss(self, layer=None):
-        """Returns this replica's share of the summed losses of a layer, or of all."""
-        dtype = keras.config.floatx()
-        terms = [tf.cast(tf.reduce_sum(loss), dtype) for loss in (layer or self).losses]
-        return (
-            sum(terms, tf.zeros((), dtype))
-            / self.distribute_strategy.num_replicas_in_sync
-        )
-
-    def track_losses(self, objective, classification, consistency, size):
-        """Counts a batch in the three losses that `fit` reports: means per example."""
-        num_replicas = self.distribute_strategy.num_replicas_in_sync
-        # Shares of a mean over the global batch: each stands for as many examples.
-        num_examples = size / num_replicas
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(objective * num_replicas, num_examples)
-        self.classification_tracker.update_state(
-            classification * num_replicas, num_examples
-        )
-        self.consistency_tracker.update_state(consistency)
-
-    def test_step(self, data):
-        """Returns Keras' own logs: the parts of eq. 4 are known in training alone."""
-        return self.without_own_losses(super().test_step(data))
-
-    def get_metrics_result(self):
-        """As in `keras.Model`, without the parts of eq. 4 if none has been counted."""
-        results = super().get_metrics_result()
-        if tf.executing_eagerly() and self.consistency_tracker.count == 0:
-            return self.without_own_losses(results)
-        return results
-
-    def without_own_losses(self, results):
-        """Returns metrics' results but for the parts of eq. 4."""
-        own = self.classification_tracker.name, self.consistency_tracker.name
-        return {name: value for name, value in results.items() if name not in own}
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """As in `keras.Model`, on the labels alone where `y` is a dict."""
-        sample_weight = weight_of(sample_weight)
-        return super().compute_loss(x, label_of(y), y_pred, sample_weight, training)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """As in `keras.Model`, on the labels alone where `y` is a dict."""
-        sample_weight = weight_of(sample_weight)
-        return super().compute_metrics(x, label_of(y), y_pred, sample_weight)
-
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "backbone": serialize(self.backbone),
-            "num_classes": self.num_classes,
-            "consistency_loss": serialize(self.consistency_loss),
-            "consistency_weight": self.consistency_weight,
-            "warmup_epochs": self.warmup_epochs,
             "classifier": serialize(self.classifier),
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        parts = {
-            name: keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-            for name in ("backbone", "consistency_loss", "classifier")
-        }
-        return cls(**{**config, **parts})
+
+def check_features(features):
+    """Raises unless a backbone has returned features or a feature map."""
+    shape = getattr(features, "shape", None)
+    if shape is None or len(shape) not in (2, 4):
+        raise ValueError(
+            "`backbone` must return features of shape (batch, dim) or a feature map "
+            "(batch, height, width, dim). Received: "
+            f"{type(features).__name__ if shape is None else tuple(shape)}. Add a "
+            "pooling or Flatten layer to it, or override "
+            "`NCRModel.features_and_logits`."
+        )
 
 
 def classifier_layer(classifier, num_classes):

@@ -3,21 +3,19 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_positive
+from keras_ncr.checks import check_integer, check_positive, check_weight
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.shares import share_of_mean
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
-from keras_ncr.models.example_memory import ExampleMemory
+from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import imbalance
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.numbering import index_of, num_examples_of, numbered
-from keras_ncr.models.own_loss import refuse_loss
-from keras_ncr.models.sop_terms import sop_loss, view_divergence
-from keras_ncr.models.views import by_example, checked_views
+from keras_ncr.models.views import by_example
 
 # Where noise starts, as in the released config: at exactly 0 it has no gradient.
 INITIAL_SCALE = 1e-8
+# The least that noise leaves of a probability, as in the released code.
+PROBABILITY_FLOOR = 1e-4
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -89,19 +87,21 @@ class SOPModel(NCRModel):
     TensorShape([32])
     """
 
+    built_in_loss = "SOP's loss"
+
     def __init__(
         self,
-        backbone,
-        num_classes,
-        num_examples=None,
-        u_learning_rate=1.0,
-        v_learning_rate=10.0,
-        num_views=1,
-        consistency_term_weight=0.0,
-        balance_weight=0.0,
-        seed=0,
-        consistency_loss=None,
-        consistency_weight=0.0,
+        backbone: keras.Layer,
+        num_classes: int,
+        num_examples: int | None = None,
+        u_learning_rate: float = 1.0,
+        v_learning_rate: float = 10.0,
+        num_views: int = 1,
+        consistency_term_weight: float = 0.0,
+        balance_weight: float = 0.0,
+        seed: int = 0,
+        consistency_loss: keras.Layer | None = None,
+        consistency_weight: float = 0.0,
         **kwargs,
     ):
         super().__init__(
@@ -132,34 +132,6 @@ class SOPModel(NCRModel):
             for place, (name, width) in enumerate([("u", 1), ("v", self.num_classes)])
         ]
 
-    def compile(
-        self, optimizer="rmsprop", loss=None, loss_weights=None, *args, **kwargs
-    ):
-        """As in `keras.Model`, but for the loss, which is the model's own.
-
-        Raises:
-            ValueError: If `loss` or `loss_weights` is given.
-        """
-        refuse_loss(loss, loss_weights, "SOPModel", "SOP's loss")
-        super().compile(optimizer, loss, loss_weights, *args, **kwargs)
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As in `NCRModel`; arrays are numbered, and with views need `shuffle=False`.
-
-        Raises:
-            ValueError: As in `NCRModel`, or if examples have no numbers, or arrays do
-                not hold views.
-        """
-        x = checked_views(x, y, self.num_views, kwargs.get("shuffle", True))
-        targets = numbered(x, y)
-        if targets is not y:
-            targets["index"] //= self.num_views
-        num_examples = num_examples_of(x, targets, self.u.num_examples)
-        with self.distribute_strategy.scope():
-            self.u.reserve(num_examples)
-            self.v.reserve(num_examples)
-        return super().fit(x, targets, *args, **kwargs)
-
     def noise_at_label(self, index):
         """Returns how much of examples' labels is taken for noise, from 0 to 1.
 
@@ -189,21 +161,11 @@ class SOPModel(NCRModel):
             loss = self.descend(index_of(y), labels, logits, sample_weight)
         else:
             loss = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-            loss = self.share_of_mean(loss, sample_weight)
+            loss = self.mean_share(loss, sample_weight)
         return loss + tf.cast(additional, loss.dtype)
 
     def descend(self, index, labels, logits, sample_weight=None):
-        """Moves the noise of a batch's examples by one step of gradient descent.
-
-        Args:
-            index: Ints of shape `(batch,)`: the examples' numbers.
-            labels: Float32 tensor of shape `(batch, num_classes)`: distributions.
-            logits: Float32 tensor of the same shape.
-            sample_weight: As in `keras.Model`.
-
-        Returns:
-            Float32 scalar: the loss before the step, this replica's share.
-        """
+        """Returns the loss, and moves the examples' noise down its gradient."""
         index, labels = self.of_first_view(index), self.of_first_view(labels)
         if sample_weight is not None:
             sample_weight = self.of_first_view(sample_weight)
@@ -212,7 +174,7 @@ class SOPModel(NCRModel):
             tape.watch([u, v])
             loss = self.noisy_label_loss(labels, logits, u, v, sample_weight)
             size = replicas.global_size(index)
-            share = share_of_mean(loss, None, index, None, size)
+            share = self.share_of_mean(loss, index, None, size)
         to_u, to_v = tape.gradient(share, [u, v])
         # The rows of an example that is there twice get the same, both gradients.
         self.u.write(index, u - self.u_learning_rate * sum_by_example(index, to_u))
@@ -220,25 +182,14 @@ class SOPModel(NCRModel):
         return loss
 
     def noisy_label_loss(self, labels, logits, u, v, sample_weight=None):
-        """Returns SOP's loss, with the terms of SOP+, as this replica's share.
-
-        Args:
-            labels: Float32 tensor of shape `(examples, num_classes)`.
-            logits: Float32 tensor of shape `(examples * num_views, num_classes)`.
-            u: Float32 tensor of shape `(examples, 1)`.
-            v: Float32 tensor of shape `(examples, num_classes)`.
-            sample_weight: `None`, or a weight for each example.
-
-        Returns:
-            Float32 scalar.
-        """
+        """Returns SOP's loss, with the terms of SOP+, as this replica's share."""
         views = by_example(logits, self.num_views)
         predictions, each = sop_loss(labels, views[:, 0], u, v)
-        loss = self.share_of_mean(each, sample_weight)
+        loss = self.mean_share(each, sample_weight)
         if self.consistency_term_weight:
             # What needs no label is not weighted by how much labels are to count.
             divergence = view_divergence(views[:, 0], views[:, 1])
-            loss += self.consistency_term_weight * self.share_of_mean(divergence)
+            loss += self.consistency_term_weight * self.mean_share(divergence)
         if self.balance_weight:
             loss += self.balance_weight * imbalance(predictions)
         return loss
@@ -247,7 +198,7 @@ class SOPModel(NCRModel):
         """Returns the rows of a batch that are first views of examples."""
         return by_example(rows, self.num_views)[:, 0]
 
-    def share_of_mean(self, values, sample_weight=None):
+    def mean_share(self, values, sample_weight=None):
         """Returns this replica's share of a mean per example, as Keras reduces it."""
         if sample_weight is not None:
             values *= tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
@@ -268,24 +219,28 @@ class SOPModel(NCRModel):
         }
 
 
+def sop_loss(labels, logits, u, v):
+    """Returns the predictions that noise explains, `q`, and SOP's loss per example."""
+    added = tf.minimum(u**2, 1.0) * labels
+    removed = tf.minimum(v**2, 1.0) * (1 - labels)
+    noisy = tf.nn.softmax(logits) + added - tf.stop_gradient(removed)
+    noisy = tf.maximum(noisy, PROBABILITY_FLOOR)
+    predictions = noisy / tf.reduce_sum(noisy, axis=1, keepdims=True)
+    cross_entropy = -tf.reduce_sum(labels * tf.math.log(predictions), axis=1)
+    classes = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1], dtype=logits.dtype)
+    unexplained = tf.reduce_sum((classes + added - removed - labels) ** 2, axis=1)
+    return predictions, cross_entropy + unexplained
+
+
+def view_divergence(logits, other_logits):
+    """Returns KL(p || p') of two views in nats, with no gradient into the first."""
+    log_first = tf.stop_gradient(tf.nn.log_softmax(logits))
+    log_ratio = log_first - tf.nn.log_softmax(other_logits)
+    return tf.reduce_sum(tf.exp(log_first) * log_ratio, axis=1)
+
+
 def sum_by_example(index, gradients):
-    """Returns for each row the sum of the gradients of all rows of the same example.
-
-    Args:
-        index: Ints of shape `(batch,)`.
-        gradients: Float tensor of shape `(batch, width)`.
-
-    Returns:
-        Tensor as `gradients`. Under a `tf.distribute` strategy the sum goes over the
-        global batch.
-
-    Example:
-    >>> from keras_ncr.models.sop import sum_by_example
-    >>> sum_by_example(tf.constant([7, 3, 7]), tf.constant([[1.], [2.], [4.]])).numpy()
-    array([[5.],
-           [2.],
-           [5.]], dtype=float32)
-    """
+    """Returns for each row the summed gradients of its example, in the global batch."""
     all_index, all_gradients = index, gradients
     if replicas.has_other_replicas():
         all_index = replicas.gather_replicas(index)
@@ -309,8 +264,3 @@ def check_num_views(num_views, consistency_term_weight):
             "and train on batches from keras_ncr.pipelines.second_view."
         )
     return int(num_views)
-
-
-def check_weight(weight, name):
-    """Returns the weight of a term as a float, or raises unless it is 0 or more."""
-    return check_positive(weight, name) if weight != 0 else 0.0

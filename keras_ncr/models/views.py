@@ -11,26 +11,7 @@ LEAST_SHARED = 0.49
 
 
 def by_example(rows, num_views):
-    """Returns the rows of a batch in groups, one for each example.
-
-    Args:
-        rows: Tensor of shape `(batch, ...)`; rows `num_views * i` and those that follow
-            are the views of example i.
-        num_views: Int, at least 1.
-
-    Returns:
-        Tensor of shape `(batch / num_views, num_views, ...)`.
-
-    Raises:
-        ValueError: If the batch is known not to hold all views of each example.
-        tf.errors.InvalidArgumentError: If it turns out so when the batch arrives.
-
-    Example:
-    >>> from keras_ncr.models.views import by_example
-    >>> by_example(np.array([3, 3, 7, 7]), num_views=2).numpy()
-    array([[3, 3],
-           [7, 7]])
-    """
+    """Returns the rows `(batch, ...)` as `(examples, num_views, ...)`, or raises."""
     rows = tf.convert_to_tensor(rows)
     size = rows.shape[0]
     if size is not None and size % num_views:
@@ -46,25 +27,6 @@ def checked_views(x, y, num_views, shuffle=True):
 
     Views of one example have its label, and its index where there is one: a batch that
     was shuffled after the views were made, or that has none, does not go unnoticed.
-
-    Args:
-        x: Inputs, or a `tf.data.Dataset` of batches.
-        y: Labels, a dict of arrays with the key `"label"`, or `None`.
-        num_views: Int, at least 1.
-        shuffle: The `shuffle` of `fit`. Defaults to `True`, as there.
-
-    Returns:
-        `x`; a dataset with a check of every batch, which raises
-        `tf.errors.InvalidArgumentError`.
-
-    Raises:
-        ValueError: If arrays do not hold views, or are to be shuffled.
-
-    Example:
-    >>> from keras_ncr.models.views import checked_views
-    >>> dataset = tf.data.Dataset.from_tensors((np.zeros((4, 5)), [0, 0, 1, 1]))
-    >>> len(list(checked_views(dataset, None, num_views=2)))
-    1
     """
     if num_views == 1:
         return x
@@ -75,21 +37,8 @@ def checked_views(x, y, num_views, shuffle=True):
     return x
 
 
-def check_view_arrays(y, num_views, shuffle=False):
-    """Raises unless arrays hold the views of an example in neighboring rows.
-
-    Args:
-        y: Labels, or a dict of arrays with the key `"label"`.
-        num_views: Int, at least 2.
-        shuffle: Bool. Whether the rows are to be shuffled. Defaults to `False`.
-
-    Raises:
-        ValueError: If they are, or if neighboring rows differ in label or index.
-
-    Example:
-    >>> from keras_ncr.models.views import check_view_arrays
-    >>> check_view_arrays(np.array([0, 0, 2, 2]), num_views=2)
-    """
+def check_view_arrays(y, num_views, shuffle):
+    """Raises unless arrays hold the views of an example in neighboring rows."""
     if shuffle:
         raise ValueError(
             "`shuffle` must be False where arrays hold several views of each example: "
@@ -97,8 +46,7 @@ def check_view_arrays(y, num_views, shuffle=False):
             "shuffle=False; or a tf.data.Dataset, shuffled before views are made."
         )
     for name, values in view_targets(y).items():
-        values = np.asarray(values)
-        is_whole = have_views_alike(values, num_views).numpy()
+        is_whole = have_views_alike(np.asarray(values), num_views).numpy()
         if not np.all(is_whole):
             row = num_views * int(np.argmin(is_whole))
             received = f"rows from {row} on that differ in their {name}"
@@ -109,25 +57,10 @@ def with_checked_views(dataset, num_views):
     """Returns a dataset that stops at a batch whose neighboring rows are no views.
 
     The check runs in the input pipeline, since XLA leaves assertions out of a step.
-
-    Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, labels, ...)`, the labels as in
-            `NCRModel.fit`.
-        num_views: Int, at least 2.
-
-    Returns:
-        `tf.data.Dataset` of the same batches. Reading one in which neighbors differ in
-        label or index raises `tf.errors.InvalidArgumentError`.
-
-    Example:
-    >>> from keras_ncr.models.views import with_checked_views
-    >>> dataset = tf.data.Dataset.from_tensors((np.zeros((4, 5)), [0, 0, 1, 1]))
-    >>> len(list(with_checked_views(dataset, num_views=2)))
-    1
     """
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) < 2:
-        return dataset  # `NCRModel.fit` says what is wrong with it.
+        return dataset  # `with_checked_labels` says what is wrong with it.
 
     def checked(inputs, y, *sample_weight):
         assertions = []
@@ -146,22 +79,6 @@ def have_views_alike(values, num_views):
 
     Labels that were mixed after the views had been made differ by the other examples
     in the mixture, of which the example itself is one half at least.
-
-    Args:
-        values: Tensor of shape `(batch,)` or `(batch, 1)`, numbers, or of shape
-            `(batch, num_classes)`, one-hot labels or probabilities.
-        num_views: Int, at least 1.
-
-    Returns:
-        Bools of shape `(batch / num_views,)`.
-
-    Raises:
-        ValueError: As `by_example`.
-
-    Example:
-    >>> from keras_ncr.models.views import have_views_alike
-    >>> have_views_alike(np.array([3, 3, 3, 7]), num_views=2).numpy()
-    array([ True, False])
     """
     groups = by_example(values, num_views)
     if groups.shape.rank == 3 and groups.shape[2] != 1:
@@ -173,19 +90,7 @@ def have_views_alike(values, num_views):
 
 
 def view_targets(y):
-    """Returns what views of one example have in common, by name.
-
-    Args:
-        y: Labels, or a dict with the key `"label"`.
-
-    Returns:
-        Dict with the key `"label"`, and `"index"` where `y` has it.
-
-    Example:
-    >>> from keras_ncr.models.views import view_targets
-    >>> view_targets([0, 0, 1, 1])
-    {'label': [0, 0, 1, 1]}
-    """
+    """Returns what views of one example have in common, by name."""
     common = {"label": label_of(y)}
     if isinstance(y, dict) and "index" in y:
         common["index"] = y["index"]
@@ -193,21 +98,7 @@ def view_targets(y):
 
 
 def views_message(name, num_views, received):
-    """Returns what an error says about rows that are no views.
-
-    Args:
-        name: String. What the error calls the argument.
-        num_views: Int.
-        received: String: what was there instead.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.models.views import views_message
-    >>> print(views_message("x", 2, "a batch of 3")[:62])
-    `x` must hold the 2 views of each example in neighboring rows,
-    """
+    """Returns what an error says about rows that are no views."""
     return (
         f"`{name}` must hold the {num_views} views of each example in neighboring "
         f"rows, {num_views}i and those that follow, of one label, in the batch of each "

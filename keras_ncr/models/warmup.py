@@ -1,4 +1,4 @@
-"""Warm-up: epochs of plain training before consistency takes part."""
+"""Sets the weight of consistency in each epoch: none during warm-up."""
 
 import keras
 
@@ -8,7 +8,7 @@ from keras_ncr.checks import check_rate
 class ConsistencyWarmup(keras.callbacks.Callback):
     """Sets an `NCRModel`'s weight of the consistency loss as an epoch begins.
 
-    `NCRModel.fit` adds one by itself. Pass a subclass with a `weight_at` of your own,
+    `fit` adds one by itself. Pass a subclass with a `weight_at` of your own,
     in [0, 1], for another course of the weight over the epochs.
 
     Reference:
@@ -21,7 +21,7 @@ class ConsistencyWarmup(keras.callbacks.Callback):
     ...         return self.model.consistency_weight * min(1.0, (epoch + 1) / 10)
     """
 
-    def weight_at(self, epoch):
+    def weight_at(self, epoch: int) -> float:
         """Returns the weight in `epoch`, counted from 0: 0 during warm-up."""
         is_warm = epoch >= self.model.warmup_epochs
         return self.model.consistency_weight if is_warm else 0.0
@@ -35,22 +35,3 @@ class ConsistencyWarmup(keras.callbacks.Callback):
                 "Give the model the largest weight that is to come."
             )
         self.model.current_consistency_weight.assign(weight)
-
-
-def with_warmup(callbacks, model):
-    """Returns the callbacks of `fit`, with one that takes care of the warm-up."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        if not has_warmup(callbacks.callbacks):
-            warmup = ConsistencyWarmup()
-            warmup.set_model(model)
-            callbacks.callbacks.append(warmup)
-        return callbacks
-    callbacks = keras.tree.flatten(callbacks) if callbacks else []
-    if has_warmup(callbacks):
-        return callbacks
-    return [ConsistencyWarmup(), *callbacks]
-
-
-def has_warmup(callbacks):
-    """Whether one of the callbacks sets the consistency weight already."""
-    return any(isinstance(callback, ConsistencyWarmup) for callback in callbacks)

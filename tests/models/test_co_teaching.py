@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import accuracy_of_a_pair, assert_close, cross_entropy, dense
 
 from keras_ncr.losses import GeneralizedCrossEntropy
 from keras_ncr.models.co_teaching import (
@@ -16,15 +17,6 @@ X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 20)
 WEIGHTS = np.linspace(0.5, 2.0, 20).astype("float32")
 SETTINGS = {"batch_size": 20, "shuffle": False, "verbose": 0}
-
-
-def cross_entropy(**kwargs):
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **kwargs)
-
-
-def dense(units, seed, **kwargs):
-    initializer = keras.initializers.GlorotUniform(seed)
-    return keras.layers.Dense(units, kernel_initializer=initializer, **kwargs)
 
 
 def make(forget_rate=0.4, ramp_epochs=0, run_eagerly=True, **kwargs):
@@ -42,10 +34,6 @@ def make(forget_rate=0.4, ramp_epochs=0, run_eagerly=True, **kwargs):
         optimizer, cross_entropy(), metrics=["accuracy"], run_eagerly=run_eagerly
     )
     return model
-
-
-def assert_close(ours, theirs, tolerance=1e-5):
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 # What is kept
@@ -187,54 +175,6 @@ def test_consistency_is_joined_by_eq_4():
 # A Keras classifier
 
 
-def test_graph_mode_trains_alike():
-    eager, graph = make(), make(run_eagerly=False)
-    settings = SETTINGS | {"epochs": 2}
-    assert_close(
-        graph.fit(X, Y, **settings).history["loss"],
-        eager.fit(X, Y, **settings).history["loss"],
-    )
-
-
-@pytest.mark.slow
-def test_two_replicas_choose_from_the_global_batch(two_replicas):
-    one = make()
-    with two_replicas.scope():
-        two = make()
-    settings = SETTINGS | {"sample_weight": WEIGHTS}
-    histories = [model.fit(X, Y, **settings).history for model in (one, two)]
-    assert_close(histories[0]["loss"], histories[1]["loss"])
-    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
-        assert_close(ours, theirs)
-
-
-def test_mixed_float16_trains():
-    keras.config.set_dtype_policy("mixed_float16")
-    model = make()
-    model(X)
-    half = model.fit(X, Y, **SETTINGS).history["loss"]
-    keras.config.set_dtype_policy("float32")
-    other = make()
-    assert_close(half, other.fit(X, Y, **SETTINGS).history["loss"], 1e-2)
-    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
-        assert_close(ours, theirs, 1e-2)
-
-
-def test_a_saved_model_predicts_and_trains_alike(tmp_path):
-    model = make(ramp_epochs=3)
-    model.fit(X, Y, epochs=2, **SETTINGS)
-    model.save(tmp_path / "model.keras")
-    copy = keras.models.load_model(tmp_path / "model.keras")
-    assert (copy.forget_rate, copy.ramp_epochs) == (0.4, 3)
-    expected = model.predict(X, verbose=0)
-    np.testing.assert_array_equal(copy.predict(X, verbose=0), expected)
-    settings = SETTINGS | {"initial_epoch": 2, "epochs": 4}
-    assert_close(
-        copy.fit(X, Y, **settings).history["loss"],
-        model.fit(X, Y, **settings).history["loss"],
-    )
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -252,33 +192,12 @@ def test_wrong_arguments_are_refused(arguments, message):
 # Learning
 
 
-def noisy_task():
-    """Returns blobs of three classes, 40 % of the labels redrawn, and clean ones."""
-    random = np.random.default_rng(5)
-    centers = random.normal(size=(3, 10)) * 1.2
-    labels = random.integers(0, 3, 600)
-    inputs = (centers[labels] + random.normal(size=(600, 10))).astype("float32")
-    annotated = labels[:300].copy()
-    redrawn = random.random(300) < 0.4
-    annotated[redrawn] = (annotated[redrawn] + random.integers(1, 3, 300)[redrawn]) % 3
-    return inputs[:300], annotated, inputs[300:], labels[300:]
-
-
-def wide(seed):
-    initializer = keras.initializers.HeNormal(seed)
-    return keras.layers.Dense(256, activation="relu", kernel_initializer=initializer)
-
-
 @pytest.mark.slow
 def test_it_learns_better_than_cross_entropy_from_wrong_labels():
-    x, y, test_x, test_y = noisy_task()
-    accuracies = []
-    for forget_rate in (0.0, 0.4):
-        keras.utils.set_random_seed(2)
-        model = CoTeachingModel([wide(1), wide(2)], 3, forget_rate, ramp_epochs=5)
-        model.compile(
-            keras.optimizers.Adam(0.01), cross_entropy(), metrics=["accuracy"]
+    plain, taught = [
+        accuracy_of_a_pair(
+            CoTeachingModel, keras.optimizers.Adam(0.01), forget_rate, ramp_epochs=5
         )
-        model.fit(x, y, batch_size=100, epochs=60, verbose=0)
-        accuracies.append(model.evaluate(test_x, test_y, verbose=0)[1])
-    assert accuracies[1] > accuracies[0] + 0.1
+        for forget_rate in (0.0, 0.4)
+    ]
+    assert taught > plain + 0.1

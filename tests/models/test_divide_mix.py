@@ -14,7 +14,7 @@ from keras_ncr.models.mix_match import (
     mix_match_loss,
     sharpen,
 )
-from keras_ncr.models.owner_shares import owner_shares
+from keras_ncr.pipelines.mixture import Mixture
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
@@ -217,38 +217,26 @@ def test_mean_of_views_is_over_neighboring_rows():
     assert mean_of_views(rows, 2).numpy().tolist() == expected
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.5, 1.0, 4.0])
-def test_shares_are_the_quantiles_of_the_larger_part_of_a_beta_number(alpha):
-    shares = owner_shares(alpha, 50)
-    assert shares.min() >= 0.5 and shares.max() <= 1 and np.all(np.diff(shares) >= 0)
-    # P(max(u, 1 - u) <= share) = 2 P(u <= share) - 1, where float32 can tell.
-    a = np.float64(alpha)
-    known = shares < 0.9999
-    levels = 2 * tf.math.betainc(a, a, shares[known].astype("float64")).numpy() - 1
-    assert_close(levels, ((np.arange(50) + 0.5) / 50)[known], 1e-3)
-
-
-def test_shares_have_the_mean_of_the_distribution():
-    # E max(u, 1 - u) for Beta(4, 4) is 0.5 + 35 / 256.
-    assert owner_shares(4.0).mean() == pytest.approx(0.5 + 35 / 256, abs=1e-5)
-
-
 def test_mixing_compiles_with_xla():
     model = make()
-    draw = tf.function(lambda: model.draw_mixing(6), jit_compile=True, autograph=False)
-    share, partners = draw()
+
+    def draw():
+        mix = model.drawn_mixture(6)
+        return mix.owner_weights, mix.partners
+
+    share, partners = tf.function(draw, jit_compile=True, autograph=False)()
     assert 0.5 <= float(share) <= 1
     assert sorted(partners.numpy()) == list(range(6))
 
 
 def test_rows_get_at_least_half_and_partners_anew_in_each_draw():
     model = make(mixup_alpha=4.0, seed=3)
-    draws = [model.draw_mixing(6) for _ in range(8)]
-    shares = np.array([float(share) for share, _ in draws])
+    draws = [model.drawn_mixture(6) for _ in range(8)]
+    shares = np.array([float(mix.owner_weights) for mix in draws])
     assert shares.min() >= 0.5 and shares.max() <= 1
     assert len(set(shares)) == 8
-    assert all(sorted(partners.numpy()) == list(range(6)) for _, partners in draws)
-    assert len({tuple(partners.numpy()) for _, partners in draws}) > 4
+    assert all(sorted(mix.partners.numpy()) == list(range(6)) for mix in draws)
+    assert len({tuple(mix.partners.numpy()) for mix in draws}) > 4
 
 
 def test_entropy_matches_closed_forms():
@@ -344,8 +332,8 @@ class Fixed(DivideMixModel):
 
     share = 0.7
 
-    def draw_mixing(self, num_rows):
-        return self.share, tf.roll(tf.range(num_rows), 3, axis=0)
+    def drawn_mixture(self, num_rows):
+        return Mixture(self.share, tf.roll(tf.range(num_rows), 3, axis=0))
 
 
 def divided(model, epoch=12):
@@ -591,27 +579,6 @@ def test_a_resumed_run_is_bit_equal():
     train(second, epochs=3, initial_epoch=2)
     for one, other in zip(values_of(state), values_of(second_state), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_saved_model_predicts_the_same_and_keeps_its_division(tmp_path):
-    model = make(warmup_epochs=0, averaged_epochs=2, regularizer="l2")
-    model.fit(X, Y, 24, epochs=1, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(
-        model.predict(X, verbose=0), loaded.predict(X, verbose=0)
-    )
-    for name in ("clean_probabilities", "past_losses"):
-        rows = [getattr(one, name).rows.numpy() for one in (model, loaded)]
-        np.testing.assert_array_equal(*rows)
-    assert loaded.get_config()["num_examples"] == 24
-
-
-def test_prediction_is_the_mean_of_both_networks_logits():
-    model = make()
-    first, second = model.all_logits(X)
-    assert_close(model.predict(X, verbose=0), (first + second) / 2)
-    assert np.isfinite(model.evaluate(X, Y, verbose=0)[0])
 
 
 def test_half_precision_step_moves_weights_as_a_whole_one_does():

@@ -195,72 +195,12 @@ def test_batches_of_the_pipeline_carry_the_numbers():
     assert np.all(np.sum(model.early_learning.targets.rows, axis=1) > 0.29)
 
 
-def test_class_weights_are_weights_of_the_numbered_examples():
-    x, y = toy()
-    weights = {0: 0.5, 2: 3.0}
-    options = {"shuffle": False, "verbose": 0}
-    one, other = compiled(), compiled()
-    other.set_weights(one.get_weights())
-    by_class = one.fit(x, y, class_weight=weights, **options).history
-    each = np.array([0.5, 1.0, 3.0], "float32")[y]
-    assert by_class == other.fit(x, y, sample_weight=each, **options).history
-
-
 def test_validation_split_and_sample_weights_work():
     x, y = toy()
     history = compiled().fit(
         x, y, sample_weight=np.ones(24), validation_split=0.25, verbose=0
     )
     assert {"val_loss", "val_accuracy"} <= set(history.history)
-
-
-def test_saved_model_predicts_the_same_and_goes_on_from_its_targets(tmp_path):
-    x, y = toy()
-    model = compiled()
-    model.fit(x, y, verbose=0)
-    model.save(tmp_path / "model.keras")
-    copy = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(
-        copy.predict(x, verbose=0), model.predict(x, verbose=0)
-    )
-    for one in (model, copy):
-        one.fit(x, y, shuffle=False, verbose=0)
-    for weight, expected in zip(copy.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.slow
-def test_two_replicas_learn_what_one_device_learns(two_replicas):
-    x, y = toy()
-    batches = tf.data.Dataset.from_tensor_slices(
-        (x, {"label": y, "index": np.arange(24)})
-    ).batch(12)
-    one = compiled(num_examples=24)
-    with two_replicas.scope():
-        both = compiled(num_examples=24)
-        both.run_eagerly = False
-        both.set_weights(one.get_weights())
-    expected = one.fit(batches, epochs=2, verbose=0).history
-    history = both.fit(batches, epochs=2, verbose=0).history
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=1e-4, err_msg=name)
-    for weight, expected in zip(both.get_weights(), one.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_half_precision_trains_and_keeps_targets_in_float32():
-    keras.config.set_dtype_policy("mixed_float16")
-    x, y = toy()
-    model = compiled()
-    before = model.trainable_weights[0].numpy().copy()
-    model.compile(
-        keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        run_eagerly=True,
-    )
-    model.fit(x, y, verbose=0)
-    assert np.max(np.abs(model.trainable_weights[0].numpy() - before)) > 1e-3
-    assert model.early_learning.targets.rows.dtype == "float32"
 
 
 @pytest.mark.slow
@@ -289,45 +229,6 @@ def test_learns_what_cross_entropy_does_not():
 
 
 # Bad input
-
-
-def test_dataset_without_numbers_says_how_to_number_it():
-    x, y = toy()
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-    with pytest.raises(ValueError, match=r'"index".*enumerate.*carry=\["index"\]'):
-        compiled(num_examples=24).fit(batches, verbose=0)
-
-
-def test_dataset_needs_the_number_of_examples():
-    x, y = toy()
-    targets = {"label": y, "index": np.arange(24)}
-    batches = tf.data.Dataset.from_tensor_slices((x, targets)).batch(8)
-    with pytest.raises(ValueError, match="`num_examples` must be given"):
-        compiled().fit(batches, verbose=0)
-
-
-def test_no_examples_are_refused():
-    with pytest.raises(ValueError, match="`y` must hold at least one label"):
-        compiled().fit(np.zeros((0, 4)), np.zeros(0, int), verbose=0)
-
-
-@pytest.mark.parametrize("index", [np.arange(24) - 1, np.arange(24) / 2])
-def test_what_is_no_number_of_an_example_is_refused(index):
-    x, y = toy()
-    with pytest.raises(ValueError, match=r'`y\["index"\]` must hold the number of'):
-        compiled().fit(x, {"label": y, "index": index}, verbose=0)
-
-
-def test_dataset_without_targets_is_refused():
-    batches = tf.data.Dataset.from_tensor_slices(toy()[0]).batch(8)
-    with pytest.raises(ValueError, match="must be a dataset of batches"):
-        compiled(num_examples=24).fit(batches, verbose=0)
-
-
-def test_more_examples_than_remembered_are_refused():
-    x, y = toy()
-    with pytest.raises(ValueError, match="below num_examples=20. Received: 23"):
-        compiled(num_examples=20).fit(x, y, verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import blobs, cross_entropy, numeric_gradient
+from oracles import softmax
 
 from keras_ncr import NCRModel
 from keras_ncr.losses import JensenShannon
@@ -33,11 +35,6 @@ def fit(model, x=X, y=Y, **kwargs):
     return model.fit(x, y, **settings | kwargs).history
 
 
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
-
-
 def entropy(p):
     return -sum(value * np.log(value) for value in p if value > 0)
 
@@ -56,16 +53,6 @@ def gjs(kernel, x, y, weights, label_weight, num_views):
         scale = -(1 - label_weight) * np.log(1 - label_weight)
         total += weights[first] * divergence / scale
     return total * num_views / len(x)
-
-
-def numeric_gradient(function, values, step=1e-6):
-    gradient = np.zeros_like(values)
-    for place in np.ndindex(*values.shape):
-        change = np.zeros_like(values)
-        change[place] = step
-        difference = function(values + change) - function(values - change)
-        gradient[place] = difference / (2 * step)
-    return gradient
 
 
 # One step
@@ -141,14 +128,6 @@ def test_evaluation_has_one_view():
 # The manners of a Keras classifier
 
 
-@pytest.mark.parametrize("labels", ["numbers", "one-hot", "dict"])
-def test_labels_come_in_any_form(labels):
-    y = {"numbers": Y, "one-hot": np.eye(3)[Y], "dict": {"label": Y, "more": Y}}[labels]
-    history, expected = fit(make(), y=y), fit(make())
-    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-6)
-    assert history["accuracy"] == expected["accuracy"]
-
-
 def view_batches(*augments):
     augment = mixing.in_sequence(mixing.second_view(lambda x, seed: x + 1), *augments)
     batches = tf.data.Dataset.from_tensor_slices((X, np.eye(3, dtype="float32")[Y]))
@@ -160,51 +139,6 @@ def test_batches_of_the_pipeline_train(augments):
     model = make(consistency_weight=0.5)
     history = fit(model, view_batches(*augments), None, batch_size=None)
     assert np.isfinite(history["loss"]).all()
-
-
-@pytest.mark.slow
-def test_graph_trains_as_eager_execution():
-    options = {"y": None, "batch_size": None}
-    graph = make(compiled={"run_eagerly": False})
-    history = fit(graph, view_batches(), **options)
-    expected = fit(make(), view_batches(), **options)
-    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_two_replicas_train_as_one_device(two_replicas):
-    with two_replicas.scope():
-        two = make()
-    one = make()
-    histories = [fit(model, batch_size=24) for model in (one, two)]
-    for name in histories[0]:
-        np.testing.assert_allclose(histories[1][name], histories[0][name], rtol=1e-5)
-    for ours, theirs in zip(one.get_weights(), two.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-def test_mixed_float16_trains_at_the_pace_of_float32():
-    kernels = []
-    for policy in ("float32", "mixed_float16"):
-        keras.config.set_dtype_policy(policy)
-        model = make()
-        fit(model)
-        kernels.append(model.classifier.kernel.numpy())
-    np.testing.assert_allclose(*kernels, atol=5e-3)
-
-
-def test_a_saved_model_predicts_and_trains_on(tmp_path):
-    model = make(label_weight=0.3, consistency_weight=0.5)
-    fit(model)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    config = loaded.get_config()
-    assert (config["label_weight"], config["num_views"]) == (0.3, 2)
-    np.testing.assert_array_equal(
-        loaded.predict(X, verbose=0), model.predict(X, verbose=0)
-    )
-    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
-    np.testing.assert_allclose(fit(loaded)["loss"], fit(model)["loss"], rtol=1e-5)
 
 
 # Errors
@@ -227,13 +161,6 @@ def test_data_without_views_do_not_train():
         make().fit(batches, verbose=0)
 
 
-@pytest.mark.parametrize("setting", [{"loss": "mse"}, {"loss_weights": 2.0}])
-def test_compile_takes_no_loss(setting):
-    model = GJSModel(small_backbone(), 3)
-    with pytest.raises(ValueError, match="must be left out: GJSModel trains on the J"):
-        model.compile("sgd", **setting)
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -251,17 +178,6 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 # Learning
 
 
-def blobs(num_examples, seed, rate=0.4):
-    """Four Gaussian blobs; returns inputs, clean labels and labels partly wrong."""
-    rng = np.random.default_rng(seed)
-    centers = np.random.default_rng(9).normal(size=(4, 8), scale=1.5)
-    clean = rng.integers(0, 4, num_examples)
-    x = (centers[clean] + rng.normal(size=(num_examples, 8))).astype("float32")
-    is_wrong = rng.random(num_examples) < rate
-    noisy = np.where(is_wrong, (clean + rng.integers(1, 4, num_examples)) % 4, clean)
-    return x, clean, noisy
-
-
 @pytest.mark.slow
 def test_it_learns_better_than_cross_entropy_from_wrong_labels():
     x, _, y = blobs(512, seed=0)
@@ -270,7 +186,7 @@ def test_it_learns_better_than_cross_entropy_from_wrong_labels():
     for cls, loss, kwargs in [
         (
             NCRModel,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            cross_entropy(),
             {"consistency_weight": 0.0},
         ),
         (GJSModel, None, {"label_weight": 0.9}),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import cross_entropy, rich_backbone
 
 import keras_ncr
 from keras_ncr import NCRModel
@@ -15,10 +16,6 @@ from keras_ncr import NCRModel
 X = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 70)
 WEIGHTS = np.linspace(0.1, 2.0, 70).astype("float32")
-
-
-def cross_entropy(**kwargs):
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **kwargs)
 
 
 def small_backbone():
@@ -30,33 +27,6 @@ class Inherited(NCRModel):
 
     def train_step(self, data):
         return keras.Model.train_step(self, data)
-
-
-class AddLoss(keras.layers.Layer):
-    def call(self, inputs):
-        self.add_loss(0.01 * keras.ops.mean(inputs**2))
-        return inputs
-
-
-def rich_backbone():
-    """A backbone with everything that has a part in a training step."""
-    # Keras itself cannot add a float16 loss to its own float32 one.
-    first = keras.layers.Dense(
-        16,
-        activation="relu",
-        kernel_regularizer="l2",
-        activity_regularizer=keras.regularizers.L1(1e-3),
-        dtype=keras.config.floatx(),
-    )
-    return keras.Sequential(
-        [
-            first,
-            AddLoss(dtype=keras.config.floatx()),
-            keras.layers.BatchNormalization(momentum=0.9),
-            keras.layers.Dropout(0.3, seed=3),
-            keras.layers.Dense(8, activation="relu"),
-        ]
-    )
 
 
 def make(
@@ -467,12 +437,6 @@ def test_validation_reports_what_evaluation_does(compiled):
     np.testing.assert_allclose(history["val_loss"][-1], final[0], rtol=1e-6)
 
 
-def test_fit_takes_its_arguments_by_position():
-    model = make()
-    history = model.fit(X, Y, 16, 2, 0, [], 0.2)
-    assert len(history.history["val_loss"]) == 2
-
-
 def test_usual_callbacks_work(tmp_path):
     model = make()
     best = str(tmp_path / "best.keras")
@@ -530,15 +494,6 @@ if importlib.util.find_spec("pandas"):
         assert fit(make(), frame, series) == plain_history()
 
 
-def test_a_dict_of_labels_carries_more():
-    carried = {"label": Y, "clean_label": Y, "index": np.arange(70)}
-    expected = fit(make(), validation_data=(X, Y))
-    assert fit(make(), y=carried, validation_data=(X, carried)) == expected
-    batches = dataset(carried)
-    options = {"batch_size": None, "validation_data": batches}
-    np.testing.assert_equal(fit(make(), batches, None, **options), expected)
-
-
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 def test_one_hot_labels_train(label_smoothing):
     loss = keras.losses.CategoricalCrossentropy(
@@ -550,13 +505,6 @@ def test_one_hot_labels_train(label_smoothing):
     history = fit(model, y=one_hot)
     assert {"f1_score", "accuracy"} <= history.keys()
     assert fit(model, dataset(one_hot), None, batch_size=None)["loss"][0] > 0
-
-
-def test_one_hot_and_class_numbers_train_alike():
-    one_hot = keras.utils.to_categorical(Y, 3)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    history = fit(make(compiled={"loss": loss}), y=one_hot)
-    np.testing.assert_allclose(history["loss"], plain_history()["loss"], rtol=1e-5)
 
 
 def test_an_ignored_class_counts_in_consistency_alone():
@@ -901,15 +849,6 @@ def test_consistency_beats_cross_entropy_on_wrong_labels():
 
 def batches(labels, *weights):
     return tf.data.Dataset.from_tensor_slices((X, labels, *weights)).batch(32)
-
-
-def test_weights_of_labels_in_a_dict_are_those_of_plain_labels():
-    histories = []
-    for labels in (Y, {"label": Y, "clean_label": Y}):
-        model = make()
-        histories.append(fit(model, y=labels, sample_weight=WEIGHTS))
-        model.evaluate(X, labels, sample_weight=WEIGHTS, verbose=0)
-    assert histories[0] == histories[1]
 
 
 @pytest.mark.parametrize("labels", [Y, np.eye(3)[Y]], ids=["numbers", "one-hot"])

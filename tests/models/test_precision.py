@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import cross_entropy, dense, head
 
 from keras_ncr import ELRModel, NCRModel
 from keras_ncr.losses import consistency, neighbor_consistency
@@ -19,15 +20,7 @@ INDEX = np.arange(96)
 
 
 def backbone(seed):
-    initializer = keras.initializers.GlorotUniform(seed)
-    return keras.Sequential(
-        [keras.layers.Dense(16, activation="relu", kernel_initializer=initializer)]
-    )
-
-
-def head(seed):
-    initializer = keras.initializers.GlorotUniform(seed + 10)
-    return keras.layers.Dense(3, kernel_initializer=initializer, dtype="float32")
+    return dense(16, seed, activation="relu")
 
 
 def ncr():
@@ -55,9 +48,8 @@ ALL_KINDS = pytest.mark.parametrize("kind", ["ncr", slow("elr"), slow("pair")])
 def compiled(kind, optimizer, **settings):
     """Returns a model with the same initial weights every time."""
     model = KINDS[kind]()
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     defaults = {"metrics": ["accuracy"], "run_eagerly": True}
-    model.compile(optimizer, loss, **defaults | settings)
+    model.compile(optimizer, cross_entropy(), **defaults | settings)
     model(X[:2])
     return model
 
@@ -179,8 +171,7 @@ class Watched(NCRModel):
 def test_eq_4_is_in_float32(policy):
     keras.config.set_dtype_policy(policy)
     model = Watched(backbone(1), 3)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", loss, run_eagerly=True)
+    model.compile("sgd", cross_entropy(), run_eagerly=True)
     step(model, slice(0, 32))
     assert set(model.dtypes) == {tf.float32}
 

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import blobs, cross_entropy, numeric_gradient
+from oracles import softmax
 
 from keras_ncr import NCRModel
 from keras_ncr.models.mix_match import imbalance
-from keras_ncr.models.sop import SOPModel
-from keras_ncr.models.sop_terms import sop_loss, view_divergence
+from keras_ncr.models.sop import SOPModel, sop_loss, view_divergence
 from keras_ncr.pipelines import mixing
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
@@ -57,11 +58,6 @@ def assert_same_variables(model, other, **tolerance):
 # The oracle
 
 
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
-
-
 def oracle(kernel, u, v, fixed_kernel, fixed_v, x, labels, weights, settings):
     """SOP's loss of a linear classifier, view by view, example by example.
 
@@ -95,16 +91,6 @@ def oracle(kernel, u, v, fixed_kernel, fixed_v, x, labels, weights, settings):
         mean = np.mean(predictions, axis=0)
         total += balance * sum(np.log(1 / 3 / mean[c]) / 3 for c in range(3))
     return total
-
-
-def numeric_gradient(function, values, step=1e-6):
-    gradient = np.zeros_like(values)
-    for place in np.ndindex(*values.shape):
-        change = np.zeros_like(values)
-        change[place] = step
-        difference = function(values + change) - function(values - change)
-        gradient[place] = difference / (2 * step)
-    return gradient
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -289,14 +275,6 @@ def test_views_in_arrays_are_numbered_by_example():
     assert model.u.num_examples == 12
 
 
-@pytest.mark.parametrize("form", [lambda y: y[:, None], lambda y: np.eye(3)[y]])
-def test_labels_come_in_any_form(form):
-    history = fit(make(), y=form(Y), validation_data=(X, form(Y)))
-    expected = fit(make(), validation_data=(X, Y))
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        np.testing.assert_allclose(history[name], expected[name], rtol=1e-6)
-
-
 def test_ncr_joins_by_eq_4_and_regularizers_stay_outside():
     def backbone():
         return keras.layers.Dense(8, "relu", kernel_regularizer="l2")
@@ -318,8 +296,8 @@ def test_evaluation_is_cross_entropy():
     weights = np.linspace(0.1, 2.0, 7)
     loss, accuracy = model.evaluate(X[:7], Y[:7], sample_weight=weights, verbose=0)
     logits = model.predict(X[:7], verbose=0)
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    np.testing.assert_allclose(loss, cross_entropy(Y[:7], logits, weights), rtol=1e-5)
+    expected = cross_entropy()(Y[:7], logits, weights)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(accuracy, np.mean(logits.argmax(1) == Y[:7]))
 
 
@@ -369,43 +347,6 @@ def test_two_replicas_train_as_one_device(two_replicas):
     assert_same_variables(one, two, rtol=1e-3, atol=1e-14)
 
 
-def test_mixed_float16_trains_at_the_pace_of_float32():
-    models = []
-    for policy in ("float32", "mixed_float16"):
-        keras.config.set_dtype_policy(policy)
-        models.append(make())
-        fit(models[-1])
-    kernels = [model.classifier.kernel.numpy() for model in models]
-    np.testing.assert_allclose(*kernels, atol=1e-2)
-    assert models[1].u.rows.dtype == models[1].v.rows.dtype == "float32"
-
-
-def test_a_saved_model_predicts_and_trains_on(tmp_path):
-    model = make(consistency_weight=0.5, balance_weight=0.1, seed=3)
-    fit(model)
-    with_noise(model, 24)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    config = loaded.get_config()
-    assert (config["num_examples"], config["seed"]) == (24, 3)
-    assert (config["balance_weight"], config["consistency_weight"]) == (0.1, 0.5)
-    np.testing.assert_array_equal(
-        loaded.predict(X, verbose=0), model.predict(X, verbose=0)
-    )
-    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
-    assert fit(loaded) == fit(model)
-    assert_same_variables(loaded, model, rtol=0)
-
-
-def test_a_model_without_examples_can_be_saved(tmp_path):
-    model = SOPModel(small_backbone(), 3)
-    logits = model(X)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded(X), logits)
-    assert loaded.u.num_examples is None
-
-
 def test_variables_hold_all_that_a_resumed_run_needs():
     whole, first, second = [make(num_examples=24) for _ in range(3)]
     fit(whole, epochs=2)
@@ -424,16 +365,6 @@ def test_variables_hold_all_that_a_resumed_run_needs():
 # Errors
 
 
-def test_examples_must_have_numbers():
-    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
-    with pytest.raises(ValueError, match='"label" and "index"'):
-        make(num_examples=24).fit(dataset, verbose=0)
-    with pytest.raises(ValueError, match="`num_examples` must be given"):
-        make().fit(view_batches(), verbose=0)
-    with pytest.raises(ValueError, match='"label" and "index"'):
-        make(num_examples=24).train_on_batch(X, Y)
-
-
 def test_data_without_views_do_not_train():
     with pytest.raises(ValueError, match="rows from 0 on that differ in their label"):
         fit(make(**SOP_PLUS), y=np.arange(24) % 3)
@@ -441,12 +372,6 @@ def test_data_without_views_do_not_train():
         make(**SOP_PLUS).fit(X, PAIRS, verbose=0)
     with pytest.raises(ValueError, match="a batch of 3"):
         fit(make(**SOP_PLUS), y=PAIRS, batch_size=3)
-
-
-@pytest.mark.parametrize("setting", [{"loss": "mse"}, {"loss_weights": 2.0}])
-def test_compile_takes_no_loss(setting):
-    with pytest.raises(ValueError, match="must be left out: SOPModel trains on SOP's"):
-        make(compiled=setting)
 
 
 @pytest.mark.parametrize(
@@ -471,17 +396,6 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 # Learning
 
 
-def blobs(num_examples, seed, rate=0.4):
-    """Four Gaussian blobs; returns inputs, clean labels and labels partly wrong."""
-    rng = np.random.default_rng(seed)
-    centers = np.random.default_rng(9).normal(size=(4, 8), scale=1.5)
-    clean = rng.integers(0, 4, num_examples)
-    x = (centers[clean] + rng.normal(size=(num_examples, 8))).astype("float32")
-    is_wrong = rng.random(num_examples) < rate
-    noisy = np.where(is_wrong, (clean + rng.integers(1, 4, num_examples)) % 4, clean)
-    return x, clean, noisy
-
-
 @pytest.mark.slow
 def test_it_learns_better_than_cross_entropy_and_finds_the_wrong_labels():
     x, clean, y = blobs(512, seed=0)
@@ -490,7 +404,7 @@ def test_it_learns_better_than_cross_entropy_and_finds_the_wrong_labels():
     for cls, loss, kwargs in [
         (
             NCRModel,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            cross_entropy(),
             {"consistency_weight": 0.0},
         ),
         (SOPModel, None, {"u_learning_rate": 30.0, "v_learning_rate": 30.0}),

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ncr.models.own_loss import refuse_loss
 from keras_ncr.models.views import by_example, checked_views, have_views_alike
 
 
@@ -97,15 +96,3 @@ def test_a_checked_dataset_has_the_same_batches():
     batches = tf.data.Dataset.from_tensors((np.ones((4, 2)), y, np.ones(4)))
     (batch,) = checked_views(batches, None, 2)
     keras.tree.map_structure(np.testing.assert_array_equal, batch, next(iter(batches)))
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (("mse", None), "`loss` must be left out: Model trains on its own. .*'mse'"),
-        ((None, 0.5), "`loss_weights` must be left out: .*loss_weights=0.5"),
-    ],
-)
-def test_a_loss_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        refuse_loss(*arguments, "Model", "its own")

@@ -1,0 +1,193 @@
+"""What the tests of models share: models of every kind, short runs, wrong labels."""
+
+import functools
+
+import keras
+import numpy as np
+
+from keras_ncr.models import (
+    CoTeachingModel,
+    DivideMixModel,
+    ELRModel,
+    ELRPlusModel,
+    GJSModel,
+    NCRModel,
+    NetworkPair,
+    SOPModel,
+)
+
+# Rows 2i and 2i + 1 have one label: they can be two views of one example.
+X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+Y = np.repeat(np.random.default_rng(1).integers(0, 3, 12), 2)
+WEIGHTS = np.repeat(np.linspace(0.5, 2.0, 12), 2).astype("float32")
+
+SINGLE = {
+    "ncr": (NCRModel, {"consistency_weight": 0.5}),
+    "elr": (ELRModel, {}),
+    "gjs": (GJSModel, {"consistency_weight": 0.5}),
+    "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
+}
+PAIRS = {
+    "pair": (NetworkPair, {"consistency_weight": 0.5}),
+    "co_teaching": (CoTeachingModel, {"forget_rate": 0.4, "ramp_epochs": 3}),
+    # Keras does not save where random numbers stand: nothing is mixed.
+    "elr_plus": (ELRPlusModel, {"mixup_alpha": 0}),
+    "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
+}
+MODELS = [*SINGLE, *PAIRS]
+WITH_BUILT_IN_LOSS = ["gjs", "sop"]
+WITH_VIEWS = ["gjs", "sop"]
+WITH_MEMORY = ["elr", "sop", "elr_plus", "divide_mix"]
+
+
+def cross_entropy(**kwargs):
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, **kwargs)
+
+
+def dense(units, seed, **kwargs):
+    initializer = keras.initializers.GlorotUniform(seed)
+    return keras.layers.Dense(units, kernel_initializer=initializer, **kwargs)
+
+
+def head(seed):
+    return dense(3, seed + 10, dtype="float32")
+
+
+class AddLoss(keras.layers.Layer):
+    def call(self, inputs):
+        self.add_loss(0.01 * keras.ops.mean(inputs**2))
+        return inputs
+
+
+def rich_backbone(seed=3):
+    """A backbone with everything that has a part in a training step."""
+    # Keras itself cannot add a float16 loss to its own float32 one.
+    dtype = keras.config.floatx()
+    regularizers = {
+        "kernel_regularizer": "l2",
+        "activity_regularizer": keras.regularizers.L1(1e-3),
+    }
+    return keras.Sequential(
+        [
+            dense(16, seed, activation="relu", dtype=dtype, **regularizers),
+            AddLoss(dtype=dtype),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.Dropout(0.3, seed=seed),
+            dense(8, seed, activation="relu"),
+        ]
+    )
+
+
+def new_model(name, kernel_regularizer=None, **arguments):
+    """Returns a model of a kind, not compiled, with the same weights every time."""
+
+    def backbone(seed):
+        return dense(8, seed, activation="relu", kernel_regularizer=kernel_regularizer)
+
+    if name in SINGLE:
+        cls, own = SINGLE[name]
+        networks, classifier = backbone(1), head(1)
+    else:
+        cls, own = PAIRS[name]
+        networks = [backbone(1), backbone(2)]
+        classifier = [head(1), head(2)]
+    return cls(networks, num_classes=3, classifier=classifier, **own | arguments)
+
+
+def compiled(name, arguments=None, **settings):
+    """Returns a compiled model of a kind, with the same weights every time."""
+    model = new_model(name, **arguments or {})
+    if name not in WITH_BUILT_IN_LOSS:
+        settings.setdefault("loss", cross_entropy())
+    settings.setdefault("run_eagerly", True)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(optimizer, metrics=["accuracy"], **settings)
+    return model
+
+
+def fit(model, x=X, y=Y, **kwargs):
+    """Returns the history of two steps, in the order of the rows."""
+    settings = {"batch_size": 12, "shuffle": False, "verbose": 0}
+    return model.fit(x, y, **settings | kwargs).history
+
+
+@functools.cache
+def plain_history(name):
+    """Returns what an epoch of a kind reports on the plainest arrays."""
+    return fit(compiled(name), validation_data=(X, Y))
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def assert_same_history(ours, theirs, tolerance=1e-5):
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        np.testing.assert_allclose(
+            values, theirs[name], rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+def assert_same_variables(ours, theirs, tolerance=1e-5):
+    assert len(ours) == len(theirs) > 0
+    for one, two in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(
+            one.numpy(),
+            two.numpy(),
+            rtol=tolerance,
+            atol=tolerance,
+            err_msg=getattr(one, "path", ""),
+        )
+
+
+def numeric_gradient(function, values, step=1e-6):
+    """Returns the gradient of a scalar function by central differences."""
+    gradient = np.zeros_like(values)
+    for place in np.ndindex(*values.shape):
+        change = np.zeros_like(values)
+        change[place] = step
+        difference = function(values + change) - function(values - change)
+        gradient[place] = difference / (2 * step)
+    return gradient
+
+
+# Tasks with wrong labels, for what methods are to learn
+
+
+def blobs(num_examples, seed, rate=0.4):
+    """Four Gaussian blobs; returns inputs, clean labels and labels partly wrong."""
+    rng = np.random.default_rng(seed)
+    centers = np.random.default_rng(9).normal(size=(4, 8), scale=1.5)
+    clean = rng.integers(0, 4, num_examples)
+    x = (centers[clean] + rng.normal(size=(num_examples, 8))).astype("float32")
+    is_wrong = rng.random(num_examples) < rate
+    noisy = np.where(is_wrong, (clean + rng.integers(1, 4, num_examples)) % 4, clean)
+    return x, clean, noisy
+
+
+def accuracy_of_a_pair(cls, optimizer, *arguments, **options):
+    """Returns the accuracy of two wide networks after 60 epochs on wrong labels.
+
+    The data are blobs of three classes, of which 40 % of the labels are redrawn.
+    """
+    random = np.random.default_rng(5)
+    centers = random.normal(size=(3, 10)) * 1.2
+    labels = random.integers(0, 3, 600)
+    inputs = (centers[labels] + random.normal(size=(600, 10))).astype("float32")
+    annotated = labels[:300].copy()
+    redrawn = random.random(300) < 0.4
+    annotated[redrawn] = (annotated[redrawn] + random.integers(1, 3, 300)[redrawn]) % 3
+    keras.utils.set_random_seed(2)
+    backbones = [
+        keras.layers.Dense(
+            256,
+            activation="relu",
+            kernel_initializer=keras.initializers.HeNormal(seed),
+        )
+        for seed in (1, 2)
+    ]
+    model = cls(backbones, 3, *arguments, **options)
+    model.compile(optimizer, cross_entropy(), metrics=["accuracy"])
+    model.fit(inputs[:300], annotated, batch_size=100, epochs=60, verbose=0)
+    return model.evaluate(inputs[300:], labels[300:], verbose=0)[1]

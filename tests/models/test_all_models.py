@@ -1,0 +1,259 @@
+"""What all models do: labels in any form, weights, validation, saving, refusals."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_harness import (
+    MODELS,
+    WEIGHTS,
+    WITH_BUILT_IN_LOSS,
+    WITH_MEMORY,
+    WITH_VIEWS,
+    X,
+    Y,
+    assert_close,
+    assert_same_history,
+    assert_same_variables,
+    compiled,
+    fit,
+    new_model,
+    plain_history,
+)
+
+ONE_HOT = np.eye(3, dtype="float32")[Y]
+OF_DISTRIBUTIONS = keras.losses.CategoricalCrossentropy(from_logits=True)
+ALL_MODELS = pytest.mark.parametrize("name", MODELS)
+slow = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in MODELS
+    if name != "co_teaching"
+]
+
+
+# Labels, weights and arguments as Keras takes them
+
+
+@ALL_MODELS
+@pytest.mark.parametrize("form", ["column", "one-hot", "dict"])
+def test_labels_in_any_form_train_alike(name, form):
+    labels = {
+        "column": Y[:, None],
+        "one-hot": ONE_HOT,
+        "dict": {"label": Y, "clean_label": Y},
+    }[form]
+    is_other_loss = form == "one-hot" and name not in WITH_BUILT_IN_LOSS
+    model = compiled(name, **{"loss": OF_DISTRIBUTIONS} if is_other_loss else {})
+    history = fit(model, y=labels, validation_data=(X, labels))
+    assert_same_history(history, plain_history(name))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "divide_mix"])
+def test_datasets_train_as_arrays(name):
+    arguments = {"num_examples": 12 if name == "sop" else 24}
+    index = np.arange(24) // (2 if name in WITH_VIEWS else 1)
+    targets = {"label": Y, "index": index}
+    batches = tf.data.Dataset.from_tensor_slices((X, targets)).batch(12)
+    model = compiled(name, arguments if name in WITH_MEMORY else None)
+    options = {"batch_size": None, "validation_data": batches}
+    assert_same_history(fit(model, batches, None, **options), plain_history(name))
+
+
+@ALL_MODELS
+def test_weights_of_classes_are_weights_of_examples(name):
+    each = np.array([0.5, 1.0, 3.0], "float32")[Y]
+    by_class = fit(compiled(name), class_weight={0: 0.5, 1: 1.0, 2: 3.0})
+    assert_same_history(by_class, fit(compiled(name), sample_weight=each))
+    assert by_class["loss"] != plain_history(name)["loss"]
+
+
+@ALL_MODELS
+def test_weights_of_labels_in_a_dict_are_those_of_plain_labels(name):
+    histories = [
+        fit(compiled(name), y=y, sample_weight=WEIGHTS) for y in (Y, {"label": Y})
+    ]
+    assert_same_history(*histories)
+
+
+@ALL_MODELS
+def test_fit_takes_its_arguments_by_position(name):
+    history = compiled(name).fit(X, Y, 12, 1, 0, [], 0.0, (X, Y), False).history
+    assert_same_history(history, plain_history(name))
+
+
+@ALL_MODELS
+def test_predictions_are_logits_and_evaluation_is_validation(name):
+    model = compiled(name)
+    history = fit(model, validation_data=(X, Y))
+    logits = model.predict(X, verbose=0)
+    assert logits.dtype == "float32"
+    networks = getattr(model, "networks", [model])
+    assert_close(logits, np.mean([network(X) for network in networks], axis=0))
+    loss, accuracy = model.evaluate(X, Y, verbose=0)
+    assert_close([loss, accuracy], [history["val_loss"][0], history["val_accuracy"][0]])
+    assert accuracy == pytest.approx(np.mean(logits.argmax(1) == Y))
+    if name != "gjs":  # Its evaluation is by its own divergence.
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(Y, logits)
+        assert loss == pytest.approx(np.mean(each), rel=1e-5)
+
+
+# Precision, graphs, files
+
+
+REPLICATED = {
+    "elr": {},
+    "gjs": {},
+    "pair": {"kernel_regularizer": "l2"},
+    "co_teaching": {"ramp_epochs": 0},
+    "elr_plus": {"average_decay": 0.5, "consistency_weight": 0.5},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REPLICATED)
+def test_two_replicas_train_as_one_device(name, two_replicas):
+    one = compiled(name, REPLICATED[name])
+    with two_replicas.scope():
+        two = compiled(name, REPLICATED[name], run_eagerly=False)
+    options = {"epochs": 2, "sample_weight": WEIGHTS}
+    assert_same_history(*[fit(model, **options) for model in (one, two)], 1e-4)
+    assert_same_variables(one.weights, two.weights, 1e-4)
+    assert_close(two.predict(X, verbose=0), one.predict(X, verbose=0), 1e-4)
+
+
+@ALL_MODELS
+def test_half_precision_trains_as_whole_and_keeps_memories_whole(name):
+    models = []
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        models.append(compiled(name))
+        fit(models[-1])
+    whole, half = models
+    assert half.optimizer.name == "loss_scale_optimizer"
+    assert_same_variables(whole.trainable_weights, half.trainable_weights, 1e-2)
+    assert half.predict(X, verbose=0).dtype == "float32"
+    assert all(memory.rows.dtype == "float32" for memory in half.memories())
+
+
+@pytest.mark.parametrize("name", ["co_teaching", *slow])
+def test_a_graph_trains_as_eager_execution(name):
+    graph = compiled(name, run_eagerly=False)
+    history = fit(graph, validation_data=(X, Y))
+    assert_same_history(history, plain_history(name), 1e-4)
+
+
+def settings_of(model):
+    """Returns the arguments that are no layers: those know their shapes once loaded."""
+    config = model.get_config().items()
+    return {name: value for name, value in config if not isinstance(value, dict | list)}
+
+
+@ALL_MODELS
+def test_a_saved_model_is_the_same_and_trains_on_alike(name, tmp_path):
+    model = compiled(name)
+    fit(model, epochs=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert settings_of(loaded) == settings_of(model)
+    np.testing.assert_array_equal(
+        loaded.predict(X, verbose=0), model.predict(X, verbose=0)
+    )
+    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+    assert_same_variables(loaded.weights, model.weights, 0)
+    assert_same_history(fit(loaded), fit(model))
+    assert_same_variables(loaded.weights, model.weights)
+
+
+@pytest.mark.parametrize("name", WITH_MEMORY)
+def test_a_model_that_knows_no_examples_yet_can_be_saved(name, tmp_path):
+    model = new_model(name)
+    logits = model(X)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(X), logits)
+    assert loaded.num_examples is None
+
+
+# What is refused
+
+
+@ALL_MODELS
+def test_a_loss_on_probabilities_or_beside_a_built_in_one_is_refused(name):
+    message = "`loss` must be one on logits"
+    if name in WITH_BUILT_IN_LOSS:
+        message = f"`loss` must be left out: {name.upper()}Model trains on "
+        with pytest.raises(ValueError, match="`loss_weights` must be left out"):
+            new_model(name).compile("sgd", loss_weights=2.0)
+    with pytest.raises(ValueError, match=message):
+        new_model(name).compile("sgd", "sparse_categorical_crossentropy")
+
+
+def of_labels(y):
+    index = np.arange(24) // 2
+    return tf.data.Dataset.from_tensor_slices((X, {"label": y, "index": index}))
+
+
+@ALL_MODELS
+def test_wrong_labels_are_refused_before_training(name):
+    model = compiled(name)
+    with pytest.raises(ValueError, match="`y` must be below 3. Received: 3"):
+        fit(model, y=Y + 1)
+    with pytest.raises(ValueError, match="Received: y=None. Pass `y`"):
+        model.evaluate(X, verbose=0)
+    assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "divide_mix"])
+def test_wrong_labels_in_a_dataset_stop_the_step(name):
+    model = compiled(name, {"num_examples": 12} if name in WITH_MEMORY else None)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A label in `x` must be"):
+        fit(model, of_labels(Y + 1).batch(12), None, batch_size=None)
+    assert int(model.optimizer.iterations) == 0
+
+
+def of_plain_labels():
+    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(12)
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "x", "y", "message"),
+    [
+        (24, of_plain_labels, None, r'"index".*enumerate.*carry=\["index"\]'),
+        (None, lambda: of_labels(Y).batch(12), None, "`num_examples` must be given"),
+        (20, lambda: X, Y, "below num_examples=20. Received: 23"),
+        (None, lambda: X[:0], Y[:0], "`y` must hold at least one label"),
+        (
+            None,
+            lambda: X,
+            {"label": Y, "index": np.arange(24) // 2 - 1},
+            r'`y\["index"\]` must hold the number of .*smallest -1',
+        ),
+        (
+            None,
+            lambda: X,
+            {"label": Y, "index": np.arange(24) // 2 + 0.5},
+            r'`y\["index"\]` must hold the number of .*float64',
+        ),
+        (
+            24,
+            lambda: tf.data.Dataset.from_tensor_slices(X).batch(12),
+            None,
+            "must be a dataset of batches",
+        ),
+    ],
+    ids="numbers count more none negative fractions unlabeled".split(),
+)
+@pytest.mark.parametrize("name", WITH_MEMORY)
+def test_examples_without_good_numbers_are_refused(name, num_examples, x, y, message):
+    if name == "sop" and num_examples == 20:
+        num_examples, message = 10, "below num_examples=10. Received: 11"
+    model = compiled(name, {"num_examples": num_examples})
+    with pytest.raises(ValueError, match=message):
+        fit(model, x(), y, batch_size=None)
+
+
+@pytest.mark.parametrize("name", ["elr", "sop", "elr_plus"])
+def test_a_step_without_numbers_is_refused(name):
+    with pytest.raises(ValueError, match='"label" and "index"'):
+        compiled(name, {"num_examples": 24}).train_on_batch(X, Y)
