@@ -24,7 +24,7 @@ import keras  # noqa: E402  After the strategy, as the comment above says.
 import numpy as np  # noqa: E402  As the one above.
 
 import keras_ncr  # noqa: E402  As the one above.
-from keras_ncr.distribution import replicas  # noqa: E402  As the one above.
+from keras_ncr.distribution import workers  # noqa: E402  As the one above.
 
 warnings.filterwarnings("error", module="keras_ncr")
 X = np.random.default_rng(0).normal(size=(67, 5)).astype("float32")
@@ -131,9 +131,9 @@ def main(folder):
             "dataset": indices(tf.data.Dataset.range(67).batch(32)),
             "whole": [batch["index"].numpy().tolist() for _, batch in batches],
         }
-        read["is_chief"] = replicas.is_chief()
-        read["has_other_workers"] = replicas.has_other_workers()
-        read["are_alike"] = [replicas.are_alike(2, 7), replicas.are_alike(2, place)]
+        read["is_chief"] = workers.is_chief()
+        read["has_other_workers"] = workers.has_other_workers()
+        read["are_alike"] = [workers.are_alike(2, 7), workers.are_alike(2, place)]
     for name, arrays in results.items():
         np.savez(folder / f"{name}-{place}.npz", **arrays)
     (folder / f"read-{place}.json").write_text(json.dumps(read))

@@ -9,7 +9,7 @@ from keras_ncr.distribution.multi_worker import (
     MultiWorkerTraining,
     WorkerLost,
 )
-from keras_ncr.distribution.replicas import is_chief
+from keras_ncr.distribution.workers import is_chief
 
 __all__ = [
     "MultiWorkerClassifier",

@@ -12,7 +12,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from keras_ncr.distribution import replicas
+from keras_ncr.distribution import workers
 from keras_ncr.distribution.batch_statistics import share_statistics
 
 
@@ -100,7 +100,7 @@ class MultiWorkerTraining:
     def _refuses_scalars(self):
         """Returns whether Keras fails on a step that returns a scalar, as all do."""
         with self.distribute_strategy.scope():
-            if not replicas.has_other_workers():
+            if not workers.has_other_workers():
                 return False
         step = super()._make_function(lambda data: tf.zeros(()))
         try:
@@ -127,7 +127,7 @@ class MultiWorkerTraining:
         machines take part.
         """
         with self.distribute_strategy.scope():
-            is_chief = replicas.is_chief()
+            is_chief = workers.is_chief()
         if is_chief:
             yield filepath
             return
@@ -193,7 +193,7 @@ def lost_workers_named():
         tf.errors.FailedPreconditionError,
         tf.errors.InternalError,
     ) as error:
-        if not replicas.has_other_workers():
+        if not workers.has_other_workers():
             raise
         raise worker_lost(error) from error
 

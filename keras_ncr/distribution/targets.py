@@ -2,22 +2,7 @@
 
 
 def label_of(y):
-    """Returns the labels, where `y` may be a dict that carries more than labels.
-
-    Args:
-        y: Labels, or a dict with the key `"label"`.
-
-    Returns:
-        The labels.
-
-    Raises:
-        ValueError: If `y` is `None`, or a dict without the key.
-
-    Example:
-    >>> from keras_ncr.distribution.targets import label_of
-    >>> label_of({"label": [0, 1], "clean_label": [0, 0]})
-    [0, 1]
-    """
+    """Returns the labels, where `y` may be a dict that carries more, or raises."""
     if y is None:
         raise ValueError(
             "Training and evaluation need labels. Received: y=None. Pass `y`, or a "
@@ -34,17 +19,5 @@ def label_of(y):
 
 
 def weight_of(sample_weight):
-    """Returns the labels' weights: Keras gives each entry of a dict of labels its own.
-
-    Args:
-        sample_weight: Weights, `None`, or a dict of weights with the key `"label"`.
-
-    Returns:
-        The weights, or `None`.
-
-    Example:
-    >>> from keras_ncr.distribution.targets import weight_of
-    >>> weight_of({"label": 0.5, "index": 0.5})
-    0.5
-    """
+    """Returns the labels' weights: for a dict of labels, Keras makes a dict of them."""
     return sample_weight["label"] if isinstance(sample_weight, dict) else sample_weight

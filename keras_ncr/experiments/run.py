@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 import keras_ncr
 from keras_ncr import datasets, plots
-from keras_ncr.distribution import replicas
+from keras_ncr.distribution import workers
 from keras_ncr.distribution.multi_worker import lost_workers_named
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
@@ -110,7 +110,7 @@ def _run(config, folder, callbacks, verbose):
     """Returns the results of all trials, or `None` in a process that writes nothing."""
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    verbose = verbose if replicas.is_chief() else 0
+    verbose = verbose if workers.is_chief() else 0
     sources = load_sources(config.data, verbose=verbose != 0)
     # If reading fails in the middle, the error names the image or file.
     with datasets.faults_named(*sources.splits.values()):
@@ -119,7 +119,7 @@ def _run(config, folder, callbacks, verbose):
 
 def _run_on(sources, config, folder, callbacks, verbose):
     """Returns the results of all trials on the data that were loaded, as `_run`."""
-    is_chief, skipped = replicas.is_chief(), sources.skipped
+    is_chief, skipped = workers.is_chief(), sources.skipped
     sources, corrections = corrected(config, with_noise(config, sources))
     sources = as_trained_on(config, sources)
     # These refuse what they refuse before anything is written.

@@ -327,7 +327,7 @@ def test_weights_in_half_precision_come_back(tmp_path):
 
 
 def test_worker_that_is_not_the_first_saves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_ncr.distribution.replicas.is_chief", lambda: False)
+    monkeypatch.setattr("keras_ncr.distribution.workers.is_chief", lambda: False)
     train(plain_model, tmp_path, 0)
     assert not (tmp_path / "checkpoint").exists()
 
@@ -335,7 +335,7 @@ def test_worker_that_is_not_the_first_saves_nothing(tmp_path, monkeypatch):
 def test_workers_with_different_checkpoints_are_refused(tmp_path, monkeypatch):
     stopped(plain_model, tmp_path, 0, 2)
     monkeypatch.setattr(
-        "keras_ncr.distribution.replicas.are_alike", lambda *numbers: False
+        "keras_ncr.distribution.workers.are_alike", lambda *numbers: False
     )
     model = plain_model()
     before = state(model)

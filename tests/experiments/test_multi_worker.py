@@ -13,7 +13,7 @@ import tensorflow as tf
 from worker_processes import Workers, environment, wait_until
 
 import keras_ncr
-from keras_ncr.distribution import multi_worker, replicas
+from keras_ncr.distribution import multi_worker, workers
 
 WORKER = pathlib.Path(__file__).parents[1] / "worker.py"
 
@@ -174,7 +174,7 @@ def test_a_first_batch_that_splits_unequally_trains(two_replicas):
 def test_nothing_is_changed_where_keras_manages(monkeypatch):
     model = compiled(keras_ncr.NCRModel(network(), 3))
     # As Keras would be on several machines, once it takes scalars there.
-    monkeypatch.setattr(replicas, "has_other_workers", lambda: True)
+    monkeypatch.setattr(workers, "has_other_workers", lambda: True)
     assert not model._refuses_scalars()
 
 
@@ -198,7 +198,7 @@ def test_a_multi_worker_classifier_is_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize("error", [tf.errors.UnavailableError, tf.errors.InternalError])
 def test_a_lost_worker_is_named(monkeypatch, error):
     message = "Graph execution error:\n\nCollective ops is aborted by: /task:1 is gone"
-    monkeypatch.setattr(replicas, "has_other_workers", lambda: True)
+    monkeypatch.setattr(workers, "has_other_workers", lambda: True)
     with (
         pytest.raises(
             multi_worker.WorkerLost, match="aborted by: /task:1 is gone"
@@ -244,12 +244,12 @@ def strategy_of(task_type, task_id, **jobs):
 )
 def test_one_of_several_processes_is_the_chief(monkeypatch, strategy, is_chief):
     monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
-    assert replicas.has_other_workers()
-    assert replicas.is_chief() is is_chief
+    assert workers.has_other_workers()
+    assert workers.is_chief() is is_chief
 
 
 def test_a_cluster_of_one_has_no_others(monkeypatch):
     strategy = strategy_of("worker", 0, worker=["a:1"])
     monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
-    assert not replicas.has_other_workers()
-    assert replicas.is_chief()
+    assert not workers.has_other_workers()
+    assert workers.is_chief()

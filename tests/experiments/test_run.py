@@ -431,7 +431,7 @@ def test_test_loss_that_is_not_finite_fails_the_trial_too(tmp_path):
 def test_worker_that_is_not_the_first_computes_and_writes_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("keras_ncr.distribution.replicas.is_chief", lambda: False)
+    monkeypatch.setattr("keras_ncr.distribution.workers.is_chief", lambda: False)
     seen = []
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(sorted(logs))

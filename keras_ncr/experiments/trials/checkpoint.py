@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.distribution import replicas
+from keras_ncr.distribution import workers
 from keras_ncr.experiments.trials.checkpoint_files import CheckpointFiles, Position
 from keras_ncr.experiments.trials.interruption import Interrupted, Request
 
@@ -66,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
         loaded = self.files.load()
         if loaded is not None:
             self.start, self.restored = loaded
-        if not replicas.are_alike(*self.start):
+        if not workers.are_alike(*self.start):
             raise ValueError(
                 "`workdir` must be one folder that all workers can read. Received: "
                 f"{self.files.folder}, from which they have different checkpoints, "
@@ -156,7 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Writes the state of the model with these values of the metrics."""
         # All workers read: that may need the others. One writes.
         arrays = _values(_state(self.model)) | metrics
-        if replicas.is_chief():
+        if workers.is_chief():
             self.files.save(position, arrays)
         self.saved_at = time.monotonic()
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.distribution import replicas
+from keras_ncr.distribution import workers
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import (
     evaluation_batches,
@@ -47,7 +47,7 @@ class Trial:
         """
         path = self.folder / "result.json"
         is_finished = path.exists()
-        if not replicas.are_alike(is_finished):
+        if not workers.are_alike(is_finished):
             raise ValueError(
                 "`workdir` must be one folder that all workers can read. Received: "
                 f"{self.folder.parent}, in which trial {self.trial} is finished for "
@@ -59,7 +59,7 @@ class Trial:
             self.config.checkpoint_seconds,
         )
         if is_finished:
-            if not replicas.is_chief():
+            if not workers.is_chief():
                 return None
             checkpoint.files.clear()  # The run may have ended just before.
             return json.loads(path.read_text())
@@ -73,7 +73,7 @@ class Trial:
             result = self.measured(model)
         except NonFiniteLoss as error:
             result = {"failed": str(error), "failed_at": error.place}
-        if not replicas.is_chief():
+        if not workers.is_chief():
             return None
         result = {"trial": self.trial, "seed": self.seed, **result}
         if "failed" not in result:
@@ -105,7 +105,7 @@ class Trial:
                 epochs=self.config.epochs,
                 steps_per_epoch=self.steps_per_epoch,
                 shuffle=False,  # The pipeline shuffles, and Keras would warn.
-                verbose=verbose if replicas.is_chief() else 0,
+                verbose=verbose if workers.is_chief() else 0,
                 callbacks=[
                     self.fail_at_non_finite_loss(),
                     *self.callbacks_of_method(),
@@ -125,7 +125,7 @@ class Trial:
             **self.propagated(model),
             "final_tests": self.final_tests(model),
         }
-        if not replicas.is_chief():
+        if not workers.is_chief():
             model.save(self.folder / "model.keras")  # Which the chief alone keeps.
             return measures
         with replacing(self.folder / "model.keras") as temporary:
@@ -166,7 +166,7 @@ class Trial:
     @contextlib.contextmanager
     def loggers(self, first_epoch):
         """Yields the callbacks that write logs: none on workers after the first."""
-        if not replicas.is_chief():
+        if not workers.is_chief():
             yield []
             return
         self.folder.mkdir(exist_ok=True)
