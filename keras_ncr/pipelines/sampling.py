@@ -3,12 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_labels
+from keras_ncr.checks import check_bool, check_integer
 
 
 def epoch_sampler(labels, num_classes, size=None, balanced=False):
     """Returns a function that draws the examples of an epoch."""
-    labels = check_labels(labels, num_classes)
     num_examples = len(labels)
     size = check_size(num_examples, size)
     if not check_bool(balanced, "balanced"):
