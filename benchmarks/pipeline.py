@@ -11,7 +11,7 @@ cifar: a TFRecord file of TensorFlow Datasets, read and decoded and nothing else
 against training batches of it with crops, flips and wrong labels, read anew each epoch
 or held in memory. The images are those of `cifar10` in `--data_dir`, or random pixels.
 
-memory: 50,000 images of CIFAR's size, random pixels, in memory: shuffled and batched
+memory: 20,000 images of CIFAR's size, random pixels, in memory: shuffled and batched
 alone, against the same with pad-4 crops and flips, of whole batches and image by image,
 and with a second view of other colors.
 
@@ -90,7 +90,7 @@ def cifar(folder, arguments):
 
 def memory(folder, arguments):
     """Prints the pipelines of images that are in memory."""
-    num_images = 5 * NUM_SMALL
+    num_images = 2 * NUM_SMALL
     pixels = np.random.default_rng(0).integers(0, 256, (num_images, 32, 32, 3), "uint8")
     source = datasets.from_arrays(pixels, np.arange(num_images) % 10)
     crop, jitter = augment.crop_and_flip(), pipelines.color_jitter()

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from keras_ncr.datasets import images
+from keras_ncr.datasets.unreadable import plain_message
 
 MAX_NAMED = 100  # of broken images in one error message
 # What reading an archive raises when a part of it is missing or was changed.
@@ -25,6 +26,8 @@ class Place:
     """A folder or an archive, and what of it counts."""
 
     path: tfds.core.Path
+    # Only what lies below a folder of this name in an archive counts, and is named from
+    # there on. None takes files at any depth and names them without their folders.
     inside: str | None = ""
 
     def name_of(self, member):
@@ -215,5 +218,5 @@ def _why_not_decodable(content):
         # As TensorFlow Datasets reads it, which for JPEG is the same.
         rank = tf.io.decode_image(content, channels=3).shape.rank
     except tf.errors.InvalidArgumentError as error:
-        return error.message.split("} ", 1)[-1].split(" [Op:", 1)[0]
+        return plain_message(error).rstrip(".")
     return None if rank == 3 else "an animation"

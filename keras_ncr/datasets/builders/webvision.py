@@ -18,9 +18,9 @@ NUM_CLASSES = 1000
 class WebVisionConfig(tfds.core.BuilderConfig):
     """Which part of WebVision to build."""
 
-    halves: tuple = ("google",)
-    num_classes: int = 50
-    has_imagenet: bool = True
+    halves: tuple = ("google",)  # and "flickr": whose images to train on
+    num_classes: int = 50  # keeps those below; the paper has 50 and 1,000
+    has_imagenet: bool = True  # whether there is a split of ImageNet's images
 
 
 def _configs():
