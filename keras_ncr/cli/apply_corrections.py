@@ -48,23 +48,7 @@ def apply_corrections(
     output: str | os.PathLike,
     verbose: bool = True,
 ) -> str:
-    """Writes the data set of a run with corrected labels.
-
-    Args:
-        folder: String or path: the workdir of the run.
-        path: String or path of the corrections.
-        output: String or path of what is written.
-        verbose: Bool. Whether to show a progress bar where pictures are copied.
-            Defaults to `True`.
-
-    Returns:
-        String: what was done, and the command that trains on it.
-
-    Raises:
-        ValueError: If there is no run, the corrections are not of its data, or the
-            output is in use or is none that the data could be read back from. Nothing
-            is written then.
-    """
+    """Writes the corrected data of a run; returns what was done, and what follows."""
     config = workdir.read_config(folder)
     corrections = read_corrections(path)
     pictures = picture_folder(config.data)

@@ -1,4 +1,4 @@
-"""The flags that `compare` and `sweep` share, and what is made of them."""
+"""The flags that `compare` and `sweep` share, and the plan that they describe."""
 
 import pathlib
 from collections.abc import Container, Iterable
@@ -26,11 +26,7 @@ INTERRUPTED = "\nInterrupted. The same command goes on: each run where it was sa
 
 
 def plan(**overrides: object) -> Plan:
-    """Returns the `Plan` of the flags, or raises for what they leave open.
-
-    Args:
-        **overrides: Further settings of all runs, by their dotted keys.
-    """
+    """Returns the `Plan` of the flags, and of settings by their dotted keys."""
     required_config()
     if WORKDIR.value is None:
         raise ValueError("`--workdir` must name a folder. Received: none.")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from keras_ncr.cli import compare
+from keras_ncr.cli.config_flag import config_path
 from keras_ncr.experiments import run_lock, workdir
 from keras_ncr.experiments.comparison import jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
@@ -171,6 +172,15 @@ def test_runs_come_column_by_column_and_get_all_settings(command, tmp_path):
         "[1 of 4] symmetric-0.4/standard: 50.0 ± 0.0 %, took TIME; about TIME left",
     ]
     assert lines[4] == "[4 of 4] none/ncr+mixup: 50.0 ± 0.0 %, took TIME"
+
+
+def test_config_that_the_package_has_is_passed_on_by_its_path(
+    run_command, plan, tmp_path
+):
+    # In this folder are no configs.
+    run_command(compare, "--config=digits", "--workdir=runs", "--methods=standard")
+    (call,) = calls(tmp_path)
+    assert f"--config={config_path('digits')}:method=standard" in call["words"]
 
 
 def test_what_is_finished_is_not_run_again(command, tmp_path):
