@@ -821,7 +821,7 @@ def blobs(num_examples, seed):
     return (centers[labels] + noise).astype("float32"), labels
 
 
-@pytest.mark.slow  # By default test_training.py has such a test, on digits.
+@pytest.mark.slow  # By default test_run.py has such a test, on digits.
 def test_consistency_beats_cross_entropy_on_wrong_labels():
     x, clean = blobs(512, seed=0)
     rng = np.random.default_rng(2)
