@@ -18,8 +18,8 @@ import keras
 import numpy as np
 
 from keras_ncr.cli.command_line import refusal_in_one_line
-from keras_ncr.experiments import run as training
 from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.run import train
 
 folder, settings, (place, *details) = (
     sys.argv[1],
@@ -82,4 +82,4 @@ if place == "disk_full":
 config = default_config()
 config.update_from_flattened_dict(settings)
 with refusal_in_one_line():
-    training.train(config, folder, [Die()], verbose=0)
+    train(config, folder, [Die()], verbose=0)

@@ -1,6 +1,9 @@
-"""Makes the workdir of a finished run in a second or two, for tests of what follows."""
+"""Finished runs: makes one in a second or two, and reads what one came to."""
+
+import json
 
 import keras
+import numpy as np
 
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import steps_per_epoch, training_batches
@@ -25,3 +28,18 @@ def finished_run(folder, config, epochs):
     trial.mkdir()
     model.save(trial / "model.keras")
     return folder
+
+
+def outcome(folder, trial=0):
+    """Returns what must be the same in runs of the same config, bit for bit."""
+    folder = workdir.trial_folder(folder, trial)
+    weights = keras.models.load_model(folder / "model.keras").get_weights()
+    result = json.loads((folder / "result.json").read_text())
+    for name in ("seconds", "resumed_at_epoch", "resumed_at_step"):
+        del result[name]
+    return {
+        "weights": [weight.tobytes() for weight in weights],
+        "history": (folder / "history.csv").read_text(),
+        "confidence": np.load(folder / "confidence.npy").tobytes(),
+        "result": result,
+    }

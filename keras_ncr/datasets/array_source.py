@@ -76,7 +76,7 @@ def from_arrays(
 
 
 def _check_images(images):
-    """Returns images as uint8, or raises: other ranges would train badly in silence."""
+    """Returns images as uint8, or raises: other ranges would train badly unnoticed."""
     images = np.asarray(images)
     if images.ndim != 4:
         raise ValueError(

@@ -281,7 +281,8 @@ class Source:
         Example:
         >>> train, _ = keras_ncr.datasets.digits()
         >>> matrix = keras_ncr.noise.symmetric(10, 0.4, include_true=True)
-        >>> noisy = train.corrupted(keras_ncr.noise.LabelNoise(matrix, seed=0))
+        >>> noise = keras_ncr.noise.LabelNoise(matrix, seed=0, exact=True)
+        >>> noisy = train.corrupted(noise)
         >>> round(noisy.realized_rate, 3)
         0.36
         """

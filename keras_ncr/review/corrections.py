@@ -14,7 +14,7 @@ from keras_ncr.datasets.image_files import first_few
 from keras_ncr.noise import NoisyLabels
 
 HEADER = ("id", "given_class", "action", "new_class", "dataset_hash")
-# The label stays, becomes that of another class, or the example is left out.
+# The label stays, it changes to another class, or the example is left out.
 ACTIONS = ("keep", "relabel", "drop")
 
 
@@ -162,8 +162,8 @@ def dataset_hash(labels, ids) -> str:
 def read_corrections(path: str | os.PathLike) -> Corrections:
     r"""Returns the corrections in a file that the review page exported.
 
-    The file may have been edited in a spreadsheet: empty rows are passed over, and so
-    is the mark with which Excel begins its files.
+    The file may have been edited in a spreadsheet: empty rows are skipped, and so is
+    the byte-order mark of Excel.
 
     Args:
         path: String or path of a CSV file in UTF-8, with the columns id, given_class,
@@ -175,8 +175,8 @@ def read_corrections(path: str | os.PathLike) -> Corrections:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is something else, decides nothing, decides on an example
-            twice, or an action is unknown or does not fit the new class. Rows are
-            counted as a spreadsheet shows them: the first below the header is 2.
+            twice, or an action is unknown or does not fit the new class. Messages
+            number rows as a spreadsheet does: the first below the header is 2.
 
     Example:
     >>> import pathlib
@@ -240,7 +240,7 @@ def _read_rows(path):
 
 
 def _check_fits(number, given_class, action, new_class):
-    """Raises for an action that says another thing than the new class does."""
+    """Raises if the action and the new class contradict each other."""
     fits, expected = {
         "keep": (new_class == given_class, f"{given_class!r}, the given one"),
         "relabel": (new_class not in ("", given_class), "another than the given one"),
@@ -254,7 +254,7 @@ def _check_fits(number, given_class, action, new_class):
 
 
 def _check_different(rows, path):
-    """Raises if there are two decisions on an example."""
+    """Raises if an example has two decisions."""
     numbers_of = collections.defaultdict(list)
     for number, row in rows.items():
         numbers_of[row[0]].append(str(number))

@@ -1,4 +1,4 @@
-"""A data set written anew, as a table or a folder: what was there is only read."""
+"""Writes a data set anew, as a table or a folder; what exists is only read."""
 
 import os
 import pathlib
@@ -8,17 +8,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.datasets import Source
 from keras_ncr.datasets.image_files import READABLE, first_few, is_hidden
 from keras_ncr.files import replacing
 
 TABLES = (".csv", ".parquet")
 
 
-def write_table(source, path, folder=None):
+def write_table(
+    source: Source,
+    path: str | os.PathLike,
+    folder: str | os.PathLike | None = None,
+):
     """Writes the ids and labels of a source to a table.
 
-    Of files it is a table that `keras_ncr.datasets.from_table` reads: its columns are
-    path and label. Of other data they are id and label. Labels are names of classes.
+    For files, the columns are path and label, and `keras_ncr.datasets.from_table` reads
+    the table. For other data they are id and label. Labels are names of classes.
 
     Args:
         source: `keras_ncr.datasets.Source`.
@@ -28,8 +33,8 @@ def write_table(source, path, folder=None):
             if that is the same or above; else they are absolute. Defaults to `None`.
 
     Raises:
-        ValueError: If `path` exists, or `from_table` could not read the table back: a
-            file is not there, or it would take names of classes for something else.
+        ValueError: If `path` exists, or `from_table` would not read the table back: a
+            file is missing, or names of classes look like something else.
 
     Example:
     >>> import pathlib
@@ -65,13 +70,13 @@ def write_table(source, path, folder=None):
             frame.to_parquet(temporary, index=False)
 
 
-def write_folder(source, path, verbose=False):
+def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False):
     """Writes the images of a source to a new folder, with a folder for each class.
 
-    That is what `keras_ncr.datasets.from_folder` reads. The images are copies, byte for
-    byte. One that is in the folder of its class keeps its path; one whose label has
-    changed moves to the same place in the folder of another. Where a name is taken, a
-    number is added. A class without images has no folder.
+    `keras_ncr.datasets.from_folder` reads it. The images are copies, byte for byte. An
+    image in the folder of its class keeps its path; one whose label has changed goes to
+    the same place in the folder of the new class. Where a name is taken, a number is
+    added. A class without images has no folder.
 
     Args:
         source: `keras_ncr.datasets.Source` of image files.
@@ -79,8 +84,8 @@ def write_folder(source, path, verbose=False):
         verbose: Bool. Whether to show a progress bar. Defaults to `False`.
 
     Raises:
-        ValueError: If `path` is in use, an image cannot be read, or the name of a class
-            or an image is none that `from_folder` would read back.
+        ValueError: If `path` is in use, an image cannot be read, or `from_folder` would
+            not read back the name of a class or an image.
 
     Example:
     >>> import pathlib
@@ -153,7 +158,7 @@ def _check_new(path):
 
 
 def _check_names_kept(source, is_text):
-    """Raises if `from_table` would take names of classes for something else."""
+    """Raises for names of classes that `from_table` would read as something else."""
     names = {source.class_names[label] for label in np.unique(source.labels)}
     changed = [name for name in names if name != name.strip()]
     if changed:
@@ -193,7 +198,7 @@ def _files_in_class_folders(source):
         f"{source.class_names[label]}/{_path_in_class(image, class_names)}"
         for image, label in zip(source.ids.tolist(), source.labels, strict=True)
     ]
-    # What stays where it is comes first, so that it keeps its name.
+    # Images that stay where they are come first, so that they keep their names.
     order = np.argsort(np.array(wanted) != source.ids, kind="stable")
     files, taken = [None] * len(wanted), set()
     for index in order:

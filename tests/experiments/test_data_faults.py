@@ -25,10 +25,10 @@ from keras_ncr.datasets import (
     from_tfds,
     human_labels,
 )
-from keras_ncr.experiments import run as training
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.inputs import keep_skipped
+from keras_ncr.experiments.run import train
 
 
 def file_of(kind, mode="RGB", **options):
@@ -514,7 +514,7 @@ def test_run_lists_what_it_skips_and_goes_on_with_the_same_alone(
     (folder / "dog" / "3.png").write_bytes(b"")
     config, run = config_for(folder, epochs=1), tmp_path / "run"
     config.ncr.warmup_epochs, config.optimizer.warmup_epochs = 0, 0.0
-    results = training.train(config, run, verbose=0)
+    results = train(config, run, verbose=0)
     assert results["skipped"] == {"train": 1, "test": 0}
     assert json.loads((run / "results.json").read_text())["skipped"]["train"] == 1
     with open(run / "skipped.csv", newline="") as file:
@@ -525,7 +525,7 @@ def test_run_lists_what_it_skips_and_goes_on_with_the_same_alone(
     # Another example less would give all that follow another index, and other noise.
     (folder / "dog" / "4.png").write_bytes(b"")
     with pytest.raises(ValueError, match="noise.npz holds other labels"):
-        training.train(config, run, verbose=0)
+        train(config, run, verbose=0)
 
 
 def test_list_of_another_run_is_refused(tmp_path):
@@ -564,7 +564,7 @@ def test_picture_that_is_torn_in_the_middle_stops_the_run_by_name(
         ValueError, match=r"Reading .* failed: 1 of .*\n    cat/1.png: "
     ):
         damage = Damage(folder / "cat" / "1.png")
-        training.train(config, tmp_path / "run", [damage], verbose=0)
+        train(config, tmp_path / "run", [damage], verbose=0)
 
 
 def test_other_errors_stay_what_they_are(folder):

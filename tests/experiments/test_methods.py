@@ -13,7 +13,6 @@ from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config import default_config, set_noise
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources
-from keras_ncr.experiments.labels import as_trained_on, noisy
 from keras_ncr.experiments.methods import METHOD_ROWS, TABLE
 from keras_ncr.experiments.model import compiled_model
 
@@ -237,29 +236,3 @@ def test_co_teaching_without_a_rate_is_refused(rate):
     set_noise(config, {"method": "co_teaching", "noise": noise, "rate": rate})
     with pytest.raises(ValueError, match="forget_rate` must be the share of wrong"):
         compiled_model(config, small_source())
-
-
-# The held-out part of the noisy training examples
-
-
-def test_validation_is_held_out_of_training_with_its_noisy_labels():
-    config = config_of("ncr", **{"data.validation_share": 0.25})
-    source, test = small_source(200), small_source(20)
-    noisy_source = noisy(config, source)
-    sources = as_trained_on(config, Sources(noisy_source, test))
-    assert (sources.train.num_examples, sources.test.num_examples) == (150, 50)
-    assert not set(sources.train.ids) & set(sources.test.ids)
-    given = dict(zip(source.ids, noisy_source.labels, strict=True))
-    assert [given[i] for i in sources.test.ids] == sources.test.labels.tolist()
-    assert [given[i] for i in sources.train.ids] == sources.train.labels.tolist()
-    assert np.any(
-        sources.test.labels != source.labels[np.isin(source.ids, sources.test.ids)]
-    )
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
-def test_validation_share_out_of_range_is_refused(share):
-    config = config_of("ncr", **{"data.validation_share": share})
-    source = noisy(config, small_source())
-    with pytest.raises(ValueError, match="`config.data.validation_share` must be"):
-        as_trained_on(config, Sources(source, source))

@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 from finished_run import finished_run
+from python_process import run_command
 
 from keras_ncr.cli.apply_corrections import apply_corrections
 from keras_ncr.datasets import from_table
@@ -20,7 +18,6 @@ from keras_ncr.experiments.run_audit import audit_run
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review.corrections import HEADER
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
 SMALL = "size=16,backbone=mlp,epochs=20"
 COLORS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 NUM_OF_CLASS, NUM_WRONG_OF_CLASS = 30, 3
@@ -123,30 +120,17 @@ def test_wrong_pictures_of_a_folder_are_found_and_corrected(pictures):
     check_corrected(source.ids, [source.class_names[label] for label in source.labels])
 
 
-def run_as_user(name, *arguments):
-    """Runs a command as a process of its own; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_ncr", name, *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_five_commands_go_the_whole_way(pictures):
     folder = pictures.parent
     before = state_of(pictures)
-    run_as_user(
+    run_command(
         "train",
         f"--config=configs/folder.py:{pictures},{SMALL}",
         "--config.batch_size=16",
         f"--workdir={folder}/runs/pictures",
     )
-    report = run_as_user(
+    report = run_command(
         "audit",
         f"--workdir={folder}/runs/pictures",
         f"--review={folder}/runs/review",
@@ -154,7 +138,7 @@ def test_five_commands_go_the_whole_way(pictures):
     assert f"Open in a browser: {folder}/runs/review/index.html" in report
     check_list(pictures)
     review(folder / "runs" / "review", folder / "corrections.csv")
-    run_as_user(
+    run_command(
         "apply-corrections",
         f"--workdir={folder}/runs/pictures",
         f"--corrections={folder}/corrections.csv",
@@ -163,7 +147,7 @@ def test_five_commands_go_the_whole_way(pictures):
     table = pd.read_csv(folder / "corrected.csv")
     assert len(table) == 90
     check_corrected(table["path"], table["label"])
-    run_as_user(
+    run_command(
         "train",
         f"--config=configs/table.py:{folder}/corrected.csv,{SMALL}",
         "--config.batch_size=16",
@@ -171,7 +155,7 @@ def test_five_commands_go_the_whole_way(pictures):
     )
     check_trained_on(folder / "runs" / "corrected")
     # Or instead of the last two: the corrections as an option of the training.
-    run_as_user(
+    run_command(
         "train",
         f"--config=configs/folder.py:{pictures},{SMALL}",
         "--config.batch_size=16",

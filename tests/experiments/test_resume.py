@@ -4,20 +4,13 @@ All are slow: each process takes ten seconds, most of them to import TensorFlow.
 """
 
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 import time
 
-import keras
-import numpy as np
 import pytest
+from finished_run import outcome
+from python_process import REPOSITORY, start_python
 
-from keras_ncr.experiments import workdir
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
 DYING_RUN = str(REPOSITORY / "tests" / "dying_run.py")
 # Three steps in each of three epochs, with all that must survive: two kinds of warm-up,
 # momentum, augmentation of images and of batches, and a checkpoint after every step.
@@ -33,38 +26,12 @@ SETTINGS = {
 }
 
 
-def start(*arguments):
-    """Starts Python on the repository and returns the process."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def run(folder, settings, death=()):
     """Trains in a process that dies, and returns how it ended and what it said."""
     arguments = str(folder), json.dumps(settings), json.dumps(death)
-    process = start(DYING_RUN, *arguments)
+    process = start_python(DYING_RUN, *arguments)
     _, error = process.communicate(timeout=600)
     return process.returncode, error
-
-
-def outcome(folder):
-    """Returns what must be the same in runs of the same config, bit for bit."""
-    folder = workdir.trial_folder(folder, 0)
-    model = keras.models.load_model(folder / "model.keras")
-    result = json.loads((folder / "result.json").read_text())
-    times = ("seconds", "resumed_at_epoch", "resumed_at_step")
-    return {
-        "weights": [weight.tobytes() for weight in model.get_weights()],
-        "history": (folder / "history.csv").read_text(),
-        "confidence": np.load(folder / "confidence.npy").tobytes(),
-        "result": {key: result[key] for key in result if key not in times},
-    }
 
 
 def checkpoints(folder):
@@ -128,7 +95,7 @@ def test_run_twice_is_the_same(tmp_path):
     for option in ("", "no"):
         words = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
         for name in ("first", "second"):
-            process = start(
+            process = start_python(
                 *("-m", "keras_ncr", "train", "--config=configs/digits.py:ncr+mixup"),
                 f"--workdir={tmp_path / (option + name)}",
                 f"--{option}deterministic",
@@ -154,13 +121,13 @@ def test_signal_saves_and_says_where(tmp_path, name, code):
     # Tests that a shell runs in its background ignore SIGINT, and so would the run.
     number = getattr(signal, name)
     own = signal.signal(number, signal.default_int_handler)
-    process = start(*command)
+    process = start_python(*command)
     signal.signal(number, own)
     while not list(tmp_path.glob("trial-0/checkpoint/epoch-000002-*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     # Of the same folder, in the meantime.
-    second = start(*command)
+    second = start_python(*command)
     _, error = second.communicate(timeout=600)
     if process.poll() is None:
         assert f"in use by another run (process {process.pid} on " in error

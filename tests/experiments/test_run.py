@@ -1,26 +1,23 @@
-"""Tests of training.py and of the command, train.py: what a run leaves, and resume."""
+"""Tests of runs and of `keras-ncr train`: what a run leaves, and how it resumes."""
 
 import csv
 import functools
 import json
-import os
-import pathlib
 import re
 import signal
 import statistics
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from finished_run import outcome
+from python_process import REPOSITORY, printed_by, start_python
 
 from keras_ncr import pipelines
 from keras_ncr.cli import train
 from keras_ncr.datasets import digits
-from keras_ncr.experiments import run as training
-from keras_ncr.experiments import workdir
+from keras_ncr.experiments import run, workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
@@ -33,7 +30,6 @@ from keras_ncr.models import metrics
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review import dataset_hash
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits.py'}"
 # A short run that has all that must survive an interruption: two epochs of warm-up of
 # the consistency loss and of the learning rate, momentum and decay.
@@ -58,37 +54,12 @@ def config_of(**settings):
     return config
 
 
-def outcome(folder, trial=0):
-    """Returns what must be the same in runs of the same config, bit for bit."""
-    folder = workdir.trial_folder(folder, trial)
-    weights = keras.models.load_model(folder / "model.keras").get_weights()
-    result = json.loads((folder / "result.json").read_text())
-    return {
-        "weights": [weight.tobytes() for weight in weights],
-        "history": (folder / "history.csv").read_text(),
-        "confidence": np.load(folder / "confidence.npy").tobytes(),
-        **{measure: result.get(measure) for measure in training.MEASURES},
-    }
-
-
 def files(folder):
     """Returns the paths of all files below a folder, those of TensorBoard as one."""
     paths = {
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
     }
     return {path.partition("/events.out")[0] for path in paths}
-
-
-def start_python(*arguments):
-    """Starts Python on the repository and returns the process."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 # Another process takes seconds to import TensorFlow. The two of this module run beside
@@ -100,7 +71,7 @@ def killed_in_epoch_1(folder):
     script = f"""
 import os, signal
 import keras
-from keras_ncr.experiments import run as training
+from keras_ncr.experiments import run
 from keras_ncr.experiments.config import default_config
 
 class Kill(keras.callbacks.Callback):
@@ -113,7 +84,7 @@ class Kill(keras.callbacks.Callback):
 
 config = default_config()
 config.update_from_flattened_dict({SETTINGS!r})
-training.train(config, {str(folder)!r}, [Kill()], verbose=0)
+run.train(config, {str(folder)!r}, [Kill()], verbose=0)
 """
     return start_python("-c", script)
 
@@ -149,10 +120,10 @@ def processes(tmp_path_factory):
 def finished(tmp_path_factory, processes):
     """The folder of two trials, of which the second was asked for later."""
     folder = tmp_path_factory.mktemp("run")
-    training.train(config_of(), folder, verbose=0)
+    run.train(config_of(), folder, verbose=0)
     first = workdir.trial_folder(folder, 0)
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
-    training.train(config_of(trials=2), folder, verbose=0)
+    run.train(config_of(trials=2), folder, verbose=0)
     assert before == {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     return folder
 
@@ -259,7 +230,7 @@ def test_initial_weights_depend_on_the_seed(tmp_path):
 
     for seed in range(2):
         with pytest.raises(KeyboardInterrupt):
-            training.train(
+            run.train(
                 config_of(**QUICK, seed=seed),
                 tmp_path / str(seed),
                 [Remember()],
@@ -301,19 +272,19 @@ def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_end", interrupt_in_epoch_3)
         with pytest.raises(KeyboardInterrupt):
-            training.train(config_of(), folder, verbose=0)
+            run.train(config_of(), folder, verbose=0)
     assert len(workdir.read_history(folder / "trial-0" / "history.csv")) == 4
 
     # Then when all epochs are done, and the result is not there yet.
     last = keras.callbacks.LambdaCallback(on_train_end=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        training.train(config_of(), folder, [last], verbose=0)
+        run.train(config_of(), folder, [last], verbose=0)
     assert sorted(path.name for path in checkpoints.glob("epoch*")) == [
         "epoch-000004-step-000000.npz",
         "epoch-000005-step-000000.npz",
     ]
 
-    results = training.train(config_of(), folder, verbose=0)
+    results = run.train(config_of(), folder, verbose=0)
     assert results["trials"][0]["resumed_at_epoch"] == 5
     assert outcome(folder) == outcome(finished)
     assert not checkpoints.exists()
@@ -324,7 +295,7 @@ def test_run_goes_on_with_its_own_labels_only(tmp_path):
     workdir.claim(tmp_path, config_of())
     digits()[0].record.save(tmp_path / "noise.npz")
     with pytest.raises(ValueError, match="other labels than this config gives now"):
-        training.train(config_of(), tmp_path, verbose=0)
+        run.train(config_of(), tmp_path, verbose=0)
 
 
 @pytest.mark.usefixtures("eager_functions")
@@ -342,7 +313,7 @@ def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
     file = tmp_path / "corrections.csv"
     file.write_text("\n".join(rows))
     config.data.corrections = str(file)
-    results = training.train(config, tmp_path / "run", verbose=0)
+    results = run.train(config, tmp_path / "run", verbose=0)
     counts = {"kept": 0, "relabeled": len(wrong) - 2, "dropped": 2}
     assert results["corrections"] == counts
     assert results["noise"]["realized_rate"] == 0
@@ -355,16 +326,16 @@ def test_run_on_corrected_labels_says_what_was_corrected(tmp_path):
     copy = tmp_path / "run" / "corrections.csv"
     assert copy.read_bytes() == file.read_bytes()
     # The same command again has nothing to do; with other corrections it is refused.
-    assert training.train(config, tmp_path / "run", verbose=0) == results
+    assert run.train(config, tmp_path / "run", verbose=0) == results
     with open(file, "a") as stream:
         first = np.flatnonzero(~noisy_source.is_noisy)[0]
         given = noisy_source.labels[first]
         stream.write(f"\n{source.ids[first]},{given},keep,{given},{hash_}")
     with pytest.raises(ValueError, match="other corrections than .* does now"):
-        training.train(config, tmp_path / "run", verbose=0)
+        run.train(config, tmp_path / "run", verbose=0)
     config.data.corrections = str(copy)
     with pytest.raises(ValueError, match=r"another config: data\.corrections"):
-        training.train(config, tmp_path / "run", verbose=0)
+        run.train(config, tmp_path / "run", verbose=0)
 
 
 DIVERGING = {"optimizer.learning_rate": 1e30, "optimizer.warmup_epochs": 0.0}
@@ -380,7 +351,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
         def on_train_batch_end(self, batch, logs=None):
             seen.append(batch)
 
-    results = training.train(config, tmp_path, [See()], verbose=0)
+    results = run.train(config, tmp_path, [See()], verbose=0)
     assert results["num_failed"] == 1
     failed = results["trials"][0]
     place = failed["failed_at"]
@@ -418,7 +389,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
 def test_test_loss_that_is_not_finite_fails_the_trial_too(tmp_path):
     # One step an epoch, whose own loss is finite.
     config = config_of(**QUICK, method="standard", batch_size=2048, **DIVERGING)
-    failed = training.train(config, tmp_path, verbose=0)["trials"][0]
+    failed = run.train(config, tmp_path, verbose=0)["trials"][0]
     assert re.fullmatch(
         r"The loss became \w+ in epoch 1, on the test images after step 1 \(1 of the "
         r"run\), at a learning rate of 1e\+30\. Lower the learning rate\.",
@@ -437,7 +408,7 @@ def test_worker_that_is_not_the_first_computes_and_writes_nothing(
         on_epoch_end=lambda epoch, logs: seen.append(sorted(logs))
     )
     config = config_of(**QUICK, epochs=2)
-    assert training.train(config, tmp_path / "run", [callback], verbose=2) is None
+    assert run.train(config, tmp_path / "run", [callback], verbose=2) is None
     assert len(seen) == 2 and "memorization_rate" in seen[0]
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
@@ -450,7 +421,7 @@ def test_other_trials_go_on_after_one_that_failed(tmp_path):
     folder = workdir.claim(tmp_path, config)
     workdir.trial_folder(folder, 1).mkdir()
     write_json(workdir.trial_folder(folder, 1) / "result.json", failed)
-    results = training.train(config, tmp_path, verbose=0)
+    results = run.train(config, tmp_path, verbose=0)
     assert [("failed" in trial) for trial in results["trials"]] == [False, True, False]
     assert results["trials"][1] == failed and results["num_failed"] == 1
     accuracies = [results["trials"][i]["last_test_accuracy"] for i in (0, 2)]
@@ -467,8 +438,7 @@ def test_other_trials_go_on_after_one_that_failed(tmp_path):
 
 def test_command_gives_the_same_run_and_prints_a_table(finished, processes):
     folder, process = processes["run_by_command"]
-    printed, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
+    printed = printed_by(process)
     assert outcome(folder) == outcome(finished)
     table = printed.rpartition("digits, ncr, trials: 1\n")[2].splitlines()
     result = json.loads((folder / "results.json").read_text())

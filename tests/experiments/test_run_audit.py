@@ -2,16 +2,13 @@
 
 import importlib
 import json
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from finished_run import finished_run
+from python_process import run_command as run_as_user
 
 import keras_ncr
 from keras_ncr.audit.predictions import from_probabilities
@@ -23,8 +20,6 @@ from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.run_audit import audit_run
 from keras_ncr.review.corrections import dataset_hash
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -145,16 +140,8 @@ def test_folds_take_the_place_of_the_models_own_view(run, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_command_runs_in_a_process_of_its_own(run, tmp_path):
-    command = [sys.executable, "-m", "keras_ncr.audit", f"--workdir={run}"]
-    done = subprocess.run(
-        [*command, f"--review={tmp_path}/page"],
-        cwd=REPOSITORY,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"Open in a browser: {tmp_path}/page/index.html" in done.stdout
+    printed = run_as_user("audit", f"--workdir={run}", f"--review={tmp_path}/page")
+    assert f"Open in a browser: {tmp_path}/page/index.html" in printed
     assert (tmp_path / "page" / "index.html").is_file()
 
 

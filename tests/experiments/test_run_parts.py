@@ -1,14 +1,13 @@
 """Tests of experiments/: what a config becomes."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from sources import annotated_source, random_source
 
-from keras_ncr import datasets, noise, pipelines
-from keras_ncr.datasets import digits, from_arrays
+from keras_ncr import datasets, pipelines
+from keras_ncr.datasets import digits
 from keras_ncr.experiments.batches import (
     augmentation,
     evaluation_batches,
@@ -20,20 +19,10 @@ from keras_ncr.experiments.batches import (
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources, load_sources, picture_folder
-from keras_ncr.experiments.labels import noisy, without_wrong_labels
 from keras_ncr.experiments.model import backbone, compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.schedule import optimizer as optimizer_of
 from keras_ncr.pipelines import augmentation as augment
-
-
-def random_source(num_examples, image_shape=(4, 4, 1), num_classes=10):
-    """Returns a `Source` of noise images."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (num_examples, *image_shape), dtype="uint8")
-    labels = np.arange(num_examples) % num_classes
-    return from_arrays(images, labels, num_classes)
-
 
 # Settings
 
@@ -114,107 +103,6 @@ def test_ids_of_pictures_start_from_a_folder(tmp_path, name, path, splits, expec
     data.name, data.path = name, str(tmp_path / path)
     expected = None if expected is None else tmp_path / expected
     assert picture_folder(data) == expected
-
-
-# Noise
-
-
-@pytest.mark.parametrize(
-    ("kind", "matrix"),
-    [
-        ("symmetric", noise.symmetric(10, 0.3, include_true=True)),
-        ("pair_flip", noise.pair_flip(10, 0.3)),
-    ],
-)
-def test_noise_is_that_of_the_matrix_and_seed(kind, matrix):
-    train, _ = digits()
-    config = default_config()
-    config.noise.kind, config.noise.rate, config.noise.seed = kind, 0.3, 5
-    source = noisy(config, train)
-    expected = noise.LabelNoise(matrix, seed=5, exact=True).corrupt(train.labels)
-    np.testing.assert_array_equal(source.labels, expected)
-    np.testing.assert_array_equal(source.clean_labels, train.labels)
-    np.testing.assert_array_equal(source.ids, train.ids)
-
-
-def test_without_the_true_class_the_rate_is_the_share_of_wrong_labels():
-    config = default_config()
-    config.noise.include_true, config.noise.exact = False, True
-    source = noisy(config, digits()[0])
-    assert source.realized_rate == pytest.approx(0.4, abs=10 / 1437)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_noise_is_the_same_in_every_trial_and_version(seed):
-    config = default_config()
-    config.seed = seed
-    # A run that was begun by an earlier version has labels of this hash.
-    assert noisy(config, digits()[0]).record.hash == (
-        "d33d375721d8845fea727a40394ccfc43aea987fa1dd4c8b0cc5ec7634442101"
-    )
-
-
-def test_no_noise_leaves_the_labels_and_claims_nothing_of_them():
-    config = default_config()
-    config.noise.kind = "none"
-    source = noisy(config, digits()[0])
-    assert np.array_equal(source.labels, digits()[0].labels)
-    assert source.is_noisy is None and source.realized_rate is None
-
-
-def annotated_source():
-    """Sixty examples of which the data set knows that three are wrong."""
-    source = random_source(60)
-    clean = source.labels.copy()
-    clean[[5, 7]], clean[30] = (clean[[5, 7]] + 1) % 10, -1
-    return dataclasses.replace(source, clean_labels=clean)
-
-
-def test_noise_of_the_data_set_is_known():
-    config = default_config()
-    config.noise.kind = "none"
-    source = noisy(config, annotated_source())
-    assert np.flatnonzero(source.is_noisy).tolist() == [5, 7, 30]
-    assert source.realized_rate == 3 / 60
-
-
-def test_noise_is_not_put_upon_noise():
-    with pytest.raises(ValueError, match="noise of their own.*Set it to 'none'"):
-        noisy(default_config(), annotated_source())
-
-
-def test_oracle_trains_on_right_labels_only():
-    source = annotated_source()
-    part = without_wrong_labels(source)
-    kept = np.setdiff1d(np.arange(60), [5, 7, 30])
-    assert np.array_equal(part.ids, source.ids[kept])
-    assert np.array_equal(part.labels, source.labels[kept])
-    assert np.array_equal(part.images, source.images[kept])
-    assert part.realized_rate == 0
-
-
-def test_oracle_of_drawn_noise():
-    clean = random_source(100)
-    source = noisy(default_config(), clean)
-    part = without_wrong_labels(source)
-    assert part.num_examples == 100 - source.is_noisy.sum() < 100
-    assert np.array_equal(part.labels, clean.labels[part.ids])
-
-
-def test_oracle_needs_to_know():
-    with pytest.raises(ValueError, match="An oracle needs to know"):
-        without_wrong_labels(random_source(60))
-
-
-@pytest.mark.parametrize("name", ["cifar10", "cifar10:3.*.*"])
-def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
-    config = default_config()
-    config.data.name, config.noise.kind = name, "asymmetric"
-    source = noisy(config, random_source(200))
-    wrong = source.is_noisy
-    # Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
-    pairs = set(zip(source.clean_labels[wrong], source.labels[wrong], strict=True))
-    assert pairs == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
 
 
 # Model
@@ -499,10 +387,3 @@ def test_scale_of_the_cosine_classifier_does_not_decay():
     config.optimizer.decay_kernels_only = True
     config.model.classifier = "cosine"
     assert decayed(config) == {"kernel"}
-
-
-def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known():
-    config = default_config()
-    config.data.name, config.noise.kind = "mnist", "asymmetric"
-    with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
-        noisy(config, digits()[0])

@@ -1,25 +1,14 @@
 """Tests of reviewed labels put back."""
 
-import csv
 import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from decisions import corrections_of, write
 
-from keras_ncr.datasets import digits, from_arrays
-from keras_ncr.experiments.config import default_config, own_pictures
-from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import load_sources
-from keras_ncr.experiments.labels import (
-    as_trained_on,
-    corrected,
-    reviewed,
-    with_noise,
-)
+from keras_ncr.datasets import from_arrays
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review.corrections import (
-    HEADER,
     Corrections,
     dataset_hash,
     read_corrections,
@@ -38,40 +27,6 @@ def source_of(labels=(0, 1, 2, 0, 1), ids=None, clean_labels=None):
         ids=ids,
         clean_labels=clean_labels,
     )
-
-
-def corrections_of(source, decisions):
-    """Returns corrections from a dict of ids to new classes, None for those dropped."""
-    label_of = dict(zip(map(str, source.ids.tolist()), source.labels, strict=True))
-    given = [source.class_names[label_of[str(example)]] for example in decisions]
-    new = [name or "" for name in decisions.values()]
-    actions = [
-        "drop" if not after else "keep" if after == before else "relabel"
-        for before, after in zip(given, new, strict=True)
-    ]
-    return Corrections(
-        tuple(map(str, decisions)),
-        tuple(given),
-        tuple(actions),
-        tuple(new),
-        dataset_hash(source.labels, source.ids),
-    )
-
-
-def write(path, corrections, encoding="utf-8", line_end="\n"):
-    """Writes corrections as the review page exports them; returns the path."""
-    with open(path, "w", encoding=encoding, newline="") as file:
-        writer = csv.writer(file, lineterminator=line_end)
-        writer.writerow(HEADER)
-        columns = (
-            corrections.ids,
-            corrections.given_classes,
-            corrections.actions,
-            corrections.new_classes,
-        )
-        for row in zip(*columns, strict=True):
-            writer.writerow([*row, corrections.dataset_hash])
-    return path
 
 
 # Applied to a source
@@ -237,177 +192,3 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 def test_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.csv"):
         read_corrections(tmp_path / "nowhere.csv")
-
-
-# In a run
-
-
-@pytest.fixture
-def config(tmp_path):
-    """Returns the config of a folder of ten pictures each of cats and dogs."""
-    for number in range(10):
-        image = tf.io.encode_png(np.full((4, 4, 3), number, "uint8"))
-        for name in ("cat", "dog"):
-            tf.io.write_file(str(tmp_path / "pets" / name / f"{number}.png"), image)
-    arguments = {"method": "standard", "size": 4, "backbone": "mlp", "epochs": 2}
-    return own_pictures("folder", {"path": str(tmp_path / "pets"), **arguments})
-
-
-def given_sources(config):
-    """Returns the sources of a config as given, before corrections."""
-    return with_noise(config, load_sources(config.data, is_checked=False))
-
-
-def with_corrections(config, path, corrections):
-    """Returns sources and counts of a config after corrections in a file."""
-    config.data.corrections = str(write(path, corrections))
-    return corrected(config, given_sources(config))
-
-
-def test_without_corrections_nothing_changes(config):
-    sources = given_sources(config)
-    assert corrected(config, sources) == (sources, None)
-
-
-def test_audit_is_of_all_pictures_of_the_user(config):
-    sources = given_sources(config)
-    source = sources.audited
-    assert source is sources.whole
-    assert (sources.train.num_examples, sources.test.num_examples) == (16, 4)
-    assert source.labels.tolist() == [0] * 10 + [1] * 10
-    assert source.clean_labels is None
-
-
-@pytest.mark.parametrize("key", ["symmetric", "pair_flip"])
-def test_audit_has_the_noise_of_the_training_part(config, key):
-    config.noise.kind, config.noise.rate = key, 0.5
-    train, test, _, whole = sources = given_sources(config)
-    label_of = dict(zip(whole.ids.tolist(), whole.labels, strict=True))
-    assert [label_of[name] for name in train.ids] == train.labels.tolist()
-    assert [label_of[name] for name in test.ids] == [0, 0, 1, 1]
-    assert whole.clean_labels.tolist() == [0] * 10 + [1] * 10
-    assert sources.audited.is_noisy.sum() == train.is_noisy.sum() > 0
-
-
-def test_audit_of_data_with_a_test_set_is_of_the_training_part():
-    config = default_config()
-    config.data.validation_share = 0.25
-    sources = given_sources(config)
-    assert sources.audited is sources.train
-
-
-def test_corrections_of_all_pictures_reach_both_parts(config, tmp_path):
-    sources = given_sources(config)
-    train, test = sources.train.ids.tolist(), sources.test.ids.tolist()
-    decisions = {train[0]: "dog", train[1]: None, test[0]: "dog", test[1]: None}
-    corrections = corrections_of(sources.whole, decisions)
-    after, counts = with_corrections(config, tmp_path / "c.csv", corrections)
-    assert counts == {"kept": 0, "relabeled": 2, "dropped": 2}
-    assert after.train.ids.tolist() == train[:1] + train[2:]
-    assert after.train.labels.tolist() == [1] + [0] * 6 + [1] * 8
-    assert after.test.ids.tolist() == test[:1] + test[2:]
-    assert after.test.labels.tolist() == [1, 1, 1]
-    assert after.train.is_noisy is None
-    # What is to be reviewed stays as given.
-    given = given_sources(config).audited
-    assert dataset_hash(given.labels, given.ids) == corrections.dataset_hash
-
-
-def test_corrections_of_the_training_part_leave_the_other_as_it_is(config, tmp_path):
-    train = given_sources(config).train
-    corrections = corrections_of(train, {train.ids[0]: "dog"})
-    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    assert after.train.labels.tolist() == [1] + [0] * 7 + [1] * 8
-    assert after.test.labels.tolist() == [0, 0, 1, 1]
-
-
-def test_what_noise_made_wrong_is_right_after_correction(config, tmp_path):
-    config.noise.kind, config.noise.rate = "pair_flip", 0.5
-    train, test, _, whole = sources = given_sources(config)
-    wrong, right = np.flatnonzero(train.is_noisy), np.flatnonzero(~train.is_noisy)
-    names = train.class_names
-    decisions = {
-        train.ids[wrong[0]]: names[train.clean_labels[wrong[0]]],
-        train.ids[wrong[1]]: None,
-        train.ids[right[0]]: names[1 - train.clean_labels[right[0]]],
-        test.ids[0]: "dog",
-    }
-    corrections = corrections_of(whole, decisions)
-    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    kept = np.delete(np.arange(16), wrong[1])
-    assert after.train.clean_labels.tolist() == train.clean_labels[kept].tolist()
-    is_noisy = train.is_noisy.copy()
-    is_noisy[[wrong[0], right[0]]] = False, True
-    assert after.train.is_noisy.tolist() == is_noisy[kept].tolist()
-    assert after.test.labels.tolist() == [1, 0, 1, 1]
-    # As `apply-corrections` does it.
-    source = corrections.apply(sources.audited, reviewed(corrections, sources))
-    assert source.num_examples == 19
-    label_of = dict(zip(source.ids.tolist(), source.labels, strict=True))
-    assert [label_of[name] for name in after.train.ids] == after.train.labels.tolist()
-
-
-def test_test_labels_that_are_known_to_be_true_stay(config, tmp_path):
-    folder = tmp_path / "pets"
-    rows = [f"dog/{n}.png,{'cat' if n < 3 else 'dog'},dog" for n in range(10)]
-    rows += [f"cat/{n}.png,cat,cat" for n in range(10)]
-    (folder / "t.csv").write_text("\n".join(["path,label,truth", *rows]))
-    config.data.name, config.data.path = "table", str(folder / "t.csv")
-    config.data.clean_label_key = "truth"
-    sources = given_sources(config)
-    first, second = sources.test.ids[:2]
-    truth = sources.test.labels.tolist()
-    changed = {"cat": "dog", "dog": "cat"}
-    given = dict(zip(sources.whole.ids, sources.whole.labels, strict=True))
-    decisions = {first: changed[sources.whole.class_names[given[first]]], second: None}
-    corrections = corrections_of(sources.whole, decisions)
-    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    assert after.test.labels.tolist() == truth[:1] + truth[2:]
-    assert after.train.is_noisy is not None
-
-
-def test_validation_part_has_corrected_labels(tmp_path):
-    config = default_config()
-    config.data.validation_share = 0.25
-    given = given_sources(config).train
-    decisions = {
-        given.ids[i]: given.class_names[given.clean_labels[i]]
-        for i in np.flatnonzero(given.is_noisy)
-    }
-    corrections = corrections_of(given, decisions)
-    sources, _ = with_corrections(config, tmp_path / "c.csv", corrections)
-    sources = as_trained_on(config, sources)
-    assert sources.train.realized_rate == 0
-    truth, _ = digits()
-    ids = np.concatenate([sources.train.ids, sources.test.ids])
-    assert sorted(ids) == sorted(truth.ids)
-    label_of = dict(zip(truth.ids, truth.labels, strict=True))
-    assert [label_of[i] for i in sources.train.ids] == sources.train.labels.tolist()
-    assert [label_of[i] for i in sources.test.ids] == sources.test.labels.tolist()
-
-
-@pytest.mark.parametrize("change", ["another seed", "a picture more", "a class more"])
-def test_corrections_of_what_was_there_before_are_refused(config, tmp_path, change):
-    config.noise.kind, config.noise.rate = "symmetric", 0.5
-    corrections = corrections_of(given_sources(config).audited, {"cat/0.png": None})
-    image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
-    if change == "another seed":
-        config.noise.seed += 1
-    else:
-        name = "cat" if change == "a picture more" else "ape"
-        tf.io.write_file(str(tmp_path / "pets" / name / "10.png"), image)
-    with pytest.raises(ValueError, match="`config.data.corrections`: .*dataset_hash="):
-        with_corrections(config, tmp_path / "c.csv", corrections)
-
-
-@pytest.mark.parametrize(
-    ("content", "error"), [(None, FileNotFoundError), ("id,label\n", ValueError)]
-)
-def test_config_with_bad_corrections_is_refused_at_once(tmp_path, content, error):
-    path = tmp_path / "corrections.csv"
-    if content is not None:
-        path.write_text(content)
-    config = default_config()
-    config.data.corrections = str(path)
-    with pytest.raises(error, match="`config.data.corrections`: .*corrections.csv"):
-        check_config(config)
