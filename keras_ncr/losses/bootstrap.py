@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_positive, check_rate
-from keras_ncr.losses.labels import as_logits, check_dtype, label_distributions
+from keras_ncr.losses.labels import LabelLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class SoftBootstrap(keras.losses.Loss):
+class SoftBootstrap(LabelLoss):
     """Returns cross-entropy with labels mixed with the model's own probabilities.
 
     Eq. 5 of Iscen et al. with the softmax as the bootstrap activation, for label `y`:
@@ -21,11 +21,10 @@ class SoftBootstrap(keras.losses.Loss):
     temperature 1 the second term is then the entropy of `p`, and training makes the
     model surer of what it predicts.
 
-    With `stop_gradient=True` the target is taken as given. At temperature 1 the second
-    term then has no gradient at all (`p - t` is 0): the gradient of the loss is
-    `1 - weight` times that of cross-entropy, which is but a smaller learning rate. So
-    set `stop_gradient` along with a temperature other than 1: below it the predictions
-    get surer, above it less sure.
+    With `stop_gradient=True` the target is a constant. At temperature 1 the second term
+    then has no gradient (`p - t` is 0), and the loss is cross-entropy with a learning
+    rate `1 - weight` times as large. So set `stop_gradient` together with another
+    temperature: below 1 the predictions get surer, above 1 less sure.
 
     Args:
         weight: Number from 0 to 1 (the paper's alpha): the share of the model's own
@@ -69,25 +68,23 @@ class SoftBootstrap(keras.losses.Loss):
 
     def __init__(
         self,
-        weight=0.05,
-        temperature=1.0,
-        stop_gradient=False,
-        from_logits=True,
-        dtype="float32",
+        weight: float = 0.05,
+        temperature: float = 1.0,
+        stop_gradient: bool = False,
+        from_logits: bool = True,
+        dtype: str = "float32",
         **kwargs,
     ):
-        super().__init__(dtype=check_dtype(dtype), **kwargs)
+        super().__init__(from_logits, dtype, **kwargs)
         self.weight = check_rate(weight, "weight")
         self.temperature = check_positive(temperature, "temperature")
         self.stop_gradient = check_bool(stop_gradient, "stop_gradient")
-        self.from_logits = check_bool(from_logits, "from_logits")
 
-    def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
+    def of_labels(self, labels, logits):
         targets = tf.nn.softmax(logits / self.temperature)
         if self.stop_gradient:
             targets = tf.stop_gradient(targets)
-        return bootstrapped_cross_entropy(y_true, logits, targets, self.weight)
+        return bootstrapped_cross_entropy(labels, logits, targets, self.weight)
 
     def get_config(self):
         return {
@@ -95,13 +92,11 @@ class SoftBootstrap(keras.losses.Loss):
             "weight": self.weight,
             "temperature": self.temperature,
             "stop_gradient": self.stop_gradient,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
         }
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class HardBootstrap(keras.losses.Loss):
+class HardBootstrap(LabelLoss):
     """Returns cross-entropy with labels mixed with the class that the model predicts.
 
     Eq. 5 of Iscen et al. with argmax as the bootstrap activation, for label `y`:
@@ -144,44 +139,29 @@ class HardBootstrap(keras.losses.Loss):
     array([1.55, 0.05], dtype=float32)
     """
 
-    def __init__(self, weight=0.2, from_logits=True, dtype="float32", **kwargs):
-        super().__init__(dtype=check_dtype(dtype), **kwargs)
+    def __init__(
+        self,
+        weight: float = 0.2,
+        from_logits: bool = True,
+        dtype: str = "float32",
+        **kwargs,
+    ):
+        super().__init__(from_logits, dtype, **kwargs)
         self.weight = check_rate(weight, "weight")
-        self.from_logits = check_bool(from_logits, "from_logits")
 
-    def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
+    def of_labels(self, labels, logits):
         predicted = tf.argmax(logits, axis=-1)
         targets = tf.one_hot(predicted, tf.shape(logits)[-1], dtype=logits.dtype)
-        return bootstrapped_cross_entropy(y_true, logits, targets, self.weight)
+        return bootstrapped_cross_entropy(labels, logits, targets, self.weight)
 
     def get_config(self):
         return {
             **super().get_config(),
             "weight": self.weight,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
         }
 
 
-def bootstrapped_cross_entropy(y_true, logits, targets, weight):
-    """Returns eq. 5 per example: cross-entropy is linear in the labels.
-
-    Args:
-        y_true: Labels, as in `SoftBootstrap`.
-        logits: Tensor of shape `(batch, num_classes)`.
-        targets: Tensor of the same shape: distributions made of the predictions.
-        weight: Float from 0 to 1: the share of `targets`.
-
-    Returns:
-        Tensor of shape `(batch,)`.
-
-    Example:
-    >>> from keras_ncr.losses.bootstrap import bootstrapped_cross_entropy
-    >>> labels, targets = tf.constant([0.]), tf.constant([[0., 1.]])
-    >>> logits = tf.constant([[0., 3.]])
-    >>> bootstrapped_cross_entropy(labels, logits, targets, 0.5).numpy().round(2)
-    array([1.55], dtype=float32)
-    """
-    labels = (1 - weight) * label_distributions(y_true, logits) + weight * targets
+def bootstrapped_cross_entropy(labels, logits, targets, weight):
+    """Returns eq. 5 per example: cross-entropy is linear in the labels."""
+    labels = (1 - weight) * labels + weight * targets
     return -tf.reduce_sum(labels * tf.nn.log_softmax(logits), axis=-1)

@@ -133,14 +133,14 @@ class NeighborConsistencyLoss(keras.layers.Layer):
 
     def __init__(
         self,
-        num_neighbors=10,
-        temperature=2.0,
-        similarity_power=1.0,
-        direction="self_to_neighbors",
-        temperature_squared=False,
-        cross_replica=True,
-        queue_size=0,
-        rows_per_block=None,
+        num_neighbors: int | None = 10,
+        temperature: float = 2.0,
+        similarity_power: float = 1.0,
+        direction: str = "self_to_neighbors",
+        temperature_squared: bool = False,
+        cross_replica: bool = True,
+        queue_size: int = 0,
+        rows_per_block: int | None = None,
         **kwargs,
     ):
         # Half precision would lose the ties and the small probabilities: the inputs are
@@ -192,14 +192,14 @@ class NeighborConsistencyLoss(keras.layers.Layer):
 def neighbor_consistency(
     features,
     logits,
-    num_neighbors=10,
-    temperature=2.0,
-    similarity_power=1.0,
-    direction="self_to_neighbors",
-    temperature_squared=False,
-    cross_replica=True,
-    rows_per_block=None,
-):
+    num_neighbors: int | None = 10,
+    temperature: float = 2.0,
+    similarity_power: float = 1.0,
+    direction: str = "self_to_neighbors",
+    temperature_squared: bool = False,
+    cross_replica: bool = True,
+    rows_per_block: int | None = None,
+) -> tf.Tensor:
     """Returns `NeighborConsistencyLoss` of a batch, as a function.
 
     Args:

@@ -5,12 +5,12 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_positive
-from keras_ncr.losses.labels import as_logits, check_dtype, label_distributions
+from keras_ncr.checks import check_integer, check_positive
+from keras_ncr.losses.labels import LabelLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class JensenShannon(keras.losses.Loss):
+class JensenShannon(LabelLoss):
     """Returns the generalized Jensen-Shannon divergence of labels and predictions.
 
     With `w = label_weight`, the label `y` of an example, one-hot or soft, and the
@@ -71,13 +71,13 @@ class JensenShannon(keras.losses.Loss):
 
     def __init__(
         self,
-        label_weight=0.5,
-        num_views=1,
-        from_logits=True,
-        dtype="float32",
+        label_weight: float = 0.5,
+        num_views: int = 1,
+        from_logits: bool = True,
+        dtype: str = "float32",
         **kwargs,
     ):
-        super().__init__(dtype=check_dtype(dtype), **kwargs)
+        super().__init__(from_logits, dtype, **kwargs)
         self.label_weight = check_positive(label_weight, "label_weight")
         if self.label_weight >= 1:
             raise ValueError(
@@ -86,11 +86,8 @@ class JensenShannon(keras.losses.Loss):
                 "absolute error."
             )
         self.num_views = check_integer(num_views, "num_views", minimum=1)
-        self.from_logits = check_bool(from_logits, "from_logits")
 
-    def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
-        labels = label_distributions(y_true, logits)
+    def of_labels(self, labels, logits):
         label = tf.reduce_mean(in_views(labels, self.num_views), axis=1)
         log_views = tf.nn.log_softmax(in_views(logits, self.num_views))
         loss = jensen_shannon(label, log_views, self.label_weight)
@@ -101,29 +98,11 @@ class JensenShannon(keras.losses.Loss):
             **super().get_config(),
             "label_weight": self.label_weight,
             "num_views": self.num_views,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
         }
 
 
 def jensen_shannon(label, log_views, label_weight):
-    """Returns the formula of `JensenShannon` per example.
-
-    Args:
-        label: Tensor of shape `(examples, num_classes)`: distributions.
-        log_views: Tensor of shape `(examples, num_views, num_classes)`: logarithms of
-            the predicted probabilities.
-        label_weight: Float between 0 and 1, both excluded.
-
-    Returns:
-        Tensor of shape `(examples,)`.
-
-    Example:
-    >>> from keras_ncr.losses.jensen_shannon import jensen_shannon
-    >>> log_views = tf.math.log([[[0.5, 0.5]]])
-    >>> jensen_shannon(tf.constant([[1., 0.]]), log_views, 0.5).numpy().round(3)
-    array([0.623], dtype=float32)
-    """
+    """Returns the loss of `log_views`, `(examples, num_views, num_classes)`."""
     num_views = log_views.shape[1]
     view_weight = (1 - label_weight) / num_views
     # The logarithm of a label's zeros is -inf, which adds nothing to the mean.
@@ -144,24 +123,7 @@ def jensen_shannon(label, log_views, label_weight):
 
 
 def in_views(rows, num_views):
-    """Returns the rows of a batch as groups of neighbors.
-
-    Args:
-        rows: Tensor of shape `(batch, dim)`.
-        num_views: Int: how many rows belong together.
-
-    Returns:
-        Tensor of shape `(batch / num_views, num_views, dim)`.
-
-    Raises:
-        ValueError: If `num_views` does not divide `batch`. Where that is known only
-            when the step runs: `tf.errors.InvalidArgumentError`.
-
-    Example:
-    >>> from keras_ncr.losses.jensen_shannon import in_views
-    >>> in_views(tf.zeros((6, 10)), num_views=2).shape
-    TensorShape([3, 2, 10])
-    """
+    """Returns the rows of a batch as `(batch / num_views, num_views, dim)`."""
     message = (
         "The batch must hold `num_views` rows for each example, one after the other: "
         f"its size must be a multiple of num_views={num_views}. Received: batch="

@@ -3,10 +3,34 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_known
+from keras_ncr.checks import check_bool, check_known
 
 # Half precision holds neither the small probabilities nor the class numbers above 2048.
 _DTYPES = ("float32", "float64")
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class LabelLoss(keras.losses.Loss):
+    """Base of the losses that compare labels with logits, by `of_labels`."""
+
+    def __init__(self, from_logits=True, dtype="float32", **kwargs):
+        super().__init__(dtype=check_known(dtype, _DTYPES, "dtype"), **kwargs)
+        self.from_logits = check_bool(from_logits, "from_logits")
+
+    def call(self, y_true, y_pred):
+        logits = as_logits(y_pred, self.from_logits)
+        return self.of_labels(label_distributions(y_true, logits), logits)
+
+    def of_labels(self, labels, logits):
+        """Returns the loss per example; both have shape `(batch, num_classes)`."""
+        raise NotImplementedError
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "dtype": self.dtype,
+        }
 
 
 def label_distributions(y_true, logits):
@@ -14,23 +38,6 @@ def label_distributions(y_true, logits):
 
     A number that is none of the classes becomes a row of NaN, and so does its loss: a
     row of zeros would drop the example in silence.
-
-    Args:
-        y_true: Float tensor of shape `(batch,)` or `(batch, 1)`, class numbers, or of
-            shape `(batch, num_classes)`, one-hot labels or probabilities.
-        logits: Tensor of shape `(batch, num_classes)`.
-
-    Returns:
-        Tensor of shape `(batch, num_classes)` and the dtype of `y_true`.
-
-    Raises:
-        ValueError: If the shapes are none of these.
-
-    Example:
-    >>> from keras_ncr.losses.labels import label_distributions
-    >>> label_distributions(tf.constant([1., 0.]), tf.zeros((2, 3))).numpy()
-    array([[0., 1., 0.],
-           [1., 0., 0.]], dtype=float32)
     """
     y_true = tf.convert_to_tensor(y_true)  # Keras passes a list on as a list.
     num_classes = logits.shape[-1]
@@ -53,44 +60,11 @@ def label_distributions(y_true, logits):
 
 
 def as_logits(y_pred, from_logits):
-    """Returns predictions as logits, whose softmax they are.
+    """Returns predictions as logits.
 
     Keras clips probabilities before it takes their logarithm, and a clipped one has no
     gradient. Here Keras' epsilon is added to all: the gradient is finite at
     probability 0, and never lost.
-
-    Args:
-        y_pred: Tensor of shape `(batch, num_classes)`.
-        from_logits: Bool. Whether `y_pred` holds logits, and not probabilities.
-
-    Returns:
-        Tensor of the same shape and dtype.
-
-    Example:
-    >>> from keras_ncr.losses.labels import as_logits
-    >>> logits = as_logits(tf.constant([[0.25, 0.75]]), from_logits=False)
-    >>> tf.nn.softmax(logits).numpy().round(4)
-    array([[0.25, 0.75]], dtype=float32)
     """
     y_pred = tf.convert_to_tensor(y_pred)
     return y_pred if from_logits else tf.math.log(y_pred + keras.config.epsilon())
-
-
-def check_dtype(dtype):
-    """Returns the dtype in which a loss is computed, or raises.
-
-    Args:
-        dtype: String.
-
-    Returns:
-        `dtype`.
-
-    Raises:
-        ValueError: If it is neither `"float32"` nor `"float64"`.
-
-    Example:
-    >>> from keras_ncr.losses.labels import check_dtype
-    >>> check_dtype("float32")
-    'float32'
-    """
-    return check_known(dtype, _DTYPES, "dtype")

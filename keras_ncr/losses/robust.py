@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_positive
-from keras_ncr.losses.labels import as_logits, check_dtype, label_distributions
+from keras_ncr.checks import check_positive
+from keras_ncr.losses.labels import LabelLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class GeneralizedCrossEntropy(keras.losses.Loss):
+class GeneralizedCrossEntropy(LabelLoss):
     """Returns a loss between cross-entropy and the absolute error.
 
     With `p` the softmax of the logits and `y` the label, one-hot or soft:
@@ -20,10 +20,8 @@ class GeneralizedCrossEntropy(keras.losses.Loss):
     gradient is `p_y**q` times that of cross-entropy: examples that the model finds
     improbable, wrong labels among them, count less.
 
-    This is the paper's plain loss. Its truncated variant is not here: there, an example
-    whose label has a probability of at most `k` (0.5 in the paper) costs the constant
-    `(1 - k**q) / q` and has no gradient, and which examples those are is decided anew
-    only every few epochs, for a model that was trained with the plain loss first.
+    This is the plain loss. The truncated one of the same paper, in which examples whose
+    label is too improbable cost a constant and have no gradient, is not here.
 
     Keras has `CategoricalGeneralizedCrossEntropy`, on probabilities only, whose
     gradient is infinite where the label's probability is 0. This one is computed from
@@ -60,19 +58,18 @@ class GeneralizedCrossEntropy(keras.losses.Loss):
     array([0.549, 1.426, 1.429], dtype=float32)
     """
 
-    def __init__(self, q=0.7, from_logits=True, dtype="float32", **kwargs):
-        super().__init__(dtype=check_dtype(dtype), **kwargs)
+    def __init__(
+        self, q: float = 0.7, from_logits: bool = True, dtype: str = "float32", **kwargs
+    ):
+        super().__init__(from_logits, dtype, **kwargs)
         self.q = check_positive(q, "q")
         if self.q > 1:
             raise ValueError(
                 f"`q` must be above 0 and at most 1. Received: q={q!r}. Near 0 is "
                 "cross-entropy, 1 the absolute error."
             )
-        self.from_logits = check_bool(from_logits, "from_logits")
 
-    def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
-        labels = label_distributions(y_true, logits)
+    def of_labels(self, labels, logits):
         # 1 - p**q, right also where q is so small that p**q rounds to 1.
         one_minus_power = -tf.math.expm1(self.q * tf.nn.log_softmax(logits))
         return tf.reduce_sum(labels * one_minus_power, axis=-1) / self.q
@@ -81,13 +78,11 @@ class GeneralizedCrossEntropy(keras.losses.Loss):
         return {
             **super().get_config(),
             "q": self.q,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
         }
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class SymmetricCrossEntropy(keras.losses.Loss):
+class SymmetricCrossEntropy(LabelLoss):
     """Returns cross-entropy plus cross-entropy with label and prediction exchanged.
 
     With `p` the softmax of the logits and `y` the label, one-hot or soft:
@@ -133,24 +128,21 @@ class SymmetricCrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        cross_entropy_weight=0.1,
-        reverse_weight=1.0,
-        log_zero=-4.0,
-        from_logits=True,
-        dtype="float32",
+        cross_entropy_weight: float = 0.1,
+        reverse_weight: float = 1.0,
+        log_zero: float = -4.0,
+        from_logits: bool = True,
+        dtype: str = "float32",
         **kwargs,
     ):
-        super().__init__(dtype=check_dtype(dtype), **kwargs)
+        super().__init__(from_logits, dtype, **kwargs)
         self.cross_entropy_weight = check_positive(
             cross_entropy_weight, "cross_entropy_weight"
         )
         self.reverse_weight = check_positive(reverse_weight, "reverse_weight")
         self.log_zero = check_log_zero(log_zero)
-        self.from_logits = check_bool(from_logits, "from_logits")
 
-    def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
-        labels = label_distributions(y_true, logits)
+    def of_labels(self, labels, logits):
         log_labels = tf.maximum(tf.math.log(labels), self.log_zero)
         cross_entropy = -tf.reduce_sum(labels * tf.nn.log_softmax(logits), axis=-1)
         reverse = -tf.reduce_sum(tf.nn.softmax(logits) * log_labels, axis=-1)
@@ -162,28 +154,11 @@ class SymmetricCrossEntropy(keras.losses.Loss):
             "cross_entropy_weight": self.cross_entropy_weight,
             "reverse_weight": self.reverse_weight,
             "log_zero": self.log_zero,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
         }
 
 
 def check_log_zero(log_zero):
-    """Returns `log_zero` as a float, or raises.
-
-    Args:
-        log_zero: Negative number.
-
-    Returns:
-        Float.
-
-    Raises:
-        ValueError: If it is no number, not below 0 or not finite.
-
-    Example:
-    >>> from keras_ncr.losses.robust import check_log_zero
-    >>> check_log_zero(-4)
-    -4.0
-    """
+    """Returns `log_zero` as a float, or raises."""
     try:
         return -check_positive(-log_zero, "log_zero")
     except (TypeError, ValueError):

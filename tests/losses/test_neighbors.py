@@ -1,11 +1,13 @@
 """Who is whose neighbor, on one device and over replicas, and what memory it takes."""
 
+import functools
 import math
 
 import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from batches import random_batch, shapes_of_all_tensors, value_and_gradients
 from replica_runs import on_replicas, split
 
 from keras_ncr import NeighborConsistencyLoss
@@ -23,11 +25,6 @@ SIMILARITIES = np.array(
     ],
     "float32",
 )
-
-
-def random_batch(n, dim, num_classes, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, dim)), rng.normal(size=(n, num_classes))
 
 
 # Features
@@ -51,7 +48,7 @@ def test_a_vector_of_nothing_fades_to_zero_with_a_finite_gradient(length):
 
 
 def test_self_similarities_and_their_gradient_equal_the_plain_product():
-    vectors = tf.constant(random_batch(6, 4, 1)[0])
+    vectors = tf.constant(random_batch(6, dtype="float64")[0])
     upstream = np.random.default_rng(1).normal(size=(6, 6))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(vectors)
@@ -131,7 +128,7 @@ def test_gradients_reach_the_similarities_of_neighbors_alone():
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("num_neighbors", [1, 3, 20])
 def test_neighbors_of_random_features_are_those_of_the_oracle(seed, num_neighbors):
-    features, _ = random_batch(15, 6, 1, seed)
+    features, _ = random_batch(15, 6, seed=seed)
     vectors = neighbors.unit_vectors(tf.constant(features, "float32"))
     similarities = neighbors.self_similarities(vectors)
     weights = neighbors.neighbor_weights(similarities, num_neighbors, 1.0).numpy()
@@ -162,32 +159,16 @@ def test_extremes_found_in_blocks_are_those_of_the_whole_row(pool, jit_compile):
 # Memory
 
 
-def shapes_of_all_tensors(concrete_function):
-    """Shapes of floating-point tensors in a function and all functions it calls."""
-    definition = concrete_function.graph.as_graph_def(add_shapes=True)
-    nodes = list(definition.node)
-    for function in definition.library.function:
-        nodes.extend(function.node_def)
-    for node in nodes:
-        for shape in node.attr["_output_shapes"].list.shape:
-            assert not shape.unknown_rank, node.name
-            yield tuple(dimension.size for dimension in shape.dim)
-
-
 @pytest.mark.parametrize("batch, num_neighbors", [(64, 7), (64, None), (600, 2)])
 def test_no_tensor_of_batch_by_neighbors_by_classes_is_made(batch, num_neighbors):
     dim, num_classes = 11, 17
 
-    @tf.function
-    def value_and_gradients(features, logits):
-        with tf.GradientTape() as tape:
-            tape.watch([features, logits])
-            loss = neighbor_consistency(
-                features, logits, num_neighbors, similarity_power=2.0
-            )
-        return loss, tape.gradient(loss, [features, logits])
-
-    function = value_and_gradients.get_concrete_function(
+    loss = functools.partial(
+        neighbor_consistency, num_neighbors=num_neighbors, similarity_power=2.0
+    )
+    function = tf.function(
+        functools.partial(value_and_gradients, loss)
+    ).get_concrete_function(
         tf.TensorSpec([batch, dim]), tf.TensorSpec([batch, num_classes])
     )
     shapes = set(shapes_of_all_tensors(function))
@@ -207,37 +188,38 @@ def test_no_tensor_of_batch_by_neighbors_by_classes_is_made(batch, num_neighbors
 # Replicas
 
 
-LAYERS = [
-    NeighborConsistencyLoss(2),
-    NeighborConsistencyLoss(None, similarity_power=2.0, direction="neighbors_to_self"),
-]
+def of_both_layers(rows_per_block, features, logits, upstream):
+    layers = [
+        NeighborConsistencyLoss(2, rows_per_block=rows_per_block),
+        NeighborConsistencyLoss(
+            None,
+            similarity_power=2.0,
+            direction="neighbors_to_self",
+            rows_per_block=rows_per_block,
+        ),
+    ]
+    return value_and_gradients(
+        lambda *batch: tf.add_n([layer(*batch) for layer in layers]),
+        *(features, logits, upstream),
+    )
 
 
-def value_and_gradients(features, logits, upstream):
-    with tf.GradientTape() as tape:
-        tape.watch([features, logits])
-        losses = [layer(features, logits) for layer in LAYERS]
-        total = tf.reduce_sum(tf.add_n(losses) * upstream)
-    return [*losses, *tape.gradient(total, [features, logits])]
-
-
-@pytest.fixture(scope="module")
-def distributed_value_and_gradients(two_replicas):
-    return on_replicas(two_replicas, value_and_gradients)
+@pytest.fixture(scope="module", params=[None, pytest.param(3, marks=pytest.mark.slow)])
+def of_one_and_of_two(two_replicas, request):
+    function = functools.partial(of_both_layers, request.param)
+    return function, on_replicas(two_replicas, function)
 
 
 @pytest.mark.parametrize("sizes", [(4, 4), (5, 3), (1, 4), (3, 0)])
-def test_replicas_see_the_neighbors_of_the_global_batch(
-    distributed_value_and_gradients, sizes
-):
+def test_replicas_see_the_neighbors_of_the_global_batch(of_one_and_of_two, sizes):
+    of_one, of_two = of_one_and_of_two
     n = sum(sizes)
-    features, logits = (x.astype("float32") for x in random_batch(n, 4, 3))
+    features, logits = random_batch(n)
     features[-1] = features[0]  # Twins, on two replicas in most splits.
-    upstream = np.linspace(0.5, 2, n, dtype="float32")
-    batch = [features, logits, upstream]
-    expected = value_and_gradients(*map(tf.constant, batch))
-    parts = [split(x, sizes) for x in batch]
-    received = distributed_value_and_gradients(*parts)
-    for parts, whole in zip(received, expected, strict=True):
+    batch = [features, logits, np.linspace(0.5, 2, n, dtype="float32")]
+    expected = of_one(*map(tf.constant, batch))
+    for parts, whole in zip(
+        of_two(*[split(x, sizes) for x in batch]), expected, strict=True
+    ):
         assert tuple(len(part) for part in parts) == sizes
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=2e-6)

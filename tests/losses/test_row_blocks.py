@@ -8,10 +8,14 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from batches import assert_all_close, batch_of, curvature_of, value_and_gradients
-from replica_runs import on_replicas, split
+from batches import (
+    assert_all_close,
+    batch_of,
+    curvature_of,
+    shapes_of_all_tensors,
+    value_and_gradients,
+)
 
-from keras_ncr import NeighborConsistencyLoss
 from keras_ncr.losses import neighbor_consistency
 
 DIRECTIONS = ["self_to_neighbors", "neighbors_to_self"]
@@ -83,28 +87,7 @@ def test_second_derivatives_pass_through_blocks():
     assert_all_close(received, expected, atol=1e-12)
 
 
-# Graphs
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize(
-    "batch, num_neighbors, sizes",
-    [
-        pytest.param(19, 3, [19], marks=pytest.mark.slow),
-        (None, 3, [19, 3]),
-        pytest.param(19, None, [19], marks=pytest.mark.slow),
-    ],
-)
-def test_compiled_equals_eager(jit_compile, batch, num_neighbors, sizes):
-    loss = in_blocks(6, num_neighbors=num_neighbors, similarity_power=0.5)
-    compiled = tf.function(
-        lambda features, logits: value_and_gradients(loss, features, logits),
-        input_signature=[tf.TensorSpec([batch, 4]), tf.TensorSpec([batch, 3])],
-        jit_compile=jit_compile,
-    )
-    for n in sizes:
-        inputs = batch_of(n, seed=n)
-        assert_all_close(compiled(*inputs), value_and_gradients(loss, *inputs), 1e-5)
+# Memory
 
 
 def test_no_tensor_of_batch_by_batch_is_made():
@@ -113,51 +96,10 @@ def test_no_tensor_of_batch_by_batch_is_made():
     function = tf.function(
         lambda features, logits: value_and_gradients(loss, features, logits)
     ).get_concrete_function(tf.TensorSpec([batch, 4]), tf.TensorSpec([batch, 3]))
-    definition = function.graph.as_graph_def(add_shapes=True)
-    nodes = list(definition.node)
-    for part in definition.library.function:
-        nodes.extend(part.node_def)
-    shapes = {
-        tuple(dimension.size for dimension in shape.dim)
-        for node in nodes
-        for shape in node.attr["_output_shapes"].list.shape
-    }
+    shapes = set(shapes_of_all_tensors(function))
     assert (batch, 4) in shapes and (batch, 3) in shapes
     assert (batch, batch) not in shapes
 
-
-# Replicas
-
-
-LAYERS = [
-    NeighborConsistencyLoss(2, rows_per_block=3),
-    NeighborConsistencyLoss(None, similarity_power=2.0, rows_per_block=3),
-]
-
-
-def of_both_layers(features, logits, upstream):
-    with tf.GradientTape() as tape:
-        tape.watch([features, logits])
-        losses = [layer(features, logits) for layer in LAYERS]
-        total = tf.reduce_sum(tf.add_n(losses) * upstream)
-    return [*losses, *tape.gradient(total, [features, logits])]
-
-
-@pytest.mark.slow
-def test_blocks_of_replicas_see_the_global_batch(two_replicas):
-    distributed = on_replicas(two_replicas, of_both_layers)
-    for sizes in [(4, 4), (7, 1)]:
-        n = sum(sizes)
-        features, logits = batch_of(n)
-        features[-1] = features[0]
-        batch = [features, logits, np.linspace(0.5, 2, n, dtype="float32")]
-        expected = of_both_layers(*map(tf.constant, batch))
-        received = distributed(*[split(x, sizes) for x in batch])
-        for parts, whole in zip(received, expected, strict=True):
-            assert_all_close([np.concatenate(parts)], [whole], 5e-6)
-
-
-# Memory
 
 PEAK = """
 import resource, sys
@@ -190,12 +132,3 @@ def test_a_batch_of_16384_takes_less_than_4_gigabytes():
         [sys.executable, "-c", PEAK], capture_output=True, text=True, check=True
     )
     assert 0.5e9 < int(run.stdout) < 4e9
-
-
-# Errors
-
-
-@pytest.mark.parametrize("rows_per_block", [0, -1, 2.5, True, "8"])
-def test_rows_per_block_out_of_range_are_refused(rows_per_block):
-    with pytest.raises(ValueError, match="`rows_per_block` .* Pass `None` for all row"):
-        NeighborConsistencyLoss(rows_per_block=rows_per_block)
