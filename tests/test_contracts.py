@@ -330,3 +330,11 @@ def test_public_things_have_docstrings():
             and not value.__doc__
         ]
     assert not undocumented
+def test_internal_docstrings_are_short():
+    long = []
+    for path in sources("keras_ncr"):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef) and re.match("_[^_]", node.name):
+                lines = (ast.get_docstring(node) or "").count("\n") + 1
+                long += [(path, node.name)] if lines > 4 else []
+    assert not long

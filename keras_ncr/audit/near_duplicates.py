@@ -37,32 +37,7 @@ BLOCK = 4096
 
 
 def duplicate_descriptors(inputs):
-    """Returns a small array by which copies of the inputs of a batch can be recognized.
-
-    A picture becomes a thumbnail without its mean brightness and contrast. Other inputs
-    keep their numbers; more than 256 are projected onto 256 at random, which keeps
-    distances (Li et al., 2006). Concatenate the arrays of all batches for
-    `conflicting_duplicates`.
-
-    Args:
-        inputs: Array or tensor of numbers: pictures of shape `(batch, height, width,
-            channels)`, on any scale, or anything else of shape `(batch, ...)`.
-
-    Returns:
-        NumPy array. For pictures, float16 of shape `(batch, 8, 8, channels)`, or with
-        their own height or width if that is smaller; else float32 of shape
-        `(batch, m)`, m at most 256.
-
-    Reference:
-        - [Li et al., 2006](https://doi.org/10.1145/1150402.1150436)
-
-    Example:
-    >>> from keras_ncr.audit.near_duplicates import duplicate_descriptors
-    >>> duplicate_descriptors(np.zeros((32, 28, 28, 1))).shape
-    (32, 8, 8, 1)
-    >>> duplicate_descriptors(np.zeros((32, 7))).shape
-    (32, 7)
-    """
+    """Returns a small array that recognizes copies of the inputs of a batch."""
     inputs = np.asarray(inputs)
     if inputs.ndim == 4:
         return _thumbnails(inputs)
@@ -97,47 +72,7 @@ def _projection(num_numbers):
 
 
 def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose=0):
-    """Returns the index of each example's nearest copy that carries another label.
-
-    A copy is an input that is much nearer than usual: nearer than a fifth of the
-    typical distance to the tenth neighbor, and so near that at most one in a thousand
-    examples without a copy has such a neighbor by chance. Equal inputs are always
-    copies. Pictures that differ in size, brightness, contrast, noise or compression
-    mostly are; shifted or cropped ones are not.
-
-    Formula:
-
-        r_k = median over the examples of the distance to neighbor k
-        D = log(10 / 5) / log(r_10 / r_5)
-        threshold = r_10 min(0.2, (0.001 / 10)**(1 / D))
-
-    Args:
-        descriptors: Array of n rows from `duplicate_descriptors`.
-        labels: Ints of shape `(n,)`.
-        exact_limit: As in `keras_ncr.features.nearest_neighbors`.
-        verbose: As in `keras_ncr.features.nearest_neighbors`.
-
-    Returns:
-        NumPy int64 array of shape `(n,)`, -1 where there is no copy. Not all copies go
-        in pairs: the copy of an example may have a nearer one itself.
-
-    Raises:
-        ValueError: If a descriptor is not finite.
-
-    Reference:
-        - [Levina and Bickel, 2004](https://papers.nips.cc/paper/2577-maximum-likelihood-estimation-of-intrinsic-dimension),
-          for D, the intrinsic dimension.
-
-    Example:
-    >>> from keras_ncr.audit.near_duplicates import conflicting_duplicates
-    >>> inputs = np.random.default_rng(0).normal(size=(40, 20))
-    >>> inputs[3] = inputs[30]
-    >>> labels = np.zeros(40, int)
-    >>> labels[3] = 1
-    >>> copies = conflicting_duplicates(inputs, labels)
-    >>> copies[3], copies[30], sum(copies >= 0)
-    (np.int64(30), np.int64(3), np.int64(2))
-    """
+    """Returns the index of each example's nearest copy that carries another label."""
     descriptors = np.asarray(descriptors)
     labels = np.asarray(labels)
     if descriptors.ndim == 4:

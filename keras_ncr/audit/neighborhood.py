@@ -52,22 +52,7 @@ class NeighborLabels(NamedTuple):
 
 
 def neighbor_labels(neighborhood, labels, num_classes):
-    """Returns the `NeighborLabels` of all examples.
-
-    Args:
-        neighborhood: `Neighborhood` of n examples.
-        labels: Int array of shape `(n,)`: the labels as given.
-        num_classes: Int.
-
-    Returns:
-        `NeighborLabels`.
-
-    Example:
-    >>> from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
-    >>> neighborhood = Neighborhood(np.array([[1], [2], [0]]), np.ones((3, 1)))
-    >>> neighbor_labels(neighborhood, np.array([0, 0, 1]), 2).agreement
-    array([1., 0., 0.], dtype=float32)
-    """
+    """Returns the `NeighborLabels` of all examples."""
     from scipy.sparse import csr_matrix
 
     count = len(labels)
@@ -91,26 +76,6 @@ def neighbor_predictions(predictions, neighborhood=None, examples=None):
 
     The mean over neighbors is the target of the consistency loss (eq. 3), over the
     whole data set. An example without similar neighbors keeps its own prediction.
-
-    Args:
-        predictions: `Predictions` of n examples.
-        neighborhood: Optional `Neighborhood` of n examples. Without it, all keep their
-            own predictions. Defaults to `None`.
-        examples: Optional int array: only these examples. Defaults to all.
-
-    Yields:
-        Tuples of an int array of examples, their own predictions, and the means: both
-        float32 of shape `(size, num_classes)`.
-
-    Example:
-    >>> from keras_ncr.audit.neighborhood import Neighborhood, neighbor_predictions
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> predictions = from_probabilities([0, 0], [[0.9, 0.1], [0.2, 0.8]])
-    >>> neighborhood = Neighborhood(np.array([[1], [0]]), np.ones((2, 1)))
-    >>> for rows, own, means in neighbor_predictions(predictions, neighborhood):
-    ...     print(rows, means)
-    [0 1] [[0.2 0.8]
-     [0.9 0.1]]
     """
     probabilities = predictions.as_sparse()
     weights = None if neighborhood is None else neighborhood.weights()

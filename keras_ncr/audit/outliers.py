@@ -14,31 +14,6 @@ def outlier_scores(similarities):
     Compares the mean distance to the neighbors with the data set's median: an example
     at the median scores 0.5, one twice as far 0.33. The ranking is that of cleanlab's
     `OutOfDistribution`, whose scores are exponentials of minus the distance.
-
-    A group of outliers that resemble each other is not found if it is larger than the
-    number of neighbors: fifty neighbors find more than ten.
-
-    Formula:
-
-        d_i = mean over the neighbors j of sqrt(2 - 2 s_ij)
-        score_i = 1 / (1 + d_i / median(d))
-
-    The median leaves out copies, which have distance 0.
-
-    Args:
-        similarities: Array of shape `(n, k)`: cosines from
-            `keras_ncr.features.nearest_neighbors`.
-
-    Returns:
-        NumPy float32 array of shape `(n,)`, in [0, 1].
-
-    Reference:
-        - [Kuan and Mueller, 2022](https://arxiv.org/abs/2207.03061)
-
-    Example:
-    >>> from keras_ncr.audit.outliers import outlier_scores
-    >>> outlier_scores([[0.875, 0.875], [0.875, 0.875], [-0.125, -0.125]])
-    array([0.5 , 0.5 , 0.25], dtype=float32)
     """
     similarities = np.asarray(similarities)
     num_examples, num_neighbors = similarities.shape
@@ -63,20 +38,6 @@ def is_outlier(scores):
     It is if its mean distance is more than 1.5 interquartile ranges above the upper
     quartile (Tukey's rule). This calls 0.35 % of normally distributed distances;
     Datalab's rule, with 1.7 ranges, 0.15 %.
-
-    Args:
-        scores: Array of shape `(n,)`, from `outlier_scores`.
-
-    Returns:
-        NumPy bool array of shape `(n,)`.
-
-    Reference:
-        - [Tukey, 1977, Exploratory Data Analysis](https://openlibrary.org/isbn/0201076160)
-
-    Example:
-    >>> from keras_ncr.audit.outliers import is_outlier
-    >>> is_outlier([0.5, 0.51, 0.49, 0.48, 0.52, 0.25])
-    array([False, False, False, False, False,  True])
     """
     scores = np.asarray(scores, "float64")
     # A score of 0 is an infinite distance; no real score is below 1e-6.

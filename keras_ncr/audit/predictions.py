@@ -23,27 +23,7 @@ _SUM_TOLERANCE = 0.01
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """Labels, the most likely classes and the features of n examples, by index.
-
-    Args:
-        labels: Int64 array of shape `(n,)`: the labels as given.
-        classes: Int32 array of shape `(n, m)`: the most likely classes of each example,
-            the likeliest first.
-        probabilities: Float32 array of shape `(n, m)`: their probabilities.
-        given_probabilities: Float32 array of shape `(n,)`: that of the given label.
-        num_classes: Int.
-        features: Float16 array of shape `(n, dim)`, with rows of length 1 or of zeros,
-            or `None`. Half precision holds cosines to three digits.
-        descriptors: Array of n rows from `duplicate_descriptors`, or `None`.
-        is_out_of_sample: Bool. Whether each prediction is by a model that has not seen
-            the example. Defaults to `False`.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.8, 0.2]])
-    >>> predictions.given_probabilities
-    array([0.9, 0.2], dtype=float32)
-    """
+    """Labels, the most likely classes and the features of n examples, by index."""
 
     labels: np.ndarray
     classes: np.ndarray
@@ -84,27 +64,7 @@ class Predictions:
 
 
 def from_probabilities(labels, probabilities, features=None):
-    """Returns the `Predictions` of arrays, after checking that they fit together.
-
-    Args:
-        labels: Ints of shape `(n,)`: the labels as given.
-        probabilities: Floats of shape `(n, num_classes)` whose rows sum to 1; for
-            logits, pass `tf.nn.softmax(logits)`.
-        features: Optional floats of shape `(n, dim)`. The lengths of the rows do not
-            matter. Defaults to `None`.
-
-    Returns:
-        `Predictions`.
-
-    Raises:
-        ValueError: If the lengths differ, a label is no class, a number is not finite,
-            or a row does not sum to 1 within 0.01.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> from_probabilities([1], [[0.1, 0.2, 0.7]]).classes
-    array([[2, 1, 0]], dtype=int32)
-    """
+    """Returns the `Predictions` of arrays, after checking that they fit together."""
     probabilities = np.asarray(probabilities, "float32")
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(
@@ -131,34 +91,7 @@ def from_probabilities(labels, probabilities, features=None):
 
 
 def predict(model, batches, num_examples=None, verbose=0):
-    """Returns the `Predictions` of one pass over batches.
-
-    Args:
-        model: What `keras_ncr.features.features_and_logits_model` takes. Models of this
-            package return logits; for others, the first batch shows whether they
-            return logits or probabilities.
-        batches: `tf.data.Dataset` of `(inputs, labels)` or `(inputs, dict)` with the
-            key `"label"` and, where the order is not that of the index, `"index"`.
-            Labels are ints, or one-hot.
-        num_examples: Optional int, for the progress bar.
-        verbose: Whether a progress bar is shown. Defaults to 0.
-
-    Returns:
-        `Predictions`, in the order of the index, or of the batches without one.
-
-    Raises:
-        ValueError: If a label is no class of the model, the model does not return a
-            row of finite numbers per example, or indices are not 0 to n - 1, each once.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import predict
-    >>> backbone = keras_ncr.backbones.mlp((8, 8, 1))
-    >>> model = keras_ncr.NCRModel(backbone, num_classes=10)
-    >>> train, _ = keras_ncr.datasets.digits()
-    >>> batches = keras_ncr.pipelines.evaluation_batches(train, 256)
-    >>> len(predict(model, batches))
-    1437
-    """
+    """Returns the `Predictions` of one pass over batches."""
     both = features_and_logits_model(model)
     step = tf.function(lambda x: both(x, training=False), reduce_retracing=True)
     progress = keras.utils.Progbar(num_examples, verbose=verbose, unit_name="example")
@@ -209,23 +142,6 @@ def joined(parts, indices, num_examples):
     """Returns the predictions of all examples from those of parts, such as folds.
 
     Leaves out features: those of different models cannot be compared.
-
-    Args:
-        parts: List of `Predictions`.
-        indices: List of int arrays: the examples of each part.
-        num_examples: Int. Each of these must be in one part.
-
-    Returns:
-        `Predictions` of `num_examples` examples, without features.
-
-    Raises:
-        ValueError: If an index comes twice, or is missing.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import from_probabilities, joined
-    >>> parts = [from_probabilities([0], [[1.0, 0.0]]) for _ in range(2)]
-    >>> len(joined(parts, [[1], [0]], num_examples=2))
-    2
     """
     num_examples = check_integer(num_examples, "num_examples", minimum=1)
     fields = ("labels", "classes", "probabilities", "given_probabilities")

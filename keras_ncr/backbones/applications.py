@@ -88,28 +88,6 @@ class ApplicationPreprocessing(layers.Layer):
     global dtype policy: a mean subtracted in bfloat16 would lose its decimals. The
     networks that scale pixels themselves, in the precision of the policy, get them
     unchanged.
-
-    Args:
-        application: String, the name of the network. Defaults to `"ResNet50"`, the
-            network of the paper's Clothing1M rows.
-        dtype: As in `keras.layers.Layer`. Defaults to `"float32"`.
-        **kwargs: As in `keras.layers.Layer`.
-
-    Call arguments:
-        pixels: Tensor of shape `(batch, height, width, 1 or 3)`, uint8 or float, red,
-            green and blue in 0..255.
-
-    Returns:
-        Float tensor of shape `(batch, height, width, 3)`.
-
-    Raises:
-        ValueError: If `application` is unknown.
-
-    Example:
-    >>> from keras_ncr.backbones.applications import ApplicationPreprocessing
-    >>> to_unit = ApplicationPreprocessing("MobileNetV2")
-    >>> to_unit(np.full((1, 1, 1, 3), 255, dtype="uint8")).numpy().ravel()
-    array([1., 1., 1.], dtype=float32)
     """
 
     def __init__(self, application: str = "ResNet50", dtype="float32", **kwargs):

@@ -12,12 +12,7 @@ from keras_ncr.distribution import replicas
 
 
 def share_statistics(model, data):
-    """Gives all replicas the mean of their moving statistics; called after a step.
-
-    Replicas count by their examples, so that means are those of the global batch, and
-    a replica without any does not count. Variances are the mean of those within the
-    parts, on which the replicas trained. `data` is the batch of this replica.
-    """
+    """Gives all replicas the mean of their moving statistics; called after a step."""
     statistics = moving_statistics(model)
     if not statistics or not replicas.has_other_replicas():
         return

@@ -29,21 +29,6 @@ def out_of_sample_predictions(
     The examples are split into folds of the same shares of each label. For each fold
     the config is trained on all others. A fold that is finished is not trained again,
     and one that was interrupted goes on.
-
-    Args:
-        config: `ml_collections.ConfigDict` with the keys of
-            `keras_ncr.experiments.config.default_config`.
-        source: `keras_ncr.datasets.Source` of n examples.
-        folder: `pathlib.Path` of a folder for them, new or with what is finished.
-        num_folds: Int, at least 2. Defaults to 5, as in cleanlab's `CleanLearning`.
-        verbose: As in `keras.Model.fit`. Defaults to 0.
-
-    Returns:
-        `Predictions` of n examples, without features.
-
-    Raises:
-        ValueError: If `num_folds` is out of range, a training failed, or the folder has
-            folds of other labels or is in use by another run.
     """
     # No training may see or measure anything of the truth.
     source = source.relabeled(source.labels, clean_labels=None)

@@ -50,12 +50,7 @@ class Sources(NamedTuple):
 def load_sources(
     data: ConfigDict, verbose: bool = False, is_checked: bool = True
 ) -> Sources:
-    """Returns the `Sources` of the settings `config.data`, before noise.
-
-    The user's own images are all decoded once to find broken ones, unless `is_checked`
-    is false. What cannot be read raises; with `on_error="skip"` it is always looked
-    for, left out and printed.
-    """
+    """Returns the `Sources` of the settings `config.data`, before noise."""
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_on_error(data)
     _check_unused(data, used_keys)

@@ -152,13 +152,7 @@ METHOD_ROWS = (
 
 
 def method_sections() -> ml_collections.ConfigDict:
-    """Returns the config section of each word that has settings, with their defaults.
-
-    Example:
-    >>> from keras_ncr.experiments.methods import method_sections
-    >>> method_sections().gce.q
-    0.7
-    """
+    """Returns the config section, with its defaults, of each word that has one."""
     sections = {
         word: {**_defaults(row.makes), **row.settings} for word, row in TABLE.items()
     }
@@ -263,11 +257,7 @@ def _of_kind(kind, words=TABLE):
 
 
 def consistency_settings(config) -> dict:
-    """Returns the settings of NCR's term: `config.ncr`, as a joined model changes it.
-
-    Args:
-        config: `ml_collections.ConfigDict` whose method has NCR's term.
-    """
+    """Returns the settings of NCR: `config.ncr`, as a joined model changes it."""
     model = method_of(config).model
     section = config.get(model, {})
     return {**config.ncr, **{key: section[key] for key in TABLE[model].settings}}

@@ -34,23 +34,6 @@ def audit_run(
     The user's own pictures that were held out are audited too, since their labels are
     as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
     `labels.parquet`, `summary.json` and pictures.
-
-    Args:
-        folder: String or path: the workdir of a run that is finished.
-        trial: Int: the trial whose model judges the labels. Defaults to 0.
-        num_folds: Int. If not 0, the config is trained so many times, each time without
-            a part of the examples, which that model then judges. Trainings that are
-            finished are not run again. Defaults to 0.
-        expected_precision: As in `keras_ncr.audit`.
-        num_neighbors: As in `keras_ncr.audit`.
-        review: As in `keras_ncr.audit`.
-        verbose: As in `keras_ncr.audit`.
-
-    Returns:
-        String: the findings, and what to do next.
-
-    Raises:
-        ValueError: If there is no such run or model, or an argument is out of range.
     """
     check_precision(expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)

@@ -20,20 +20,6 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
 
     The lock ends with the process, however that ends. The file `running.lock` names the
     process, and is removed at the end.
-
-    Args:
-        folder: String or path of the workdir, which exists.
-
-    Raises:
-        ValueError: If another run has the folder.
-
-    Example:
-    >>> import pathlib, tempfile
-    >>> from keras_ncr.experiments import run_lock
-    >>> folder = pathlib.Path(tempfile.mkdtemp())
-    >>> with run_lock.held(folder):
-    ...     [path.name for path in folder.iterdir()]
-    ['running.lock']
     """
     path = pathlib.Path(folder) / NAME
     with _locked(path) as file:

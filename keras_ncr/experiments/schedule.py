@@ -5,13 +5,7 @@ from ml_collections import ConfigDict
 
 
 def optimizer(config: ConfigDict, steps_per_epoch: int) -> keras.optimizers.SGD:
-    """Returns SGD with linear warm-up and cosine decay, as in all of the paper.
-
-    Papers add weight decay to the gradient, and momentum accumulates it: in the long
-    run each step shrinks a weight by `learning_rate * weight_decay / (1 - momentum)`.
-    Keras shrinks it by `learning_rate * weight_decay` alone. The division here gives
-    `config.optimizer.weight_decay` the papers' meaning.
-    """
+    """Returns SGD with linear warm-up and cosine decay, as in all of the paper."""
     settings = config.optimizer
     sgd = keras.optimizers.SGD(
         learning_rate_schedule(config, steps_per_epoch),

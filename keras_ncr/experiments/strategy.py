@@ -24,9 +24,6 @@ def strategy_of(config: ConfigDict) -> tf.distribute.Strategy:
     Several machines must be named to TensorFlow before its first operation, so this
     comes first in a program. Each kind is made once: TensorFlow 2.21 mixes up the
     collectives of two strategies in one process.
-
-    Raises:
-        ValueError: If the name is unknown, or the machine lacks what it stands for.
     """
     check_known(config.strategy, STRATEGIES, "config.strategy")
     return STRATEGIES[config.strategy]()
@@ -44,12 +41,7 @@ def check_replicas(config: ConfigDict, strategy: tf.distribute.Strategy) -> None
 
 
 def check_parts(config: ConfigDict, source: Source) -> None:
-    """Raises if a batch leaves a replica without an example.
-
-    Batch normalization has no mean and variance then. TensorFlow gives each replica an
-    equal part, rounded up, and the last ones what is left: of 5 examples 4 replicas
-    get 2, 2, 1 and 0.
-    """
+    """Raises if a batch leaves a replica without an example."""
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     batch_size = min(config.batch_size, source.num_examples)
     rest = 0 if config.steps_per_epoch else source.num_examples % batch_size

@@ -27,20 +27,7 @@ CHANGEABLE = (
 
 
 def claim(path: str | os.PathLike, config: ConfigDict) -> pathlib.Path:
-    """Makes the folder of a run, or checks that it holds this run.
-
-    Args:
-        path: String or path. A folder that is new, empty, or that of a run with the
-            same config.
-        config: `ml_collections.ConfigDict`.
-
-    Returns:
-        `pathlib.Path` of the folder, in which `config.json` now is.
-
-    Raises:
-        ValueError: If the folder holds a run with another config, or other files, or
-            cannot be written to.
-    """
+    """Makes the folder of a run, or checks that it holds this run."""
     path = _checked(path, config)
     with _naming_the_workdir(path):
         _begin(path, config)
@@ -52,9 +39,6 @@ def occupied(path: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Pa
     """Claims the folder of a run, and keeps it from other runs until the block ends.
 
     Arguments, what is yielded and errors are those of `claim`.
-
-    Raises:
-        ValueError: Also if another process has the folder. Nothing is written then.
     """
     path = _checked(path, config)
     with contextlib.ExitStack() as stack:
@@ -106,18 +90,7 @@ def _is_empty(folder):
 
 
 def read_config(path: str | os.PathLike) -> ConfigDict:
-    """Returns the config of the run in a folder.
-
-    Args:
-        path: String or path: the workdir.
-
-    Returns:
-        `ml_collections.ConfigDict`, locked, with the keys of
-        `keras_ncr.experiments.config.default_config`.
-
-    Raises:
-        ValueError: If the folder holds no run, or one of another version.
-    """
+    """Returns the config of the run in a folder."""
     path = pathlib.Path(path)
     file = path / "config.json"
     if not file.exists():
@@ -185,16 +158,7 @@ def read_history(path: str | os.PathLike) -> list[dict]:
 
 
 def read_trials(folder, trials):
-    """Returns the accuracies and confidences of finished trials.
-
-    Args:
-        folder: String or path: the workdir.
-        trials: Ints: which trials to read, counted from 0.
-
-    Returns:
-        A list with each trial's test accuracies by epoch, and a list with each trial's
-        array of the confidence in every training example's annotated label.
-    """
+    """Returns the accuracies and confidences of finished trials."""
     folders = [trial_folder(folder, trial) for trial in trials]
     accuracies = [
         [row["val_accuracy"] for row in read_history(path / "history.csv")]

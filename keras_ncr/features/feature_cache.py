@@ -108,18 +108,6 @@ def content_hash(source: Source) -> str:
     """Returns a hash of all images of a source, by index: 16 hexadecimal digits.
 
     Files are read, not decoded. Labels and ids play no part.
-
-    Args:
-        source: `keras_ncr.datasets.Source`.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.features.feature_cache import content_hash
-    >>> train, _ = keras_ncr.datasets.digits()
-    >>> content_hash(train) == content_hash(train.relabeled(1 - train.labels // 9))
-    True
     """
     prints = np.zeros((source.num_examples, 8), "uint8")
 
@@ -138,18 +126,6 @@ def network_hash(network: keras.Model) -> str:
     """Returns a hash of a network's layers and weights: 16 hexadecimal digits.
 
     Names of layers, which Keras counts up in a process, play no part.
-
-    Args:
-        network: Keras model or layer, built.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.features.feature_cache import network_hash
-    >>> networks = [keras_ncr.backbones.mlp((8, 8, 1)) for _ in range(2)]
-    >>> network_hash(networks[0]) == network_hash(networks[1])  # Other weights.
-    False
     """
     names = {}
     config = keras.saving.serialize_keras_object(network)

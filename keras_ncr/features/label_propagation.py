@@ -88,43 +88,6 @@ def neighbor_graph(features, num_neighbors: int = 50, similarity_power: float = 
 
     It is that of Iscen et al., 2019: two examples that are among each other's neighbors
     are joined twice as strongly. Negative similarities join nothing.
-
-    Formula:
-
-        A_ij = cos(v_i, v_j)**similarity_power if j is one of the `num_neighbors`
-               examples nearest to i and the cosine is positive, else 0
-        W = A + A^T
-
-    Args:
-        features: Array-like of shape `(n, dim)`. A row of zeros has no neighbors.
-        num_neighbors: Int, at least 1. Neighbors per example, itself excluded; clamped
-            to `n - 1`. Defaults to 50, as in Iscen et al., 2019. With about a hundred
-            examples per class, use fewer.
-        similarity_power: Positive number. Above 1 favors the closest neighbors.
-            Defaults to 3.0, as in Iscen et al., 2019.
-
-    Returns:
-        `scipy.sparse.csr_matrix` of float64 and shape `(n, n)`: symmetric, with zeros
-        on the diagonal.
-
-    Raises:
-        ValueError: If an argument is out of its range, or a feature is not finite.
-
-    Reference:
-        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), Section 4.2.
-
-    Example:
-    The first two examples are each other's neighbors; the third is joined to both from
-    its side alone.
-
-    >>> graph = keras_ncr.features.label_propagation.neighbor_graph(
-    ...     [[1, 0], [2, 0], [1, 1], [0, -1]], num_neighbors=1, similarity_power=2
-    ... )
-    >>> graph.toarray().round(3)
-    array([[0. , 2. , 0.5, 0. ],
-           [2. , 0. , 0. , 0. ],
-           [0.5, 0. , 0. , 0. ],
-           [0. , 0. , 0. , 0. ]])
     """
     from scipy.sparse import csr_matrix
 
@@ -149,56 +112,7 @@ def spread_labels(
     tolerance: float = 1e-5,
     max_iterations: int = 10_000,
 ) -> np.ndarray:
-    """Returns the scores that labels give to all classes when they spread over a graph.
-
-    Runs the iteration of Zhou et al., 2004, by scikit-learn's `LabelSpreading`. Its
-    limit minimizes the paper's eq. 2 with mu = 2 (1 - alpha) / alpha. Then it divides
-    each class's scores by the number of its labels, as the code of Iscen et al., 2019
-    does, and scales the rows to sum to 1. An example that no label reaches gets the
-    same score for all classes.
-
-    Formula:
-
-        S = D**-0.5 W D**-0.5,  D the diagonal of the sums of W's rows
-        P <- alpha S P + (1 - alpha) Y,  Y one-hot, and zero without a label
-
-    Args:
-        graph: Sparse or dense matrix of shape `(n, n)`, from `neighbor_graph` (W).
-        labels: Ints of shape `(n,)`, -1 where there is no label.
-        num_classes: Int, at least 2.
-        alpha: Number above 0 and below 1: how much the neighbors count against the
-            example's own label. Defaults to 0.99, as in both references.
-        balance_classes: Bool. Whether to divide by the number of labels. Without it,
-            large classes flood small ones. `False` is eq. 2 as printed. Defaults to
-            `True`.
-        tolerance: Positive number. The iteration ends when scores, before they are
-            scaled, change by less than this in sum for each label given. Defaults to
-            1e-5.
-        max_iterations: Int, at least 1. Defaults to 10,000, more than `alpha` up to
-            0.99 needs. scikit-learn warns if they are not enough.
-
-    Returns:
-        NumPy float32 array of shape `(n, num_classes)` whose rows sum to 1.
-
-    Raises:
-        ValueError: If an argument is out of its range, or there is no label.
-
-    Reference:
-        - [Zhou et al., 2004](https://proceedings.neurips.cc/paper/2003/hash/87682805257e619d49b8e0dfdc14affa-Abstract.html)
-        - [Iscen et al., 2019](https://arxiv.org/abs/1904.04717), eq. 5.
-
-    Example:
-    A chain of four, with labels at its ends:
-
-    >>> chain = np.diag([1.0, 1.0, 1.0], 1) + np.diag([1.0, 1.0, 1.0], -1)
-    >>> keras_ncr.features.label_propagation.spread_labels(
-    ...     chain, [0, -1, -1, 1], num_classes=2, alpha=0.5
-    ... ).round(2)
-    array([[0.96, 0.04],
-           [0.78, 0.22],
-           [0.22, 0.78],
-           [0.04, 0.96]], dtype=float32)
-    """
+    """Returns the scores of all classes when labels spread over a graph."""
     from scipy.sparse import csr_matrix
     from sklearn.semi_supervised import LabelSpreading
 

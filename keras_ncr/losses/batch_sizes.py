@@ -5,12 +5,7 @@ import tensorflow as tf
 
 
 def by_blocks(function, vectors, log_own, pool, rows_per_block):
-    """Returns `function(vectors, log_own, pool)`, computed some rows at a time.
-
-    A block of rows is compared with the whole `Pool` and forgotten. The gradient
-    computes it once more: three products more than for all rows at once, in memory of
-    `rows_per_block * pool`.
-    """
+    """Returns `function(vectors, log_own, pool)`, computed some rows at a time."""
 
     def of_block(start, vectors, log_own, batch_vectors, log_batch):
         return function(
@@ -96,9 +91,6 @@ class RecentExamples(keras.layers.Layer):
     They are what the loss makes of features and logits, so nothing is computed twice.
     They are weights that no optimizer trains, saved with the model, and no gradient
     flows into them.
-
-    Args:
-        size: Int: how many examples are remembered, the oldest first.
     """
 
     def __init__(self, size, **kwargs):

@@ -60,11 +60,6 @@ def label_distributions(y_true, logits):
 
 
 def as_logits(y_pred, from_logits):
-    """Returns predictions as logits.
-
-    Keras clips probabilities before it takes their logarithm, and a clipped one has no
-    gradient. Here Keras' epsilon is added to all: the gradient is finite at
-    probability 0, and never lost.
-    """
+    """Returns predictions as logits."""
     y_pred = tf.convert_to_tensor(y_pred)
     return y_pred if from_logits else tf.math.log(y_pred + keras.config.epsilon())

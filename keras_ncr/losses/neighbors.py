@@ -82,13 +82,7 @@ def self_similarities(vectors):
 
 
 def neighbor_weights(similarities, num_neighbors, similarity_power, first=0):
-    """Returns the similarities to the nearest neighbors, and zero for all others.
-
-    A row keeps its `num_neighbors` largest similarities and all that tie with the last
-    of them, so that the result does not depend on the order of the batch. Only positive
-    ones count. A row that is left with none becomes its own neighbor: it agrees with
-    itself, at no loss and no gradient.
-    """
+    """Returns the similarities to the nearest neighbors, and zero for all others."""
     similarities = without_self(similarities, first)
     largest, kth_largest = row_extremes(similarities, num_neighbors)
     values = powers(similarities, largest, similarity_power)

@@ -31,11 +31,6 @@ def clean_probabilities(losses, seed=0):
     A mixture of two Gaussians is fitted to the losses. Networks fit right labels first,
     so the component with the lower mean is taken for that of right labels. Equal losses
     leave all labels trusted.
-
-    Reference:
-        - [Li et al., 2020](https://arxiv.org/abs/2002.07394), Section 3.1. The fit's
-          settings are the released code's: 10 iterations at most, a tolerance of 0.01,
-          and 5e-4 added to the variances.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture

@@ -75,12 +75,7 @@ def with_own_callbacks(callbacks, model):
 
 
 def with_weights_by_class(arguments, num_classes):
-    """Returns the arguments of `fit`, with class weights as weights of examples.
-
-    Keras refuses class weights where targets are a dict, which it takes for several
-    outputs; and models that number their examples make a dict of any labels. Classes
-    without a weight weigh 1.
-    """
+    """Returns the arguments of `fit`, with class weights as weights of examples."""
     x, y, class_weight = (arguments[name] for name in ("x", "y", "class_weight"))
     targets = x.element_spec[1] if isinstance(x, tf.data.Dataset) else y
     if class_weight is None or not isinstance(targets, dict):

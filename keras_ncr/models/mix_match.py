@@ -35,17 +35,6 @@ def mix_match_loss(
     """Returns what MixMatch minimizes, and DivideMix with it: a float32 scalar.
 
     Formula, with `p = softmax(logits)` and `pi_c = 1 / num_classes`:
-
-        mean over labeled rows of    - sum_c t_c * log(p_c)
-            + unlabeled_weight * mean over the others of    mean_c (p_c - t_c)**2
-            + sum_c pi_c * log(pi_c / mean over all rows of p_c)
-
-    Where there is no labeled row, or no other one, its term is 0. Under replicas means
-    are those over the global batch, and it is this one's share. `sample_weight` is a
-    factor of the first two terms.
-
-    Reference:
-        - [Li et al., 2020](https://arxiv.org/abs/2002.07394), Section 3.2.
     """
     probabilities = tf.nn.softmax(logits)
     labeled = tf.nn.softmax_cross_entropy_with_logits(targets, logits)

@@ -15,13 +15,7 @@ _LAST_SHIFT = np.uint64(31)
 
 
 def hash_keys(keys, seed: int) -> np.ndarray:
-    """Returns 64 random-looking bits for each key, a uint64 array `(n,)`.
-
-    For integer key k this is the k-th output of the generator SplitMix64, started where
-    the seed says; different keys never share their bits. Strings are first mapped to
-    integers by `tf.fingerprint` (FarmHash of their UTF-8 bytes), which is stable over
-    versions and machines.
-    """
+    """Returns 64 random-looking bits for each key, a uint64 array `(n,)`."""
     keys = np.asarray(keys)
     is_text = keys.dtype.kind in "US" or all(
         isinstance(key, str | bytes) for key in keys.flat

@@ -24,29 +24,6 @@ def write_table(
 
     For files, the columns are path and label, and `keras_ncr.datasets.from_table` reads
     the table. For other data they are id and label. Labels are names of classes.
-
-    Args:
-        source: `keras_ncr.datasets.Source`.
-        path: String or path of a `.csv` or `.parquet` file that does not exist.
-        folder: Optional string or path, if the ids are paths of files: the folder
-            that they start from. Paths in the table start from the table's own folder
-            if that is the same or above; else they are absolute. Defaults to `None`.
-
-    Raises:
-        ValueError: If `path` exists, or `from_table` would not read the table back: a
-            file is missing, or names of classes look like something else.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.review.export import write_table
-    >>> source = keras_ncr.datasets.from_arrays(
-    ...     np.zeros((2, 4, 4, 1), int), [1, 0], class_names=["cat", "dog"]
-    ... )
-    >>> write_table(source, "labels.csv")
-    >>> print(pathlib.Path("labels.csv").read_text())
-    id,label
-    0,dog
-    1,cat
     """
     import pandas as pd
 
@@ -71,33 +48,7 @@ def write_table(
 
 
 def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False):
-    """Writes the images of a source to a new folder, with a folder for each class.
-
-    `keras_ncr.datasets.from_folder` reads it. The images are copies, byte for byte. An
-    image in the folder of its class keeps its path; one whose label has changed goes to
-    the same place in the folder of the new class. Where a name is taken, a number is
-    added. A class without images has no folder.
-
-    Args:
-        source: `keras_ncr.datasets.Source` of image files.
-        path: String or path of a folder that does not exist, or is empty.
-        verbose: Bool. Whether to show a progress bar. Defaults to `False`.
-
-    Raises:
-        ValueError: If `path` is in use, an image cannot be read, or `from_folder` would
-            not read back the name of a class or an image.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.review.export import write_folder
-    >>> for file in ("cat/1.png", "cat/2.png", "dog/1.png"):
-    ...     image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
-    ...     tf.io.write_file(f"photos/{file}", image)
-    >>> source = keras_ncr.datasets.from_folder("photos")
-    >>> write_folder(source.relabeled([0, 1, 1]), "corrected")
-    >>> sorted(str(path) for path in pathlib.Path("corrected").glob("*/*"))
-    ['corrected/cat/1.png', 'corrected/dog/1.png', 'corrected/dog/2.png']
-    """
+    """Writes the images of a source to a new folder, with a folder for each class."""
     path = _check_new(path)
     if not source.is_encoded or source.read_image is None:
         raise ValueError(
@@ -122,19 +73,7 @@ def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False)
 
 
 def check_apart(path, folder):
-    """Raises if a new folder would be within a folder of class folders.
-
-    Args:
-        path: String or path of what is to be written.
-        folder: String or path of a folder of the user's.
-
-    Raises:
-        ValueError: If it is.
-
-    Example:
-    >>> from keras_ncr.review.export import check_apart
-    >>> check_apart("photos-corrected", "photos")
-    """
+    """Raises if a new folder would be within a folder of class folders."""
     path, folder = pathlib.Path(path).expanduser(), pathlib.Path(folder).expanduser()
     if path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(

@@ -12,12 +12,7 @@ _READ_AT_ONCE = 16
 
 
 def write_thumbnails(source, folder, longest_sides, largest_png, verbose):
-    """Writes thumbnails in one pass, and returns their file names by index.
-
-    `longest_sides` has the longer side of each image's thumbnail in pixels, 0 for none;
-    images are never enlarged. Thumbnails of up to `largest_png` pixels are PNG, larger
-    ones JPEG. Images that cannot be read have no file.
-    """
+    """Writes thumbnails in one pass, and returns their file names by index."""
     num_wanted = int(np.count_nonzero(longest_sides))
     progress = keras.utils.Progbar(
         num_wanted, verbose=int(verbose), unit_name="picture"

@@ -32,15 +32,6 @@ def run_jobs(
 
     If a run fails, its line says so, and the others go on. Ctrl-C or a signal to
     terminate ends all runs; run again, each goes on from what was saved.
-
-    Args:
-        jobs: Sequence of `Job`, in the order in which they are to be run.
-        num_processes: Int: how many at a time. They share the cores.
-        after_each: Function without arguments, called after each run.
-
-    Raises:
-        ValueError: If a folder holds the run of another config. Nothing is run then.
-        KeyboardInterrupt: If interrupted.
     """
     for job in jobs:
         if (job.folder / "config.json").exists():

@@ -11,12 +11,7 @@ from keras_ncr.experiments.measures import mean_and_deviation
 
 
 def parse_tries(words: list[str], config: ConfigDict) -> dict[str, tuple]:
-    """Returns the values to try by key, converted to the types in the config.
-
-    Args:
-        words: Strings `KEY=VALUE,VALUE,...`.
-        config: `ml_collections.ConfigDict` with the keys.
-    """
+    """Returns the values to try by key, converted to the types in the config."""
     if not words:
         raise ValueError(
             "`--try` must name a setting and the values to try, for example "
@@ -71,14 +66,6 @@ def search(plan, tries, run):
     A stage is a dict of `"key"`, `"tried"` and `"chosen"`, as `sweep.json` has it. The
     best is what has the highest mean over noises and trials of the accuracy in the last
     epoch. What failed in a trial is not chosen.
-
-    Args:
-        plan: `Plan`.
-        tries: Dict from a key to its values, in the order of the stages.
-        run: Function that runs a list of jobs.
-
-    Raises:
-        ValueError: If a run could not be finished, or all values of a key failed.
     """
     chosen, stages = {}, []
     for key, values in tries.items():

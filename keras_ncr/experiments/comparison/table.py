@@ -14,11 +14,7 @@ CSV_HEADER = (
 
 
 def markdown(cells: dict[str, list]) -> str:
-    """Returns the Markdown of two tables, and of the failures.
-
-    Args:
-        cells: Dict from a method to a list of `(job, outcome)`, one for each noise.
-    """
+    """Returns the Markdown of two tables, and of the failures."""
     outcomes = [outcome for row in cells.values() for _, outcome in row]
     num_trials = max(outcome.num_asked for outcome in outcomes)
     measured = "one trial"

@@ -25,18 +25,6 @@ class Checkpoint(keras.callbacks.Callback):
     list, `initial_epoch` as it was returned, the whole number of `steps_per_epoch`, and
     batches that start at the step that was returned. Keras counts the steps before it
     again, to know where the epoch ends, but these neither compute nor take data.
-
-    Args:
-        folder: String or path of the folder of checkpoints.
-        steps_per_epoch: Int.
-        seconds: Float: how long to train within an epoch until the next checkpoint.
-            0: after every step. Defaults to no limit.
-        request: `Request`. At its signal the state is saved and training ends. Defaults
-            to one that never has a signal.
-
-    Raises:
-        Interrupted: In `fit`, at a signal.
-        NotWritten: In `fit`, if the disk is full, for example.
     """
 
     def __init__(self, folder, steps_per_epoch, seconds=math.inf, request=None):
@@ -49,19 +37,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.restored = {}
 
     def restore(self, model, batches):
-        """Loads the newest checkpoint that is whole, if there is any.
-
-        Args:
-            model: The compiled model.
-            batches: Iterable of `(inputs, targets)`, as the model is evaluated on.
-
-        Returns:
-            `Position`: what is done already.
-
-        Raises:
-            ValueError: If the checkpoint is of another model, or not all workers have
-                the same one.
-        """
+        """Loads the newest checkpoint that is whole, if there is any."""
         model.optimizer.build(model.trainable_variables)
         loaded = self.files.load()
         if loaded is not None:

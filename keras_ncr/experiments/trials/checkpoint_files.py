@@ -29,19 +29,6 @@ class CheckpointFiles:
 
     Position and content can therefore never disagree, as they can in the two files of
     `keras.callbacks.BackupAndRestore`.
-
-    Args:
-        folder: String or path of their folder, which need not exist.
-
-    Example:
-    >>> import tempfile
-    >>> from keras_ncr.experiments.trials.checkpoint_files import (
-    ...     CheckpointFiles, Position
-    ... )
-    >>> files = CheckpointFiles(tempfile.mkdtemp())
-    >>> files.save(Position(epoch=2, step=7), {"kernel": np.ones(3)})
-    >>> files.load()
-    (Position(epoch=2, step=7), {'kernel': array([1., 1., 1.])})
     """
 
     def __init__(self, folder):
@@ -62,12 +49,7 @@ class CheckpointFiles:
         return self.folder / _NAME.format(*position)
 
     def save(self, position, arrays):
-        """Writes a dict of arrays, and removes what is older than the one before.
-
-        Raises:
-            NotWritten: If it cannot be written. The files that were
-                there stay.
-        """
+        """Writes a dict of arrays, and removes what is older than the one before."""
         path = self.path(position)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,12 +69,7 @@ class CheckpointFiles:
                     other.unlink()
 
     def load(self):
-        """Returns position and arrays of the newest file that is whole.
-
-        Returns:
-            `(Position, dict)`, or `None` if there is none. A warning names every file
-            that is not whole, with the reason.
-        """
+        """Returns position and arrays of the newest file that is whole."""
         positions = self.positions()
         for position in positions:
             path = self.path(position)

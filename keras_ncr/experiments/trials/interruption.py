@@ -38,14 +38,6 @@ def noted():
 
     A second signal has its usual effect. Signals that are ignored, as under `nohup`,
     stay ignored, and threads other than the main one get none.
-
-    Example:
-    >>> import signal
-    >>> from keras_ncr.experiments.trials import interruption
-    >>> with interruption.noted() as request:
-    ...     signal.raise_signal(signal.SIGTERM)
-    >>> request.number == signal.SIGTERM
-    True
     """
     request, previous = Request(), {}
 

@@ -44,14 +44,7 @@ class _HistoryLogger(keras.callbacks.CSVLogger):
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback that names the folder it cannot write to.
-
-    Args:
-        folder: `pathlib.Path` of the folder of logs.
-
-    Raises:
-        NotWritten: In `fit`, if the disk is full, for example.
-    """
+    """Keras' callback that names the folder it cannot write to."""
 
     def __init__(self, folder):
         super().__init__(folder, write_graph=False)

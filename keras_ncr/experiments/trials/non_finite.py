@@ -8,12 +8,7 @@ _NUM_NAMED = 5
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss of a trial became infinite or NaN.
-
-    Args:
-        message: String.
-        place: Dict of where it happened, for the results.
-    """
+    """The loss of a trial became infinite or NaN."""
 
     def __init__(self, message, place):
         super().__init__(message)
@@ -21,19 +16,7 @@ class NonFiniteLoss(RuntimeError):
 
 
 class FailAtNonFiniteLoss(keras.callbacks.Callback):
-    """Ends a trial at the first loss that is not finite.
-
-    Args:
-        steps_per_epoch: Int.
-        learning_rate_at: Callable from a step, counted from 0 over all epochs, to its
-            learning rate.
-        examples_at: Callable from an epoch and a step in it, both counted from 0, to
-            the examples of the batch: a dict of lists, `"indices"`, and `"ids"` where
-            these are words. Called only if a loss is not finite.
-
-    Raises:
-        NonFiniteLoss: In `fit`.
-    """
+    """Ends a trial at the first loss that is not finite."""
 
     def __init__(self, steps_per_epoch, learning_rate_at, examples_at):
         super().__init__()
