@@ -1,10 +1,22 @@
 """What label noise accepts: class numbers, rates, integers."""
 
+import unicodedata
+
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_integer, check_labels, check_rate
+from keras_ncr.checks import (
+    brief,
+    check_bool,
+    check_integer,
+    check_known,
+    check_labels,
+    check_rate,
+    check_spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +27,9 @@ from keras_ncr.checks import check_bool, check_integer, check_labels, check_rate
         np.array([2, 0, 1], np.uint8),
         np.array([2, 0, 1], np.float32),
         tf.constant([2, 0, 1]),
+        np.array([2, False, 1.0], object),
+        pd.array([2, 0, 1], dtype="Int64"),
+        pd.Series([2, 0, 1], dtype="Int64", index=[5, 6, 7]),
     ],
 )
 def test_labels_become_int64(labels):
@@ -53,6 +68,11 @@ def test_labels_are_copied():
         ([0, 3, 4], "below 3. Received: 3 at position 1"),
         (["cat", "dog"], "return_inverse"),
         ([0, None], "integers"),
+        (pd.array([0, None], dtype="Int64"), "whole class numbers. Received: nan at"),
+        ([[0], [1, 2]], "lists of different lengths"),
+        (pd.Series([["cat"], ["dog"]]), r"Received: \['cat'\] at position 0"),
+        ([0.5, 1.5, 2.25], "fractions in most rows.*pandas.qcut"),
+        (scipy.sparse.csr_matrix(np.eye(3)), r"dense.*csr_matrix.*toarray\(\)"),
     ],
 )
 def test_wrong_labels_are_refused(labels, message):
@@ -83,3 +103,40 @@ def test_integers_become_int(value):
 def test_other_values_are_refused(value):
     with pytest.raises(ValueError, match="`size` must be an integer of at least 2"):
         check_integer(value, "size", minimum=2)
+
+
+CAFE = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (CAFE, r"'caf\\xe9' and 'cafe\\u0301', which look alike"),
+        (["Cat", "dog", "cat"], "'Cat' and 'cat', which differ only in spelling"),
+        (["1", "1.0"], "'1' and '1.0'"),
+        (["two  words", "two words"], "spaces"),
+    ],
+)
+def test_one_name_in_two_spellings_is_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        check_spellings(names, "Classes")
+
+
+@pytest.mark.parametrize(
+    "names", [["1", "01"], ["a", "A"], ["1.0", "1.5"], ["cat", "cats"], ["e", "é"]]
+)
+def test_names_that_differ_are_classes(names):
+    check_spellings(names, "Classes")
+
+
+def test_choice_in_another_unicode_form_is_told_from_what_looks_alike():
+    with pytest.raises(ValueError, match="alike .* in another Unicode form .*NFC"):
+        check_known(CAFE[0], [CAFE[1], "tea"], "class folder")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("cat", "'cat'"), (np.float32(0.5), "0.5"), (b"x" * 1000, "(bytes)")],
+)
+def test_message_holds_any_value(value, text):
+    assert brief(value).endswith(text) and len(brief(value)) < 100

@@ -3,7 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_labels
+from keras_ncr.checks import (
+    check_class_names,
+    check_found,
+    check_integer,
+    check_labels,
+    in_order_of_classes,
+)
 from keras_ncr.datasets.source import Source, host_tensor
 
 
@@ -24,7 +30,8 @@ def from_arrays(
         images: Array of shape `(n, height, width, channels)`, whole numbers from 0 to
             255: the range that the networks of `keras_ncr.backbones` expect.
         labels: Integer array of shape `(n,)`, class numbers from 0.
-        num_classes: Optional int. Defaults to the largest label plus one.
+        num_classes: Optional int. Defaults to the number of `class_names`, or to the
+            largest label plus one, where each number has an example.
         class_names: Optional strings, one for each class. Defaults to the numbers.
         ids: Optional array of shape `(n,)`: integers or strings to know the examples
             by. Defaults to the positions.
@@ -36,7 +43,8 @@ def from_arrays(
 
     Raises:
         ValueError: If `images` is not such an array, the labels are not class numbers
-            within range, or there are not as many labels as images.
+            within range or leave some out, names repeat, or there are not as many
+            labels as images.
 
     Example:
     >>> images = np.zeros((6, 8, 8, 1), dtype="uint8")
@@ -51,10 +59,7 @@ def from_arrays(
             "`images` and `labels` must be equally many. "
             f"Received: {len(images)} images and {len(labels)} labels."
         )
-    if num_classes is None:
-        num_classes = int(labels.max()) + 1
-    if class_names is None:
-        class_names = [str(label) for label in range(num_classes)]
+    num_classes, class_names = classes_of(labels, num_classes, class_names)
     index = np.arange(len(labels))
     images = host_tensor(images)
     dataset = tf.data.Dataset.from_tensor_slices(
@@ -66,13 +71,26 @@ def from_arrays(
         labels=labels,
         ids=index if ids is None else np.asarray(ids),
         num_classes=num_classes,
-        class_names=tuple(class_names),
+        class_names=class_names,
         image_shape=tuple(images.shape[1:]),
         clean_labels=clean_labels,
     )
     # Fills the cached property: what came as an array need not be read back.
     vars(source)["image_tensor"] = images
     return source
+
+
+def classes_of(labels, num_classes=None, class_names=None):
+    """Returns the number of classes and their names, from what is given of them."""
+    if class_names is not None:
+        class_names = in_order_of_classes(class_names)
+    if num_classes is None:
+        is_named = class_names is not None and len(class_names) > 1
+        num_classes = len(class_names) if is_named else check_found(labels)
+    check_integer(num_classes, "num_classes", minimum=2)
+    if class_names is None:
+        return num_classes, tuple(str(number) for number in range(num_classes))
+    return num_classes, check_class_names(class_names, num_classes)
 
 
 def _check_images(images):

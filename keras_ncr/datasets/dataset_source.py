@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_class_names, check_known, check_labels
+from keras_ncr.datasets.array_source import classes_of
+from keras_ncr.datasets.dataset_order import check_fixed_order
 from keras_ncr.datasets.source import Source, host_tensor
 from keras_ncr.datasets.unreadable import plain_message
 
@@ -28,7 +30,7 @@ def from_dataset(
             Images are uint8 of shape `(height, width, channels)`, or scalar strings,
             the bytes of an image file; labels are integer scalars.
         num_classes: Optional int. Defaults to the number of `class_names`, or to the
-            largest label plus one.
+            largest label plus one, where each number has an example.
         class_names: Optional strings, one for each class. Defaults to the numbers.
         name: String. What messages call the data set. Defaults to `"dataset"`.
 
@@ -37,8 +39,9 @@ def from_dataset(
         that of the first pass.
 
     Raises:
-        ValueError: If the data set is batched, endless or empty, its images or labels
-            are of another kind, labels are out of range, or an example cannot be read.
+        ValueError: If the data set is batched, endless, empty or shuffled anew in each
+            pass, its images or labels are of another kind, labels are out of range or
+            leave class numbers out, or an example cannot be read.
 
     Example:
     >>> images, labels = np.zeros((6, 4, 4, 3), "uint8"), [0, 1, 2, 0, 1, 2]
@@ -49,17 +52,14 @@ def from_dataset(
     """
     examples = _image_and_label(dataset)
     image_spec, label_spec = examples.element_spec
+    check_fixed_order(dataset, "dataset")
     _check_not_batched(image_spec)
     _check_image(image_spec)
     _check_label(label_spec)
-    labels = _collect_labels(examples, name)
     if class_names is not None:
-        class_names = check_class_names(class_names)
-        num_classes = len(class_names) if num_classes is None else num_classes
-    elif num_classes is None:
-        num_classes = int(labels.max()) + 1
-    if class_names is None:
-        class_names = tuple(str(number) for number in range(num_classes))
+        check_class_names(class_names)  # Before the pass.
+    labels = _collect_labels(examples, name)
+    num_classes, class_names = classes_of(labels, num_classes, class_names)
     is_encoded = image_spec.dtype == tf.string
     return Source(
         name=name,

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from keras_ncr.checks import check_clean_labels, check_labels
+from keras_ncr.checks import check_clean_labels, check_ids, check_labels
 from keras_ncr.files import replacing
 
 _FORMAT = "keras_ncr.NoisyLabels.1"
@@ -69,7 +69,7 @@ class NoisyLabels:
                 "`clean_labels` and `noisy_labels` must have the same length. "
                 f"Received: {len(clean)} and {len(noisy)} labels."
             )
-        ids = None if self.ids is None else _check_ids(self.ids, len(noisy))
+        ids = None if self.ids is None else check_ids(self.ids, len(noisy))
         for name, array in zip(_FIELDS, (clean, noisy, ids), strict=True):
             if array is not None:
                 array.setflags(write=False)
@@ -210,37 +210,6 @@ class NoisyLabels:
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(NoisyLabels))
-
-
-def _check_ids(ids, num_examples):
-    """Returns ids as a copy in int64 or unicode, the two kinds the file can hold."""
-    ids = np.asarray(ids)
-    if ids.dtype.kind == "O" and all(isinstance(i, str | bytes) for i in ids.flat):
-        ids = np.array([i if isinstance(i, str) else i.decode() for i in ids.flat])
-    if ids.dtype.kind == "S":  # what TensorFlow's string tensors come back as
-        ids = np.char.decode(ids, "utf-8")
-    if ids.dtype.kind == "u" and np.any(ids > np.iinfo(np.int64).max):
-        raise ValueError(
-            "`ids` must fit into int64. Received: dtype uint64, with values above "
-            f"{np.iinfo(np.int64).max}. Pass them as strings: `ids.astype(str)`."
-        )
-    if ids.dtype.kind not in "iuU":
-        raise ValueError(
-            "`ids` must be integers or strings, one per example. "
-            f"Received: dtype {ids.dtype}."
-        )
-    if ids.shape != (num_examples,):
-        raise ValueError(
-            f"`ids` must have shape ({num_examples},), one per label. "
-            f"Received: shape {ids.shape}."
-        )
-    num_different = len(set(ids.tolist()))  # np.unique sorts millions of strings.
-    if num_different != num_examples:
-        raise ValueError(
-            f"`ids` must all be different. Received: {num_different} different "
-            f"ids for {num_examples} examples."
-        )
-    return ids.copy() if ids.dtype.kind == "U" else ids.astype(np.int64)
 
 
 def _sha256(clean_labels, noisy_labels, ids):

@@ -81,9 +81,15 @@ def test_one_fixed_shuffle_is_an_order_like_any_other():
 
 
 def test_order_that_changes_stops_the_next_pass():
-    labels = np.arange(200)
-    images = np.zeros((200, 1, 1, 1), "uint8")
-    source = from_dataset(dataset_of(images, labels).shuffle(200, seed=1))
+    orders = np.random.default_rng(0)
+
+    def examples():
+        for label in orders.permutation(200):
+            yield np.zeros((1, 1, 1), "uint8"), label
+
+    signature = (tf.TensorSpec((1, 1, 1), "uint8"), tf.TensorSpec((), "int64"))
+    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
+    source = from_dataset(dataset)
     with pytest.raises(
         tf.errors.InvalidArgumentError,
         match="data set dataset changes .*reshuffle_each_iter",
@@ -91,6 +97,37 @@ def test_order_that_changes_stops_the_next_pass():
         list(source.dataset)
     with pytest.raises(tf.errors.InvalidArgumentError, match="Leave shuffling to"):
         source.image_tensor  # noqa: B018 - reading it is the claim
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda dataset: dataset.shuffle(6),
+        lambda dataset: dataset.shuffle(6, seed=1).map(lambda x, y: (x, y)).take(5),
+        lambda dataset: dataset.concatenate(dataset.shuffle(6)),
+        lambda dataset: dataset.map(lambda *e: e, 2, deterministic=False),
+    ],
+)
+def test_order_that_is_made_to_change_is_refused_before_the_first_pass(change):
+    with pytest.raises(ValueError, match="`dataset` must .*same order in each pass"):
+        from_dataset(change(dataset_of()))
+
+
+def test_order_that_a_cache_remembers_is_fixed():
+    source = from_dataset(dataset_of().shuffle(6).cache())
+    for example in source.dataset.as_numpy_iterator():
+        color = example["image"][0, 0, 0]
+        assert source.labels[example["index"]] == example["label"] == LABELS[color]
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3, 1, 2, 3], [0, 900_000, 1, 0, 1, 0]])
+def test_class_numbers_with_gaps_are_no_classes_unless_they_are_counted(labels):
+    with pytest.raises(ValueError, match="each class number from 0.* none of class"):
+        from_dataset(dataset_of(labels=labels))
+    with pytest.raises(ValueError, match="each class number from 0.* none of class"):
+        from_arrays(IMAGES, labels)
+    counted = from_arrays(IMAGES, labels, num_classes=1_000_000)
+    assert counted.num_classes == 1_000_000
 
 
 @pytest.mark.parametrize("change", [-1, 1])

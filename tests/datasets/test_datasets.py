@@ -88,6 +88,14 @@ IMAGES = np.zeros((4, 2, 2, 1), "uint8")
         (dict(labels=[0, 0, 0, 0]), "`num_classes` must be .* at least 2.*=1"),
         (dict(class_names=["ant"]), "`class_names` .* 2 entries. Received: 1"),
         (dict(ids=[1, 2, 3]), "`ids` .* 4 entries. Received: 3"),
+        (dict(class_names={0: "no", 1: "yes"}), "order of the class .*: a dict"),
+        (dict(class_names={"no", "yes"}), "order of the class .*: a set"),
+        (dict(class_names="ny"), "at least two strings"),
+        (dict(class_names=["no", "no"]), "all different. Received: 'no' 2 times"),
+        (dict(class_names=[0, 1]), "at least two strings"),
+        (dict(labels=[0.5, 1.25, 3.5, 0]), "fractions in most rows.*pandas.qcut"),
+        (dict(labels=[[0], [0, 1], [1], [0]]), "lists of different lengths"),
+        (dict(labels=[0, 1, None, 0]), "integers.* Received: None at position 2"),
     ],
 )
 def test_bad_arrays_are_refused(arguments, message):

@@ -120,7 +120,8 @@ def test_something_must_be_left():
 
 def test_classes_with_one_name_are_refused():
     images = np.zeros((2, 2, 2, 1), "uint8")
-    source = from_arrays(images, [0, 1], class_names=["cat", "cat"])
+    source = from_arrays(images, [0, 1], class_names=["cat", "dog"])
+    source = dataclasses.replace(source, class_names=("cat", "cat"))
     with pytest.raises(ValueError, match="names must be all different"):
         corrections_of(source, {0: None}).apply(source)
 
