@@ -28,7 +28,8 @@ def audit(
     class_names=None,
     probabilities=None,
     prepare=None,
-    expected_precision=0.8,
+    threshold=0.5,
+    expected_precision=None,
     num_neighbors=10,
     review=None,
     batch_size=256,
@@ -37,23 +38,24 @@ def audit(
     """Returns a table that says which labels of a data set are probably wrong.
 
     One pass over the data, with a progress bar, keeps of each example its features and
-    its most likely classes. Each example is then judged by the model's prediction and
-    by the mean prediction of its nearest neighbors in the whole data set, as
-    `keras_ncr.audit.judgment` describes. A million examples of 1,000 classes take less
-    than 4 GB.
+    its most likely classes. Each label is then judged by the model's prediction and by
+    the mean prediction of the example's nearest neighbors in the whole data set, as
+    `keras_ncr.audit.judgment` and `keras_ncr.audit.unseen` describe. A million examples
+    of 1,000 classes take less than 4 GB.
 
-    Meant is a model that was trained on the labels without learning the wrong ones by
-    heart, such as an `NCRModel`. One that did, as cross-entropy does, finds few of
-    them: pass `probabilities` then.
+    The model should be one that was trained on the labels without learning the wrong
+    ones by heart, such as an `NCRModel`. One that did, as cross-entropy does, finds
+    fewer of them: pass `probabilities` then.
 
     The columns, of which those of `cleanlab` have its names:
 
     - `id`, `given_label`, `given_class`: which example, and what it is labeled as;
-    - `predicted_label`, `predicted_class`: what its neighbors' predictions suggest;
-    - `label_quality`: in [0, 1], low is suspicious: sort by it;
-    - `is_label_issue`: whether the label is called wrong;
-    - `issue_probability`: the estimated probability that it is;
-    - `given_confidence`, `predicted_confidence`: the model's own, in both labels;
+    - `predicted_label`, `predicted_class`: the class that the predictions suggest;
+    - `label_quality`: the estimated probability that the label is right: sort by it;
+    - `is_label_issue`: whether the label is called wrong: those of lowest quality are;
+    - `issue_probability`: the estimated probability that it is wrong;
+    - `given_confidence`, `predicted_confidence`: what the prediction by which a label
+      is judged gives both classes;
     - `neighbor_label`, `neighbor_class`, `neighbor_agreement`: the label that most of
       the nearest neighbors carry, and the share that carry the example's own, both by
       similarity;
@@ -61,16 +63,14 @@ def audit(
     - `near_duplicate`, `is_near_duplicate_issue`: the index of a copy that carries
       another label, or -1.
 
-    How far the probabilities are to be trusted depends on the model. One that has
-    seen the labels makes the noise seem less than it is, and a weak one, right about
-    less than four fifths, makes it seem more; the ranking by `label_quality` suffers
-    less from both (figures: benchmarks/README.md).
-
-    The attribute `attrs` of the table has `"noise_rate"`, the estimated share of wrong
-    labels, `"transition_matrix"`, `"suggestion_accuracy"` (the estimated share of
-    suggestions that are the true class), `"confused_classes"` (pairs of classes that
-    are confused in one direction), `"dataset_hash"`, and what else the review page
-    needs.
+    The attribute `attrs` of the table has what is estimated of the whole:
+    `"noise_rate"`, the share of wrong labels, `"expected_precision"`, the share of
+    wrong ones among those called (`None` without any), both with `"..._bounds"`,
+    between which they are with a chance of about 80 % (benchmarks/README.md);
+    `"doubts"`, sentences on what makes these numbers doubtful and what would help;
+    `"suggestion_accuracy"`, the share of suggestions that are the true class;
+    `"transition_matrix"`; `"confused_classes"`, pairs of classes that are confused in
+    one direction; `"dataset_hash"`, and what else the review page needs.
 
     Args:
         model: `NCRModel`, `NetworkPair`, or a built Functional or Sequential Keras
@@ -91,8 +91,11 @@ def audit(
             said of features alone. Defaults to none.
         prepare: Optional callable `image -> image` for the images of a source, as in
             `keras_ncr.pipelines.evaluation_batches`. Defaults to none.
-        expected_precision: Number above 0 and at most 1: the share of the labels that
-            are called wrong that is expected to be. Defaults to 0.8.
+        threshold: Number above 0 and below 1: a label is called wrong if its
+            `issue_probability` is larger. Defaults to 0.5.
+        expected_precision: Optional number above 0 and at most 1, in place of the
+            threshold: as many labels are called as keep the expected share of wrong
+            ones among them at least as large. Defaults to `None`.
         num_neighbors: Int, at least 1. Defaults to 10, as in `NeighborConsistencyLoss`.
         review: Optional path of a folder for the review page, as
             `keras_ncr.review.write_review` writes it. Defaults to none.
@@ -121,7 +124,7 @@ def audit(
     >>> frame.shape, sorted(frame.attrs)[:3]
     ((200, 17), ['class_names', 'confused_classes', 'dataset_hash'])
     """
-    check_precision(expected_precision)
+    check_calls(threshold, expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)
     if review is not None:
         check_folder(review)  # Rather now than after the pass over the data.
@@ -137,7 +140,12 @@ def audit(
     name = x.name if isinstance(x, Source) else "arrays"
     identity = identity_of(predictions, name, ids, class_names)
     findings = find(
-        predictions, identity, expected_precision, num_neighbors, verbose != 0
+        predictions,
+        identity,
+        threshold,
+        expected_precision,
+        num_neighbors,
+        verbose != 0,
     )
     if review is not None:
         _write_review(review, findings, x, verbose)
@@ -151,7 +159,8 @@ def audit_predictions(
     *,
     ids=None,
     class_names=None,
-    expected_precision=0.8,
+    threshold=0.5,
+    expected_precision=None,
     num_neighbors=10,
     review=None,
     verbose="auto",
@@ -168,6 +177,7 @@ def audit_predictions(
             should be out of sample. Defaults to `None`.
         ids: As in `audit`.
         class_names: As in `audit`.
+        threshold: As in `audit`.
         expected_precision: As in `audit`.
         num_neighbors: As in `audit`.
         review: As in `audit`; the page has no pictures.
@@ -186,14 +196,19 @@ def audit_predictions(
     >>> int(frame["label_quality"].argmin())
     3
     """
-    check_precision(expected_precision)
+    check_calls(threshold, expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)
     if review is not None:
         check_folder(review)  # Rather now than after the pass over the data.
     predictions = from_probabilities(labels, probabilities, features)
     identity = identity_of(predictions, "predictions", ids, class_names)
     findings = find(
-        predictions, identity, expected_precision, num_neighbors, verbose != 0
+        predictions,
+        identity,
+        threshold,
+        expected_precision,
+        num_neighbors,
+        verbose != 0,
     )
     if review is not None:
         _write_review(review, findings, None, verbose)
@@ -294,19 +309,26 @@ def _arrays(x):
     return tf.nest.map_structure(np.asarray, x)
 
 
-def check_precision(expected_precision):
-    """Raises unless it is a share that can be aimed at.
+def check_calls(threshold, expected_precision):
+    """Raises unless they say which labels are called.
 
     Args:
+        threshold: As in `audit`.
         expected_precision: As in `audit`.
 
     Raises:
-        ValueError: If it is no number above 0 and at most 1.
+        ValueError: If one is out of its range.
 
     Example:
-    >>> from keras_ncr.audit.auditing import check_precision
-    >>> check_precision(0.8)
+    >>> from keras_ncr.audit.auditing import check_calls
+    >>> check_calls(0.5, None)
     """
+    if check_rate(threshold, "threshold") in (0, 1):
+        raise ValueError(
+            f"`threshold` must be above 0 and below 1. Received: {threshold}."
+        )
+    if expected_precision is None:
+        return
     if check_rate(expected_precision, "expected_precision") == 0:
         raise ValueError("`expected_precision` must be above 0. Received: 0.")
 

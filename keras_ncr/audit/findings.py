@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_ncr.audit.doubts import doubts, estimate
 from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.near_duplicates import conflicting_duplicates
 from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
@@ -44,12 +45,15 @@ class Findings(NamedTuple):
     neighborhood: Neighborhood | None
 
 
-def find(predictions, identity, expected_precision, num_neighbors, verbose=0):
+def find(
+    predictions, identity, threshold, expected_precision, num_neighbors, verbose=0
+):
     """Returns the `Findings` that predictions give.
 
     Args:
         predictions: `Predictions` of n examples.
         identity: `Identity` of the data set.
+        threshold: As in `keras_ncr.audit`.
         expected_precision: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
         verbose: Whether progress bars are shown. Defaults to 0.
@@ -62,7 +66,7 @@ def find(predictions, identity, expected_precision, num_neighbors, verbose=0):
     >>> from keras_ncr.audit.predictions import from_probabilities
     >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.8, 0.2]])
     >>> identity = Identity("pair", np.array(["a", "b"]), ["cat", "dog"])
-    >>> find(predictions, identity, 0.8, 10).frame["predicted_class"].tolist()
+    >>> find(predictions, identity, 0.5, None, 10).frame["predicted_class"].tolist()
     ['cat', 'cat']
     """
     # What takes less than some seconds needs no bar of its own.
@@ -72,26 +76,24 @@ def find(predictions, identity, expected_precision, num_neighbors, verbose=0):
         neighborhood = Neighborhood(
             *nearest_neighbors(predictions.features, num_neighbors, verbose=verbose)
         )
-    judgment = judge(
-        predictions, None if predictions.is_out_of_sample else neighborhood
+    is_unseen = predictions.is_out_of_sample or neighborhood is None
+    judgment = judge(predictions, None if is_unseen else neighborhood)
+    is_issue = called_issues(
+        judgment, predictions.labels, threshold, expected_precision
     )
-    is_issue = called_issues(judgment, predictions.labels, expected_precision)
     columns = _columns(predictions, identity, judgment, is_issue)
     if neighborhood is not None:
         columns |= _columns_of_features(predictions, identity, neighborhood)
     if predictions.descriptors is not None:
         columns |= _columns_of_inputs(predictions, verbose)
     frame = _frame(columns)
-    frame.attrs = _summary(frame, predictions, identity, judgment, expected_precision)
+    frame.attrs = _summary(frame, predictions, identity, judgment, is_unseen)
     return Findings(frame, neighborhood)
 
 
 def _columns(predictions, identity, judgment, is_issue):
     """Returns what is known of every audit: labels, classes and their scores."""
     labels, suggested = predictions.labels, judgment.suggested
-    classes = predictions.classes == suggested[:, None]
-    # Beyond the classes that are kept, next to no probability is left.
-    confidence = np.sum(predictions.probabilities * classes, axis=1)
     return {
         "id": identity.ids,
         "given_label": labels,
@@ -100,9 +102,9 @@ def _columns(predictions, identity, judgment, is_issue):
         "predicted_class": _names(identity.class_names, suggested),
         "label_quality": judgment.quality,
         "is_label_issue": is_issue,
-        "issue_probability": judgment.issue_probability,
-        "given_confidence": predictions.given_probabilities,
-        "predicted_confidence": confidence.astype("float32"),
+        "issue_probability": 1 - judgment.quality,
+        "given_confidence": judgment.given_confidence,
+        "predicted_confidence": judgment.suggested_confidence,
     }
 
 
@@ -153,15 +155,24 @@ class _Constant(list):
         return self
 
 
-def _summary(frame, predictions, identity, judgment, expected_precision):
+def _summary(frame, predictions, identity, judgment, is_unseen):
     """Returns what holds for the whole data set, in terms of JSON."""
+    is_called = frame["is_label_issue"].to_numpy()
+    estimates = estimate(judgment, predictions.labels, is_called, is_unseen)
+    class_names = list(identity.class_names)
+    bounds = estimates.precision_bounds
     return {
         "name": identity.name,
         "dataset_hash": dataset_hash(predictions.labels, identity.ids),
-        "class_names": list(identity.class_names),
-        "expected_precision": float(expected_precision),
-        "noise_rate": float(np.mean(judgment.issue_probability, dtype="float64")),
-        "suggestion_accuracy": float(judgment.accuracy),
+        "class_names": class_names,
+        "noise_rate": estimates.noise_rate,
+        "noise_rate_bounds": list(estimates.noise_rate_bounds),
+        "expected_precision": estimates.precision,
+        "expected_precision_bounds": None if bounds is None else list(bounds),
+        "suggestion_accuracy": estimates.accuracy,
+        "doubts": doubts(
+            judgment, predictions, is_called, estimates, class_names, is_unseen
+        ),
         # All digits of the matrix of 1,000 classes would be a file of 100 MB.
         "transition_matrix": _Constant(judgment.transition_matrix.round(6).tolist()),
         "confused_classes": _confused_classes(frame, identity.class_names),

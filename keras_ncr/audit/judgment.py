@@ -1,64 +1,78 @@
-"""Whether a label is right: how well it fits, and the probability that it is wrong.
+"""Whether a label is right: one probability, by two accounts of how labels go wrong.
 
-A model's view of its own training labels is biased: it has seen them. So is, much less,
-the view of an example's neighbors, who have not seen its label; from them the noise is
-estimated. What is left of the bias makes the noise seem less than it is. Predictions
-that are out of sample have none: then each example's own stands for its neighbors'.
-With p the example's own prediction, g the mean of its neighbors', c the class that g
-prefers and y the given label:
+With b the prediction of an example as if its label had not been seen (`unseen`), c the
+class that it prefers and y the given label:
 
-    T_cy = share of label y among the half of the examples of class c of which g is
-           surest, with all that tie: the transition matrix. Between the wrong labels y
-           of a class the shares are evened out, as far as the counts of all classes
-           suggest it
-    a(m) = share of examples with y = c, divided by T_cc, as it rises with the margin
-           m = log(g_c / second largest g): the accuracy of g
-    b    = g**beta, scaled to sum to 1: the true class, with beta such that g is as sure
-           of its classes as it is accurate, mean(max(b)) = mean(a)
-    P(right | g, y) = b_y T_yy / sum_k b_k T_ky             by Bayes' rule
+    by class   A wrong label depends on the true class alone. T_cy is the share of
+               label y among the fifth of the examples of class c of which b is surest;
+               q = b**beta, scaled to sum to 1, as sure as it is accurate on average.
+               P(right) = q_y T_yy / sum_k q_k T_ky                    (Bayes' rule)
+    by margin  Labels are wrong where they are hard to tell, for the model as well.
+               P(right) = 1 / (1 + (max_{k != y} b_k / 2 b_y)**2): one half where
+               another class is twice as probable as y
+    s          share of the wrong labels of that fifth that fall on the second choices
+               of their own example, rather than on those of its class: the likeliest
+    weight     s**6 / (s**6 + (1 - s)**6), of the account by margin in their mean
 
-The probability that the label is wrong is 1 - P(right | g, y). The quality of the
-label, by which examples are ranked, is P(right | (p + g) / 2, y).
+The mean is the quality of the label, 1 minus it the probability that it is wrong. All
+that is said of labels follows from it: order, calls, noise rate, transition matrix.
+Where the two accounts differ, so do the bounds of what is stated.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.audit.neighborhood import neighbor_predictions
+from keras_ncr.audit.unseen import (
+    advantage_of_seen,
+    log_margins,
+    right_by_margin,
+    sample,
+    unseen_predictions,
+)
 
-# The share of each class's examples that the transition matrix is counted on. With
-# fewer, the noise of labels that were trained on is estimated too low; with more, the
-# model's own errors count as noise.
-_SURE_SHARE = 0.5
-# As many examples as it takes to find beta.
-_SAMPLE = 10_000
-# No probability is taken for smaller.
-_SMALLEST = 1e-7
+# The share of each class's examples that the transition matrix is counted on: of more
+# of them a weak model's own errors would count as noise.
+_SURE_SHARE = 0.2
+# If more of them carry another label, b knows the classes too badly to count by.
+_MOST_OF_SURE = 0.5
+# How decidedly one account is preferred.
+_DECISION = 6
 # So many wrong labels a class has beside those that were seen: none is ruled out.
 _UNSEEN = 1e-5
 # From hardly evened out to all but even.
 _LOG_EVENNESS = (-12, 8)
+# From hardly any example to more than there are.
+_LOG_ADDED = (-2, 12)
+# No label that b prefers is likelier wrong than this.
+_PREFERRED_WRONG = 0.2
 
 
 class Judgment(NamedTuple):
     """What is thought of the labels of n examples.
 
     Attributes:
-        quality: Float32 array of shape `(n,)`, in [0, 1]: low is suspicious.
-        suggested: Int64 array of shape `(n,)`: the class that the neighbors prefer.
-        issue_probability: Float32 array of shape `(n,)`: that the label is wrong.
+        quality: Float32 array of shape `(n,)`, in [0, 1]: the probability that the
+            label is right.
+        suggested: Int64 array of shape `(n,)`: the class that the prediction prefers.
+        given_confidence: Float32 array of shape `(n,)`: b of the given label.
+        suggested_confidence: Float32 array of shape `(n,)`: b of the suggested one.
+        right_by_class: Float32 array of shape `(n,)`: quality by the one account.
+        right_by_margin: Float32 array of shape `(n,)`: quality by the other.
         transition_matrix: Float64 array of shape `(num_classes, num_classes)`: `[i, j]`
             is the share of examples of true class i that carry label j, estimated.
-        accuracy: Float in [0, 1]: the share of examples of which the suggested class
-            is the true one, estimated.
+        share_of_sure: Float: the share of wrong labels among the surest examples.
     """
 
     quality: np.ndarray
     suggested: np.ndarray
-    issue_probability: np.ndarray
+    given_confidence: np.ndarray
+    suggested_confidence: np.ndarray
+    right_by_class: np.ndarray
+    right_by_margin: np.ndarray
     transition_matrix: np.ndarray
-    accuracy: float = 1.0
+    share_of_sure: float
 
 
 def judge(predictions, neighborhood=None):
@@ -66,9 +80,8 @@ def judge(predictions, neighborhood=None):
 
     Args:
         predictions: `Predictions` of n examples.
-        neighborhood: Optional `Neighborhood` of n examples. Without it the model's own
-            prediction stands for that of the neighbors, which is right only if it is
-            out of sample.
+        neighborhood: Optional `Neighborhood` of n examples, for predictions by a model
+            that has seen the labels. Defaults to `None`: they are out of sample.
 
     Returns:
         `Judgment`.
@@ -83,96 +96,169 @@ def judge(predictions, neighborhood=None):
     >>> int(judgment.quality.argmin()), int(judgment.suggested[3])
     (3, 0)
     """
-    labels = predictions.labels
-    preferred, margins = _preferences(predictions, neighborhood)
-    matrix = _transition_matrix(labels, preferred, margins, predictions.num_classes)
-    accuracy = _mean_accuracy(labels, preferred, margins, matrix)
-    sharpness, sharpness_of_both = _sharpness(predictions, neighborhood, accuracy)
-    quality, right = np.zeros((2, len(labels)), "float32")
-    for rows, own, means in neighbor_predictions(predictions, neighborhood):
-        right[rows] = _probability_right(means, sharpness, labels[rows], matrix)
-        quality[rows] = _probability_right(
-            (own + means) / 2, sharpness_of_both, labels[rows], matrix
-        )
-    return Judgment(quality, preferred, 1 - right, matrix, accuracy)
+    labels, num_classes = predictions.labels, predictions.num_classes
+    advantage = 0.0
+    if neighborhood is not None:
+        advantage = advantage_of_seen(predictions, neighborhood)
+    unseen = functools.partial(unseen_predictions, predictions, neighborhood, advantage)
+    known = _known(labels, unseen())
+    is_sure = _is_sure(known.preferred, known.gaps)
+    counts = _counts(labels, known.preferred, is_sure, num_classes)
+    matrix, evenness = _transition_matrix(counts)
+    accuracy = _accuracy(labels, known.preferred, known.gaps, matrix)
+    beta = _beta(unseen(examples=sample(predictions)), accuracy)
+    by_class = _right_by_class(labels, unseen(), beta, matrix)
+    is_preferred = labels == known.preferred
+    by_class = np.where(
+        is_preferred, np.maximum(by_class, 1 - _PREFERRED_WRONG), by_class
+    )
+    by_margin = right_by_margin(known.margins)
+    is_told = is_sure & ~is_preferred
+    share = _share_of_own(
+        known.own_shares[is_told],
+        _shares_of_class(counts, evenness, known.preferred[is_told], labels[is_told]),
+    )
+    share_of_sure = float(np.mean(~is_preferred[is_sure]))
+    if share_of_sure > _MOST_OF_SURE:
+        share = 1.0
+    weight = share**_DECISION / (share**_DECISION + (1 - share) ** _DECISION)
+    quality = weight * by_margin + (1 - weight) * by_class
+    return Judgment(
+        quality.astype("float32"),
+        known.preferred,
+        known.given.astype("float32"),
+        known.largest.astype("float32"),
+        by_class.astype("float32"),
+        by_margin.astype("float32"),
+        _matrix_of(labels, known.others, 1 - quality, num_classes),
+        float(np.mean(labels[is_sure] != known.preferred[is_sure])),
+    )
 
 
-def called_issues(judgment, labels, expected_precision):
-    """Returns which labels are called wrong: as many as can be.
-
-    They are those most probably wrong of whose probabilities the mean is
-    `expected_precision` at least. None is called whose suggested label is the given
-    one.
+def called_issues(judgment, labels, threshold=0.5, expected_precision=None):
+    """Returns which labels are called wrong: the first ones by `quality`.
 
     Args:
         judgment: `Judgment` of n examples.
         labels: Int array of shape `(n,)`: the labels as given.
-        expected_precision: Number above 0 and at most 1.
+        threshold: Number in [0, 1]: labels are called whose probability to be wrong is
+            larger. Defaults to 0.5.
+        expected_precision: Optional number above 0 and at most 1. As many labels are
+            called, in place of those above the threshold, as keep the mean of their
+            probabilities to be wrong at least as large. Defaults to `None`.
 
     Returns:
-        Bool array of shape `(n,)`.
+        Bool array of shape `(n,)`. None is called whose label is the suggested one, nor
+        any that comes after such a label.
 
     Example:
-    >>> from keras_ncr.audit.judgment import Judgment, called_issues
-    >>> probability = np.array([0.96, 0.6, 0.85, 0.1])
-    >>> judgment = Judgment(None, np.array([1, 1, 1, 1]), probability, None)
-    >>> called_issues(judgment, np.array([0, 0, 0, 0]), 0.9)
-    array([ True, False,  True, False])
+    >>> from keras_ncr.audit.judgment import called_issues, judge
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> rows = [[0.9, 0.1]] * 4 + [[0.1, 0.9]] * 2
+    >>> called_issues(judge(from_probabilities(labels, rows)), labels)
+    array([False, False, False,  True, False, False])
     """
-    can_be_called = judgment.suggested != labels
-    probability = np.where(can_be_called, judgment.issue_probability, 0)
-    order = np.argsort(-probability, kind="stable")
-    means = np.cumsum(probability[order], dtype="float64") / np.arange(
-        1, len(order) + 1
-    )
+    order = np.argsort(judgment.quality, kind="stable")
+    wrong = 1 - judgment.quality[order].astype("float64")
+    if expected_precision is None:
+        count = np.count_nonzero(wrong > threshold)
+    else:
+        means = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
+        count = np.count_nonzero(means >= expected_precision)
+    is_preferred = (judgment.suggested == labels)[order]
+    if is_preferred.any():
+        count = min(count, int(is_preferred.argmax()))
     is_called = np.zeros(len(order), bool)
-    is_called[order[: np.count_nonzero(means >= expected_precision)]] = True
-    return is_called & can_be_called
+    is_called[order[:count]] = True
+    return is_called
 
 
-def _preferences(predictions, neighborhood):
-    """Returns c, the class that the neighbors prefer, and the margin m of each."""
-    preferred = np.zeros(len(predictions), "int64")
-    margins = np.zeros(len(predictions))
-    for rows, _, means in neighbor_predictions(predictions, neighborhood):
-        preferred[rows] = means.argmax(axis=1)
-        second, largest = np.partition(means, -2, axis=1)[:, -2:].T
-        margins[rows] = np.log(largest) - np.log(np.maximum(second, _SMALLEST))
-    return preferred, margins
+class _Known(NamedTuple):
+    """What one pass over b keeps of each example."""
+
+    preferred: np.ndarray  # c.
+    largest: np.ndarray  # b_c.
+    gaps: np.ndarray  # log b_c - log of the second largest.
+    given: np.ndarray  # b_y.
+    margins: np.ndarray  # log b_y - log of the largest other.
+    others: np.ndarray  # The class of that.
+    own_shares: np.ndarray  # Of what g gives all classes but c, the share of y.
 
 
-def _transition_matrix(labels, preferred, margins, num_classes):
-    """Returns T, from the labels of the examples that the neighbors are surest of."""
-    counts = np.zeros((num_classes, num_classes))
-    order = np.lexsort((-margins, preferred))  # Class by class, the surest first.
-    sizes = np.bincount(preferred, minlength=num_classes)
+def _known(all_labels, blocks):
+    """Returns the `_Known` of all examples."""
+    parts = []
+    for rows, b, g in blocks:
+        labels, places = all_labels[rows], np.arange(len(rows))
+        preferred = b.argmax(axis=1)
+        margins, others = log_margins(b, labels)
+        gaps, _ = log_margins(b, preferred)
+        own_shares = g[places, labels] / (1 - g[places, preferred] + 1e-12)
+        columns = (b[places, preferred], gaps, b[places, labels], margins, others)
+        parts.append((preferred, *columns, own_shares))
+    return _Known(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _is_sure(preferred, gaps):
+    """Returns whether an example is of the surest fifth of its class, with ties."""
+    order = np.lexsort((-gaps, preferred))  # Class by class, the surest first.
+    sizes = np.bincount(preferred)
     starts = np.cumsum(sizes) - sizes
-    for label in np.flatnonzero(sizes):
-        members = order[starts[label] : starts[label] + sizes[label]]
-        num_sure = max(int(_SURE_SHARE * len(members)), 1)
-        # All that tie with the last one are taken: where a model is wholly sure of most
-        # examples, their order is that of the files, which is often that of the labels.
-        sure = members[margins[members] >= margins[members[num_sure - 1]]]
-        counts[label] = np.bincount(labels[sure], minlength=num_classes)
-    right = np.diag(counts).copy()
-    kept = (right + 1) / (counts.sum(axis=1) + 1 + _UNSEEN)
-    np.fill_diagonal(counts, 0)
-    counts += _evenness(counts)
-    np.fill_diagonal(counts, 0)
-    matrix = (1 - kept)[:, None] * counts / counts.sum(axis=1, keepdims=True)
+    num_sure = np.maximum((_SURE_SHARE * sizes).astype(int), 1)
+    # All that tie with the last one are taken: where a model is wholly sure of most
+    # examples, their order is that of the files, which is often that of the labels.
+    last = order[np.minimum(starts + num_sure, len(order)) - 1]
+    return gaps >= gaps[last][preferred]
+
+
+def _counts(labels, preferred, is_sure, num_classes):
+    """Returns how many sure examples of each class carry each label."""
+    counts = np.zeros((num_classes, num_classes))
+    np.add.at(counts, (preferred[is_sure], labels[is_sure]), 1)
+    return counts
+
+
+def _transition_matrix(counts):
+    """Returns T, and by how many labels its counts were evened out."""
+    others = counts.copy()
+    np.fill_diagonal(others, 0)
+    kept = _kept(np.diag(counts), counts.sum(axis=1))
+    evenness = _evenness(others)
+    others += evenness
+    np.fill_diagonal(others, 0)
+    matrix = (1 - kept)[:, None] * others / others.sum(axis=1, keepdims=True)
     np.fill_diagonal(matrix, kept)
-    return matrix
+    return matrix, evenness
+
+
+def _kept(right, totals):
+    """Returns T_cc, with as many examples of the mean class added as is likeliest.
+
+    Where classes differ by chance alone, or have few examples, the mean says more.
+    """
+    from scipy.special import betaln
+
+    mean = (right.sum() + 1) / (totals.sum() + 1 + _UNSEEN)
+
+    def surprise(log_added):
+        # Of the beta-binomial distribution.
+        ones, zeros = np.exp(log_added) * mean, np.exp(log_added) * (1 - mean)
+        chances = betaln(ones + right, zeros + totals - right) - betaln(ones, zeros)
+        return -chances.sum()
+
+    added = np.exp(_least(surprise, *_LOG_ADDED))
+    return (right + added * mean) / (totals + added)
 
 
 def _evenness(counts):
-    """Returns s: as many labels more are counted for each wrong class.
+    """Returns how many labels more are counted for each wrong class.
 
     A class has few labels that are sure to be wrong. Where they spread over all other
     classes, what is even between these is a better guess than the few counts; where
     they all go to one, as those of look-alikes do, the counts are. Which it is, the
     likelihood of the counts of all classes says.
     """
-    from scipy.optimize import minimize_scalar
     from scipy.special import gammaln
 
     num_others = len(counts) - 1
@@ -185,37 +271,69 @@ def _evenness(counts):
         of_classes = gammaln(s * num_others) - gammaln(s * num_others + totals)
         return -of_classes.sum() - (gammaln(s + seen) - gammaln(s)).sum()
 
-    return np.exp(minimize_scalar(surprise, bounds=_LOG_EVENNESS, method="bounded").x)
+    return np.exp(_least(surprise, *_LOG_EVENNESS))
 
 
-def _mean_accuracy(labels, preferred, margins, matrix):
-    """Returns mean(a): the share of examples of which c is the true class.
+def _least(surprise, low, high):
+    """Returns where a function of one number, perhaps with several dips, is least."""
+    from scipy.optimize import minimize_scalar
 
-    Of examples whose true class is c, a share T_cc carries label c. Where fewer do, the
-    neighbors are wrong about the others.
+    grid = np.linspace(low, high, 41)
+    best = int(np.argmin([surprise(x) for x in grid]))
+    bounds = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
+    return minimize_scalar(surprise, bounds=bounds, method="bounded").x
+
+
+def _shares_of_class(counts, evenness, preferred, labels):
+    """Returns the share of each label among the other wrong labels of its class."""
+    wrong = counts.sum(axis=1) - np.diag(counts)
+    # The example itself is left out.
+    seen = counts[preferred, labels] - 1 + evenness
+    return seen / (wrong[preferred] - 1 + evenness * (len(counts) - 1))
+
+
+def _share_of_own(own_shares, shares_of_class):
+    """Returns s, the likeliest, where one more label fell on an own second choice."""
+
+    def surprise(s):
+        mixed = s * own_shares + (1 - s) * shares_of_class
+        return -np.log(s) - np.log(np.maximum(mixed, 1e-12)).sum()
+
+    return _least(surprise, 1e-6, 1 - 1e-6)
+
+
+def _accuracy(labels, preferred, gaps, matrix):
+    """Returns the share of examples of which c is the true class, by T.
+
+    Of examples whose true class is c, a share T_cc carries label c. Where fewer do, b
+    is wrong about the others.
     """
     from sklearn.isotonic import IsotonicRegression
 
     agreement = (labels == preferred) / matrix[preferred, preferred]
     regression = IsotonicRegression(y_min=1 / len(matrix), y_max=1)
-    return regression.fit_transform(margins, agreement).mean()
+    return regression.fit_transform(gaps, agreement).mean()
 
 
-def _sharpness(predictions, neighborhood, accuracy):
-    """Returns beta for the neighbors' prediction, and for its mean with the own."""
-    step = -(-len(predictions) // _SAMPLE)
-    sample = np.arange(0, len(predictions), step)
-    blocks = list(neighbor_predictions(predictions, neighborhood, sample))
-    own, means = (np.concatenate([block[i] for block in blocks]) for i in (1, 2))
-    return _beta(means, accuracy), _beta((own + means) / 2, accuracy)
+def _right_by_class(all_labels, blocks, beta, matrix):
+    """Returns P(right) by Bayes' rule."""
+    right = np.zeros(len(all_labels))
+    for rows, b, _ in blocks:
+        labels = all_labels[rows]
+        # Row by row q_k T_ky: how likely the true class is k and the label is y.
+        joint = _sharpened(b, beta) * matrix[:, labels].T
+        right[rows] = joint[np.arange(len(rows)), labels] / joint.sum(axis=1)
+    return right
 
 
-def _beta(probabilities, accuracy):
+def _beta(blocks, accuracy):
     """Returns the exponent with which predictions are as sure as they are accurate."""
     from scipy.optimize import brentq
 
+    b = np.concatenate([block for _, block, _ in blocks])
+
     def surplus(log_beta):
-        return _sharpened(probabilities, np.exp(log_beta)).max(axis=1).mean() - accuracy
+        return _sharpened(b, np.exp(log_beta)).max(axis=1).mean() - accuracy
 
     low, high = np.log(0.05), np.log(50.0)
     # No exponent makes equal probabilities sure, nor zeros and ones unsure.
@@ -226,16 +344,17 @@ def _beta(probabilities, accuracy):
     return np.exp(brentq(surplus, low, high, xtol=1e-3))
 
 
-def _sharpened(probabilities, beta):
-    """Returns b: probabilities to a power, scaled to sum to 1."""
-    logs = beta * np.log(np.maximum(probabilities, _SMALLEST))
+def _sharpened(b, beta):
+    """Returns q: predictions to a power, scaled to sum to 1."""
+    logs = beta * np.log(b)
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _probability_right(probabilities, beta, labels, matrix):
-    """Returns P(right | g, y) by Bayes' rule."""
-    # Row by row b_k T_ky: how likely the true class is k and the label is y.
-    joint = _sharpened(probabilities, beta) * matrix[:, labels].T
-    right = np.take_along_axis(joint, labels[:, None], axis=1)[:, 0]
-    return right / joint.sum(axis=1)
+def _matrix_of(labels, others, wrong, num_classes):
+    """Returns the transition matrix that the probabilities to be wrong amount to."""
+    joint = np.zeros((num_classes, num_classes))
+    np.add.at(joint, (labels, labels), 1 - wrong)
+    np.add.at(joint, (others, labels), wrong)
+    joint[np.diag_indices(num_classes)] += _UNSEEN
+    return joint / joint.sum(axis=1, keepdims=True)

@@ -1,9 +1,5 @@
 """What an audit found, in words for the terminal."""
 
-# If more labels than this seem wrong, the model is to be doubted first.
-_MOST_WRONG = 0.5
-# Below this accuracy, a model's own errors distort the estimates.
-_WEAK = 0.8
 # Nobody reads more lines.
 _MOST_PAIRS = 5
 
@@ -16,13 +12,13 @@ def report(frame, is_wrong, folder, review):
     summary = frame.attrs
     lines = [
         f"{summary['name']}: {len(frame):,} labels, an estimated "
-        f"{100 * summary['noise_rate']:.1f} % of them wrong.",
-        *_called(frame, summary["expected_precision"]),
-        *_uncalled(frame, summary["noise_rate"]),
+        f"{100 * summary['noise_rate']:.1f} % of them wrong "
+        f"({_bounds(summary['noise_rate_bounds'])}).",
+        _called(frame),
         *_known(frame, is_wrong),
         *_others(frame),
         *_confusions(summary["confused_classes"]),
-        *_doubts(summary["noise_rate"], summary["suggestion_accuracy"]),
+        *(f"Doubtful: {doubt}" for doubt in summary["doubts"]),
         f"List and pictures: {folder}/audit",
     ]
     if review is None:
@@ -30,24 +26,22 @@ def report(frame, is_wrong, folder, review):
     return "\n".join([*lines, f"Open in a browser: {review}/index.html"])
 
 
-def _called(frame, expected_precision):
-    """Returns how many labels are called wrong."""
+def _called(frame):
+    """Returns how many labels are called wrong, and how many of these are."""
     count = int(frame["is_label_issue"].sum())
-    return [
-        f"Called wrong: {count:,} labels, of which {100 * expected_precision:.0f} % "
-        "are expected to be wrong."
-    ]
+    if not count:
+        return "Called wrong: no label."
+    precision = frame.attrs["expected_precision"]
+    return (
+        f"Called wrong: {count:,} labels, an estimated {100 * precision:.0f} % of them "
+        f"rightly ({_bounds(frame.attrs['expected_precision_bounds'])})."
+    )
 
 
-def _uncalled(frame, noise_rate):
-    """Returns what to do if most of the wrong labels are not called."""
-    expected = noise_rate * len(frame)
-    if frame["is_label_issue"].sum() > expected / 2 or expected < 1:
-        return []
-    return [
-        f"About {expected:,.0f} are expected to be wrong in all. More are called with "
-        "--folds=5, which takes five trainings, or a smaller --expected_precision."
-    ]
+def _bounds(bounds):
+    """Returns bounds of a share in words."""
+    low, high = bounds
+    return f"between {100 * low:.0f} and {100 * high:.0f} %"
 
 
 def _known(frame, is_wrong):
@@ -81,15 +75,4 @@ def _confusions(pairs):
         f"Labeled {pair['given']}, should be {pair['suggested']}: {pair['count']:,} "
         f"(the other way round: {pair['reverse_count']:,})"
         for pair in pairs[:_MOST_PAIRS]
-    ]
-
-
-def _doubts(noise_rate, accuracy):
-    """Returns a warning if the estimates are not to be trusted."""
-    if noise_rate <= _MOST_WRONG and accuracy >= _WEAK:
-        return []
-    return [
-        f"By its own estimate the model knows the class of {100 * accuracy:.0f} % of "
-        "the examples. One so weak takes its own errors for wrong labels: expect fewer "
-        "wrong labels among those called. Their order is still useful."
     ]

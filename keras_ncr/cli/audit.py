@@ -19,8 +19,13 @@ TRIAL = flags.DEFINE_integer("trial", 0, "The trial whose model judges.", 0)
 FOLDS = flags.DEFINE_integer(
     "folds", 0, "Models that are trained, each without a part of the data; 0: none."
 )
+THRESHOLD = flags.DEFINE_float(
+    "threshold", 0.5, "Labels are called that are wrong with a larger probability."
+)
 PRECISION = flags.DEFINE_float(
-    "expected_precision", 0.8, "Expected share of errors among the labels called wrong."
+    "expected_precision",
+    None,
+    "In place of the threshold: the expected share of errors among the labels called.",
 )
 NEIGHBORS = flags.DEFINE_integer("num_neighbors", 10, "Neighbors of each example.", 1)
 # So that --help shows it.
@@ -36,6 +41,7 @@ def main() -> None:
                 WORKDIR.value,
                 trial=TRIAL.value,
                 num_folds=FOLDS.value,
+                threshold=THRESHOLD.value,
                 expected_precision=PRECISION.value,
                 num_neighbors=NEIGHBORS.value,
                 review=REVIEW.value,

@@ -5,7 +5,7 @@ import os
 import keras
 
 from keras_ncr import plots
-from keras_ncr.audit.auditing import check_precision, identity_of
+from keras_ncr.audit.auditing import check_calls, identity_of
 from keras_ncr.audit.findings import find
 from keras_ncr.audit.predictions import predict
 from keras_ncr.audit.report import report
@@ -24,7 +24,8 @@ def audit_run(
     folder: str | os.PathLike,
     trial: int = 0,
     num_folds: int = 0,
-    expected_precision: float = 0.8,
+    threshold: float = 0.5,
+    expected_precision: float | None = None,
     num_neighbors: int = 10,
     review: str | os.PathLike | None = None,
     verbose: int = 1,
@@ -35,7 +36,7 @@ def audit_run(
     as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
     `labels.parquet`, `summary.json` and pictures.
     """
-    check_precision(expected_precision)
+    check_calls(threshold, expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)
     if num_folds:
         check_integer(num_folds, "num_folds", minimum=2)
@@ -55,7 +56,9 @@ def audit_run(
         )
         predictions = out_of_sample.with_views_of(predictions)
     identity = identity_of(predictions, source.name, source.ids, source.class_names)
-    findings = find(predictions, identity, expected_precision, num_neighbors, verbose)
+    findings = find(
+        predictions, identity, threshold, expected_precision, num_neighbors, verbose
+    )
     _write(findings.frame, source.is_noisy, out)
     if review is not None:
         neighborhood = findings.neighborhood

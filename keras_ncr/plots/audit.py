@@ -16,8 +16,8 @@ def audit_figure(frame, is_wrong=None, title=""):
     `is_wrong` is given, else of labels called wrong and not called. The middle panel
     shows which share of the called examples has a wrong label (the precision), as more
     examples are called; the right panel shows it against the share of all wrong labels
-    that are called (the recall). Solid lines are what the audit expects, dashed lines
-    what is true; a mark is at the audit's own list.
+    that are called (the recall). Solid lines are what the audit estimates, dashed lines
+    what is true; a mark on each is at the audit's own list.
 
     Args:
         frame: `pandas.DataFrame` from `keras_ncr.audit`, with a row for each example
@@ -50,21 +50,17 @@ def audit_figure(frame, is_wrong=None, title=""):
     """
     is_wrong = _checked(frame, is_wrong)
     order = np.argsort(frame["label_quality"].to_numpy(), kind="stable")
-    is_called = frame["is_label_issue"].to_numpy(bool)[order]
-    num_called = int(is_called.sum())
+    num_called = int(frame["is_label_issue"].sum())
     probabilities = frame["issue_probability"].to_numpy(np.float64)[order]
-    curves = [_Curve("expected", probabilities, is_called, "-")]
+    curves = [_Curve("estimated", probabilities, "-")]
     if is_wrong is not None:
-        curves.append(_Curve("true", is_wrong[order], is_called, "--"))
+        curves.append(_Curve("true", is_wrong[order], "--"))
     figure = new_figure(13, 4, title)
     histogram_axes, precision_axes, recall_axes = figure.subplots(1, 3)
     _draw_quality(histogram_axes, frame, is_wrong)
     most = max(2 * num_called, *(int(2 * curve.total) for curve in curves), 20)
     _draw_precision(precision_axes, curves, num_called, min(most, len(order)))
     precision_axes.set_title(f"{num_called:,} of {len(order):,} examples called")
-    wanted = frame.attrs.get("expected_precision")
-    if wanted is not None:
-        precision_axes.axhline(100 * wanted, color="gray", linewidth=0.8, ls=":")
     _draw_recall(recall_axes, curves, num_called)
     for axes in (precision_axes, recall_axes):
         axes.set(ylabel="True errors among those called (%)", ylim=(0, 103))
@@ -76,7 +72,7 @@ def audit_figure(frame, is_wrong=None, title=""):
 class _Curve:
     """The precision and recall of the first examples, expected or true."""
 
-    def __init__(self, name, shares, is_called, style):
+    def __init__(self, name, shares, style):
         self.name, self.style = name, style
         found = np.cumsum(shares)
         self.total = found[-1]
@@ -84,10 +80,6 @@ class _Curve:
         # Without any errors, the recall is 1.
         is_none = self.total == 0
         self.recall = 100 * (found + is_none) / (self.total + is_none)
-        # The called examples may have gaps between them.
-        called = np.sum(shares[is_called])
-        self.list_precision = 100 * called / max(np.sum(is_called), 1)
-        self.list_recall = 100 * (called + is_none) / (self.total + is_none)
 
 
 def _checked(frame, is_wrong):
@@ -132,7 +124,7 @@ def _draw_precision(axes, curves, num_called, most):
     for curve in curves:
         _draw_curve(axes, curve, numbers, curve.precision[numbers - 1])
         if num_called:
-            _mark(axes, curve, num_called, curve.list_precision)
+            _mark(axes, curve, num_called, curve.precision[num_called - 1])
     axes.axvline(num_called, color="gray", linewidth=0.8, ls=":")
     axes.set(xlabel="Examples called, the most suspicious first", xlim=(0, most * 1.02))
 
@@ -144,7 +136,8 @@ def _draw_recall(axes, curves, num_called):
     for curve in curves:
         _draw_curve(axes, curve, curve.recall[places], curve.precision[places])
         if num_called:
-            _mark(axes, curve, curve.list_recall, curve.list_precision)
+            place = num_called - 1
+            _mark(axes, curve, curve.recall[place], curve.precision[place])
     axes.set(title="Precision and recall", xlabel="Errors found (%)", xlim=(0, 103))
 
 
@@ -159,4 +152,4 @@ def _mark(axes, curve, x, y):
 
 
 def _color(curve):
-    return CLEAN_COLOR if curve.name == "expected" else NOISY_COLOR
+    return CLEAN_COLOR if curve.name == "estimated" else NOISY_COLOR

@@ -98,7 +98,10 @@ def page_data(frame, shown, neighbors, others, pictures, details):
         "classNames": [str(name) for name in attributes["class_names"]],
         "numExamples": len(frame),
         "noiseRate": _number(attributes.get("noise_rate")),
+        "noiseRateBounds": attributes.get("noise_rate_bounds"),
         "expectedPrecision": _number(attributes.get("expected_precision")),
+        "precisionBounds": attributes.get("expected_precision_bounds"),
+        "doubts": list(attributes.get("doubts", [])),
         "numFound": {kind: int(is_issue.sum()) for kind, is_issue in flags.items()},
         "kinds": {
             kind: np.flatnonzero(is_issue[shown]).tolist()

@@ -217,8 +217,12 @@ def test_tables_are_audited_by_a_sequential_model(change):
     model = sequential()
     expected = tf.nn.softmax(model.predict(rows, verbose=0))
     frame = keras_ncr.audit(model, change(rows), labels.tolist(), verbose=0)
-    given = np.asarray(expected)[np.arange(60), labels]
-    np.testing.assert_allclose(frame["given_confidence"], given, atol=1e-5)
+    told = keras_ncr.audit_predictions(
+        labels, expected, keras_ncr.features.features_of(model, rows, verbose=0)
+    )
+    np.testing.assert_allclose(
+        frame["given_confidence"], told["given_confidence"], atol=1e-5
+    )
     assert frame["near_duplicate"].eq(-1).all()
 
 
@@ -329,6 +333,8 @@ def test_data_that_do_not_fit_are_refused(arguments, message):
         ({"ids": [1.0, 2.0, 3.0, 4.0]}, "integers or strings"),
         ({"class_names": ["a"]}, "2 different strings"),
         ({"class_names": ["a", "a"]}, "2, 1 of them different"),
+        ({"threshold": 0}, "`threshold` must be above 0 and below 1"),
+        ({"threshold": 1.0}, "`threshold` must be above 0 and below 1"),
         ({"expected_precision": 0}, "must be above 0"),
         ({"expected_precision": 1.5}, "from 0 to 1. Received: expected_precision=1.5"),
         ({"num_neighbors": 0}, "`num_neighbors` must be an integer of at least 1"),

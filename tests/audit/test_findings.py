@@ -43,7 +43,8 @@ def clusters(num_wrong=6, num_examples=90):
 
 def found(predictions, ids=None, class_names=NAMES, num_neighbors=5):
     ids = np.arange(len(predictions)) if ids is None else ids
-    return find(predictions, Identity("pets", ids, class_names), 0.8, num_neighbors)
+    identity = Identity("pets", ids, class_names)
+    return find(predictions, identity, 0.5, None, num_neighbors)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,10 @@ def test_attributes_hold_for_the_whole_data_set(frame):
         "dataset_hash",
         "class_names",
         "expected_precision",
+        "expected_precision_bounds",
         "noise_rate",
+        "noise_rate_bounds",
+        "doubts",
         "suggestion_accuracy",
         "transition_matrix",
         "confused_classes",
@@ -92,7 +96,10 @@ def test_attributes_hold_for_the_whole_data_set(frame):
     record = NoisyLabels(None, clusters(num_wrong=8)[1].labels, np.arange(90))
     assert frame.attrs["dataset_hash"] == record.hash
     assert frame.attrs["name"] == "pets" and frame.attrs["class_names"] == NAMES
-    assert frame.attrs["expected_precision"] == 0.8
+    called = frame.loc[frame["is_label_issue"], "issue_probability"]
+    assert frame.attrs["expected_precision"] == pytest.approx(called.mean())
+    low, high = frame.attrs["expected_precision_bounds"]
+    assert 0 <= low <= frame.attrs["expected_precision"] <= high <= 1
     assert frame.attrs["noise_rate"] == pytest.approx(8 / 90, abs=0.03)
     matrix = np.array(frame.attrs["transition_matrix"])
     np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-5)

@@ -8,15 +8,16 @@ from keras_ncr.audit.judgment import Judgment, called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.predictions import from_probabilities
 
-# How exactly the exponent beta is looked for leaves this much in a probability.
+# How exactly the likeliest numbers are looked for leaves this much in a probability.
 TOLERANCE = 2e-3
 
 
-def random_case(seed, num_examples=24, num_classes=4):
+def random_case(seed, num_examples=100, num_classes=4):
     """Returns labels, probabilities and a neighborhood with negative cosines in it."""
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(num_classes, 0.5), num_examples)
-    labels = rng.integers(0, num_classes, num_examples)
+    labels = probabilities.argmax(axis=1)
+    labels[::4] = rng.integers(0, num_classes, len(labels[::4]))
     indices = rng.integers(0, num_examples, (num_examples, 3))
     similarities = rng.uniform(-0.5, 1, indices.shape)
     similarities[0] = -0.1  # The first has no similar neighbor.
@@ -52,15 +53,109 @@ def pair_flip(rate, num_classes=5):
 
 def oracle(labels, probabilities, neighbors):
     own = np.asarray(probabilities, "float64")
-    mean = [oracle_mean(own, neighbors, i) for i in range(len(own))]
-    preferred = [int(np.argmax(g)) for g in mean]
-    margins = [np.log(np.sort(g)[-1] / max(np.sort(g)[-2], 1e-7)) for g in mean]
-    matrix = oracle_matrix(labels, preferred, margins, own.shape[1])
-    accuracy = oracle_accuracy(labels, preferred, margins, matrix)
-    both = [(p + g) / 2 for p, g in zip(own, mean, strict=True)]
-    quality = oracle_right(both, oracle_beta(both, accuracy), labels, matrix)
-    right = oracle_right(mean, oracle_beta(mean, accuracy), labels, matrix)
-    return quality, preferred, 1 - right, matrix
+    g = [oracle_floored(oracle_mean(own, neighbors, i)) for i in range(len(own))]
+    advantage = oracle_advantage(own, g, labels) if neighbors else 0
+    b = [oracle_unseen(*rows, advantage) for rows in zip(own, g, labels, strict=True)]
+    preferred = [int(np.argmax(row)) for row in b]
+    gaps = [np.log(np.sort(row)[-1] / np.sort(row)[-2]) for row in b]
+    is_sure = oracle_sure(preferred, gaps)
+    counts = np.zeros((own.shape[1], own.shape[1]))
+    for c, label, sure in zip(preferred, labels, is_sure, strict=True):
+        counts[c, label] += sure
+    added = oracle_added(counts)
+    matrix = oracle_matrix(counts, added)
+    beta = oracle_beta(b, oracle_accuracy(labels, preferred, gaps, matrix))
+    share = oracle_share(labels, preferred, is_sure, g, counts, added)
+    weight = share**6 / (share**6 + (1 - share) ** 6)
+    return np.array(
+        [
+            weight * oracle_by_margin(row, y)
+            + (1 - weight) * oracle_by_class(row, y, beta, matrix)
+            for row, y in zip(b, labels, strict=True)
+        ]
+    )
+
+
+def oracle_floored(row):
+    return np.maximum(row, 1e-9) / np.maximum(row, 1e-9).sum()
+
+
+def oracle_unseen(own, g, label, advantage):
+    own = oracle_floored(own)
+    own[label] *= np.exp(-advantage)
+    return (own / own.sum() + g) / 2
+
+
+def oracle_advantage(own, g, labels):
+    def mean_right(rows):
+        pairs = zip(rows, labels, strict=True)
+        return np.mean([oracle_by_margin(row, label) for row, label in pairs])
+
+    low, high = 0, 15
+    for _ in range(16):
+        middle = (low + high) / 2
+        rows = [oracle_unseen(*r, middle) for r in zip(own, g, labels, strict=True)]
+        low, high = (
+            (middle, high) if mean_right(rows) > mean_right(g) else (low, middle)
+        )
+    return middle
+
+
+def oracle_by_margin(b, label):
+    other = max(b[k] for k in range(len(b)) if k != label)
+    return 1 / (1 + (other / (2 * b[label])) ** 2)
+
+
+def oracle_by_class(b, label, beta, matrix):
+    joint = oracle_sharpened(b, beta) * matrix[:, label]
+    right = joint[label] / joint.sum()
+    return max(right, 0.8) if label == np.argmax(b) else right
+
+
+def oracle_sure(preferred, gaps):
+    is_sure = []
+    for c, gap in zip(preferred, gaps, strict=True):
+        of_class = sorted(
+            (o for d, o in zip(preferred, gaps, strict=True) if d == c), reverse=True
+        )
+        is_sure.append(gap >= of_class[max(len(of_class) // 5, 1) - 1])
+    return is_sure
+
+
+def oracle_share(labels, preferred, is_sure, g, counts, added):
+    pairs = []
+    for label, c, sure, row in zip(labels, preferred, is_sure, g, strict=True):
+        if sure and label != c:
+            others = added * (len(counts) - 1)
+            of_class = counts[c].sum() - counts[c, c] - 1 + others
+            pairs.append(
+                (row[label] / (1 - row[c]), (counts[c, label] - 1 + added) / of_class)
+            )
+
+    def chance(s):
+        return np.log(s) + sum(np.log(s * own + (1 - s) * of) for own, of in pairs)
+
+    if (
+        np.mean(
+            [
+                y != c
+                for y, c, sure in zip(labels, preferred, is_sure, strict=True)
+                if sure
+            ]
+        )
+        > 0.5
+    ):
+        return 1.0
+    return oracle_best(chance, 0.01, 1)
+
+
+def oracle_best(chance, low, high):
+    """Returns the likeliest number, on finer and finer grids."""
+    for _ in range(3):
+        grid = np.linspace(low, high, 41)
+        best = int(np.argmax([chance(x) for x in grid]))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
+    return grid[best]
 
 
 def oracle_mean(own, neighbors, i):
@@ -75,22 +170,32 @@ def oracle_mean(own, neighbors, i):
     )
 
 
-def oracle_matrix(labels, preferred, margins, num_classes):
-    right, wrong = np.zeros(num_classes), np.zeros((num_classes, num_classes))
-    for c in range(num_classes):
-        members = [i for i in range(len(labels)) if preferred[i] == c]
-        ranked = sorted((margins[i] for i in members), reverse=True)
-        for i in members:
-            if margins[i] >= ranked[max(len(members) // 2, 1) - 1]:
-                right[c] += labels[i] == c
-                wrong[c, labels[i]] += labels[i] != c
-    added = max(np.exp(np.arange(-12, 8, 0.02)), key=lambda s: oracle_chance(wrong, s))
+def oracle_added(counts):
+    wrong = counts * (1 - np.eye(len(counts)))
+    return np.exp(oracle_best(lambda x: oracle_chance(wrong, np.exp(x)), -12, 8))
+
+
+def oracle_matrix(counts, added):
+    num_classes = len(counts)
+    mean = (np.trace(counts) + 1) / (counts.sum() + 1 + 1e-5)
+
+    def chance(size):  # Of Polya's urn with two colors.
+        result = 0
+        for c in range(num_classes):
+            right, total = int(counts[c, c]), int(counts[c].sum())
+            result += sum(np.log(size * mean + k) for k in range(right))
+            result += sum(np.log(size * (1 - mean) + k) for k in range(total - right))
+            result -= sum(np.log(size + k) for k in range(total))
+        return result
+
+    size = np.exp(oracle_best(lambda x: chance(np.exp(x)), -2, 12))
     matrix = np.zeros((num_classes, num_classes))
     for c in range(num_classes):
-        matrix[c, c] = (right[c] + 1) / (right[c] + wrong[c].sum() + 1 + 1e-5)
-        for y in set(range(num_classes)) - {c}:
-            share = (wrong[c, y] + added) / (wrong[c].sum() + added * (num_classes - 1))
-            matrix[c, y] = (1 - matrix[c, c]) * share
+        kept = (counts[c, c] + size * mean) / (counts[c].sum() + size)
+        wrong = counts[c].sum() - counts[c, c]
+        for y in range(num_classes):
+            share = (counts[c, y] + added) / (wrong + added * (num_classes - 1))
+            matrix[c, y] = kept if y == c else (1 - kept) * share
     return matrix
 
 
@@ -137,30 +242,17 @@ def oracle_beta(rows, accuracy):
 
 
 def oracle_sharpened(row, beta):
-    powers = np.maximum(row, 1e-7) ** beta
+    powers = row**beta
     return powers / powers.sum()
-
-
-def oracle_right(rows, beta, labels, matrix):
-    joint = [
-        oracle_sharpened(row, beta) * matrix[:, label]
-        for row, label in zip(rows, labels, strict=True)
-    ]
-    return np.array(
-        [row[label] / row.sum() for row, label in zip(joint, labels, strict=True)]
-    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("has_neighbors", [False, True])
-def test_judgment_equals_the_formulas(seed, has_neighbors):
+def test_quality_equals_the_formulas(seed, has_neighbors):
     labels, probabilities, neighbors = random_case(seed)
     neighbors = neighbors if has_neighbors else None
     judgment = judge(from_probabilities(labels, probabilities), neighbors)
-    quality, preferred, issue, matrix = oracle(labels, probabilities, neighbors)
-    np.testing.assert_array_equal(judgment.suggested, preferred)
-    np.testing.assert_allclose(judgment.transition_matrix, matrix, atol=TOLERANCE)
-    np.testing.assert_allclose(judgment.issue_probability, issue, atol=TOLERANCE)
+    quality = oracle(labels, probabilities, neighbors)
     np.testing.assert_allclose(judgment.quality, quality, atol=TOLERANCE)
 
 
@@ -170,9 +262,9 @@ def test_judgment_equals_the_formulas(seed, has_neighbors):
 def test_perfect_model_calls_no_right_label_wrong():
     labels = np.arange(300) % 3
     judgment = judge(from_probabilities(labels, 0.97 * np.eye(3)[labels] + 0.01))
-    assert np.mean(judgment.issue_probability) < 0.01
-    assert not called_issues(judgment, labels, 0.8).any()
-    np.testing.assert_allclose(judgment.transition_matrix, np.eye(3), atol=1e-5)
+    assert np.mean(1 - judgment.quality) < 0.01
+    assert not called_issues(judgment, labels).any()
+    np.testing.assert_allclose(judgment.transition_matrix, np.eye(3), atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -188,11 +280,11 @@ def test_perfect_model_calls_no_right_label_wrong():
 def test_calibrated_posteriors_give_back_the_noise(seed, matrix, rate):
     truth, labels, posteriors = calibrated_case(seed, matrix)
     judgment = judge(from_probabilities(labels, posteriors))
-    assert np.mean(judgment.issue_probability) == pytest.approx(rate, abs=0.03)
+    assert np.mean(1 - judgment.quality) == pytest.approx(rate, abs=0.03)
     np.testing.assert_allclose(judgment.transition_matrix, matrix, atol=0.06)
     is_wrong = labels != truth
     for expected in (0.8, 0.95):
-        called = called_issues(judgment, labels, expected)
+        called = called_issues(judgment, labels, 0.5, expected)
         assert is_wrong[called].mean() >= expected - 0.05
         # A list that is short enough is always precise; this one is not that short.
         assert is_wrong[called].sum() > 0.5 * is_wrong.sum()
@@ -204,7 +296,7 @@ def test_wholly_sure_model_does_not_depend_on_the_order_of_the_labels():
     labels = np.repeat([0, 1], [80, 20])
     judgment = judge(from_probabilities(labels, np.tile([1.0, 0.0], (100, 1))))
     np.testing.assert_allclose(
-        judgment.transition_matrix, [[81 / 101, 20 / 101], [0, 1]], atol=2e-5
+        judgment.transition_matrix, [[0.8, 0.2], [0, 1]], atol=2e-5
     )
 
 
@@ -217,7 +309,70 @@ def test_most_of_the_neighbors_outvote_the_own_prediction():
     neighbors = Neighborhood(np.array(indices), np.ones((10, 4)))
     judgment = judge(from_probabilities(labels, probabilities), neighbors)
     assert judgment.suggested.tolist() == [0] * 5 + [1] * 5
-    assert judgment.quality.argmin() == 0 == judgment.issue_probability.argmax()
+    assert judgment.quality.argmin() == 0 == (1 - judgment.quality).argmax()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rate", [0.1, 0.3])
+def test_noise_that_grows_with_difficulty_is_found(seed, rate):
+    # As people err: on what is hard to tell, and toward what it looks like.
+    rng = np.random.default_rng(seed)
+    num_examples, num_classes = 6000, 10
+    places = np.arange(num_examples)
+    hardness = rng.beta(1, 4, num_examples)
+    truth = rng.integers(0, num_classes, num_examples)
+    twin = (truth + rng.integers(1, num_classes, num_examples)) % num_classes
+    is_wrong = rng.uniform(size=num_examples) < hardness * rate / hardness.mean()
+    labels = np.where(is_wrong, twin, truth)
+    logits = rng.normal(0, 1, (num_examples, num_classes))
+    logits[places, truth] += 6 * (1 - hardness) + 3
+    logits[places, twin] += 4
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    judgment = judge(from_probabilities(labels, probabilities))
+    is_called = called_issues(judgment, labels)
+    assert 1 - judgment.quality.mean() == pytest.approx(is_wrong.mean(), rel=0.25)
+    assert is_wrong[is_called].mean() > 0.8 and is_called[is_wrong].mean() > 0.8
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_own_errors_of_a_model_are_not_noise_where_noise_has_no_rhyme(seed):
+    matrix = symmetric(0.1, 10)
+    truth, labels, posteriors = calibrated_case(seed, matrix)
+    judgment = judge(from_probabilities(labels, posteriors))
+    assert np.mean(posteriors.argmax(axis=1) == truth) < 0.8
+    assert 1 - judgment.quality.mean() == pytest.approx(0.1, rel=0.25)
+    is_called = called_issues(judgment, labels)
+    assert np.mean(labels[is_called] != truth[is_called]) > 0.7
+
+
+def test_rule_of_twice_the_probability_holds_for_two_classes():
+    # One other class only: nothing tells the two accounts apart.
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([0.3, 0.3], 500)
+    labels = np.where(rng.uniform(size=500) < 0.9, probabilities.argmax(axis=1), 0)
+    is_called = called_issues(judge(from_probabilities(labels, probabilities)), labels)
+    given = probabilities[np.arange(500), labels]
+    np.testing.assert_array_equal(is_called, 1 - given > 2 * given)
+
+
+def test_called_are_the_first_of_the_list_and_seem_less_likely_than_suggested():
+    for seed in range(20):
+        labels, probabilities, neighbors = random_case(seed)
+        judgment = judge(from_probabilities(labels, probabilities), neighbors)
+        is_called = called_issues(judgment, labels, 0.3)
+        assert np.all(judgment.given_confidence <= judgment.suggested_confidence)
+        assert not np.any(is_called & (judgment.suggested == labels))
+        if is_called.any() and not is_called.all():
+            worst = judgment.quality[is_called].max()
+            assert worst <= judgment.quality[~is_called].min()
+
+
+def test_most_of_the_sure_labels_wrong_is_not_believed():
+    labels, probabilities, _ = random_case(0)
+    labels = (probabilities.argmax(axis=1) + 1) % 4
+    judgment = judge(from_probabilities(labels, probabilities))
+    assert judgment.share_of_sure == 1
+    np.testing.assert_array_equal(judgment.quality, judgment.right_by_margin)
 
 
 # Invariances
@@ -293,7 +448,7 @@ def test_classes_that_are_not_kept_hardly_matter(monkeypatch):
 )
 def test_few_examples_and_classes_give_finite_numbers(labels, probabilities):
     judgment = judge(from_probabilities(labels, probabilities))
-    for part in (judgment.quality, judgment.issue_probability):
+    for part in (judgment.quality, (1 - judgment.quality)):
         assert part.dtype == np.float32 and part.shape == (len(labels),)
         assert np.all((part >= 0) & (part <= 1))
     np.testing.assert_allclose(judgment.transition_matrix.sum(axis=1), 1)
@@ -309,7 +464,21 @@ def test_class_that_is_never_preferred_has_no_noise():
 
 
 def judgment_of(probability, suggested):
-    return Judgment(None, np.array(suggested), np.array(probability, "float32"), None)
+    quality = 1 - np.array(probability, "float32")
+    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "called"),
+    [
+        (0.95, [True, False, False, False]),
+        (0.5, [True, True, False, False]),
+        (0.2, [True, True, True, False]),
+    ],
+)
+def test_labels_above_the_threshold_are_called(threshold, called):
+    judgment = judgment_of([1.0, 0.9, 0.3, 0.1], [1, 1, 1, 1])
+    assert called_issues(judgment, np.zeros(4, int), threshold).tolist() == called
 
 
 @pytest.mark.parametrize(
@@ -323,16 +492,18 @@ def judgment_of(probability, suggested):
 )
 def test_as_many_are_called_as_keep_the_mean(expected_precision, called):
     judgment = judgment_of([1.0, 0.9, 0.3, 0.1], [1, 1, 1, 1])
-    issues = called_issues(judgment, np.zeros(4, int), expected_precision)
+    issues = called_issues(judgment, np.zeros(4, int), 0.5, expected_precision)
     assert issues.tolist() == called
 
 
-def test_label_that_is_suggested_is_never_called():
-    judgment = judgment_of([0.9, 0.9, 0.9], [0, 1, 0])
-    called = called_issues(judgment, np.array([0, 0, 0]), 0.01)
-    assert called.tolist() == [False, True, False]
+def test_nothing_is_called_from_the_first_label_on_that_is_suggested():
+    judgment = judgment_of([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 1])
+    for calls in ((0.01, None), (0.5, 0.01)):
+        called = called_issues(judgment, np.zeros(4, int), *calls)
+        assert called.tolist() == [True, True, False, False]
 
 
 def test_none_is_called_where_none_is_probable_enough():
     judgment = judgment_of([0.5, 0.4], [1, 1])
-    assert not called_issues(judgment, np.array([0, 0]), 0.8).any()
+    assert not called_issues(judgment, np.array([0, 0])).any()
+    assert not called_issues(judgment, np.array([0, 0]), 0.5, 0.8).any()

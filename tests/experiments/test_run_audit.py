@@ -83,11 +83,18 @@ def test_report_says_what_was_found(run, output):
     called = frame["is_label_issue"].to_numpy()
     found = re.search(r"1,437 labels, an estimated (\d+\.\d) % of them wrong", output)
     assert float(found[1]) == round(100 * frame.attrs["noise_rate"], 1)
-    assert f"Called wrong: {called.sum():,} labels, of which 80 %" in output
+    expected = 100 * frame.attrs["expected_precision"]
+    low, high = (100 * bound for bound in frame.attrs["expected_precision_bounds"])
+    assert (
+        f"Called wrong: {called.sum():,} labels, an estimated {expected:.0f} % of them "
+        f"rightly (between {low:.0f} and {high:.0f} %)." in output
+    )
     precision = 100 * given_source(run).is_noisy[called].mean()
     assert f"Known to be wrong: {precision:.1f} % of those called" in output
     assert f"List and pictures: {run}/audit" in output
     assert "To look at them: the same with --review=FOLDER" in output
+    for doubt in frame.attrs["doubts"]:
+        assert f"Doubtful: {doubt}" in output
     assert "One so weak" not in output
 
 
@@ -103,6 +110,7 @@ def test_flags_reach_the_audit(command, run, monkeypatch):
         f"--workdir={run}",
         "--trial=2",
         "--folds=5",
+        "--threshold=0.4",
         "--expected_precision=0.9",
         "--num_neighbors=7",
         "--review=page",
@@ -112,6 +120,7 @@ def test_flags_reach_the_audit(command, run, monkeypatch):
         "folder": str(run),
         "trial": 2,
         "num_folds": 5,
+        "threshold": 0.4,
         "expected_precision": 0.9,
         "num_neighbors": 7,
         "review": "page",
@@ -158,6 +167,7 @@ def test_command_runs_in_a_process_of_its_own(run, tmp_path):
             ["--workdir={run}", "--folds=1"],
             "`num_folds` must be an integer of at least",
         ),
+        (["--workdir={run}", "--threshold=1"], "must be above 0 and below 1"),
         (["--workdir={run}", "--expected_precision=0"], "must be above 0"),
         (["--workdir={run}", "--expected_precision=2"], "from 0 to 1"),
         (
@@ -195,35 +205,34 @@ def test_function_and_package_of_one_name_live_together():
     assert callable(keras_ncr.audit) and "audit" in keras_ncr.__all__
 
 
-@pytest.mark.parametrize(
-    ("num_called", "noise_rate", "is_advised"),
-    [(0, 0.2, True), (9, 0.2, True), (15, 0.2, False), (0, 0.001, False)],
-)
-def test_report_says_how_more_labels_are_called(num_called, noise_rate, is_advised):
+def reported(num_called, **attrs):
+    """Returns the report of a table of 100 labels of which some are called."""
     frame = pd.DataFrame({"is_label_issue": np.arange(100) < num_called})
     frame.attrs = {
         "name": "pets",
-        "noise_rate": noise_rate,
-        "expected_precision": 0.8,
-        "suggestion_accuracy": 0.9,
+        "noise_rate": 0.2,
+        "noise_rate_bounds": [0.1, 0.3],
+        "expected_precision": 0.8 if num_called else None,
+        "expected_precision_bounds": [0.5, 0.9] if num_called else None,
+        "doubts": [],
         "confused_classes": [],
+        **attrs,
     }
-    words = "About 20 are expected to be wrong in all. More are called with --folds=5"
-    assert (words in report(frame, None, "runs/pets", None)) == is_advised
+    return report(frame, None, "runs/pets", None)
 
 
-@pytest.mark.parametrize(
-    ("noise_rate", "accuracy", "is_doubted"),
-    [(0.3, 0.9, False), (0.3, 0.7, True), (0.6, 0.9, True)],
-)
-def test_report_doubts_a_weak_model(noise_rate, accuracy, is_doubted):
-    frame = pd.DataFrame({"is_label_issue": np.arange(100) < 100 * noise_rate})
-    frame.attrs = {
-        "name": "pets",
-        "noise_rate": noise_rate,
-        "expected_precision": 0.8,
-        "suggestion_accuracy": accuracy,
-        "confused_classes": [],
-    }
-    words = f"the model knows the class of {100 * accuracy:.0f} % of the examples. One"
-    assert (words in report(frame, None, "runs/pets", None)) == is_doubted
+def test_report_states_bounds():
+    text = reported(15)
+    assert "an estimated 20.0 % of them wrong (between 10 and 30 %)." in text
+    assert "15 labels, an estimated 80 % of them rightly (between 50 and 90 %)" in text
+    assert "Doubtful" not in text
+
+
+def test_report_of_nothing_called_promises_nothing():
+    text = reported(0)
+    assert "Called wrong: no label." in text and "rightly" not in text
+
+
+def test_report_says_every_doubt():
+    text = reported(9, doubts=["The model is weak.", "One class alone."])
+    assert "Doubtful: The model is weak.\nDoubtful: One class alone.\n" in text

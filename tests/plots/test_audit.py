@@ -14,7 +14,6 @@ FRAME = pd.DataFrame(
         "issue_probability": [0.8, 0.0, 1.0, 0.2],
     }
 )
-FRAME.attrs["expected_precision"] = 0.9
 IS_WRONG = np.array([False, False, True, True])
 
 
@@ -35,35 +34,36 @@ def marks(axes):
     ]
 
 
-def test_expected_and_true_precision_are_drawn_as_more_are_called():
+def test_estimated_and_true_precision_are_drawn_as_more_are_called():
     axes = audit_figure(FRAME, IS_WRONG).axes[1]
     drawn = curves(axes)
-    assert list(drawn) == ["expected", "true"]
-    numbers, expected = drawn["expected"]
+    assert list(drawn) == ["estimated", "true"]
+    numbers, expected = drawn["estimated"]
     np.testing.assert_array_equal(numbers, [1, 2, 3, 4])
     np.testing.assert_allclose(expected, [100, 90, 200 / 3, 50])
     np.testing.assert_allclose(drawn["true"][1], [100, 50, 200 / 3, 50])
     np.testing.assert_allclose(marks(axes), [(2, 90), (2, 50)])
     assert axes.get_title() == "2 of 4 examples called"
-    horizontal = [list(line.get_ydata()) for line in axes.get_lines()]
-    assert [90, 90] in horizontal
 
 
 def test_precision_is_drawn_against_recall():
     axes = audit_figure(FRAME, IS_WRONG).axes[2]
     drawn = curves(axes)
-    np.testing.assert_allclose(drawn["expected"][0], [50, 90, 100, 100])
+    np.testing.assert_allclose(drawn["estimated"][0], [50, 90, 100, 100])
     np.testing.assert_allclose(
         drawn["true"], [[50, 50, 100, 100], [100, 50, 200 / 3, 50]]
     )
     np.testing.assert_allclose(marks(axes), [(90, 90), (50, 50)])
 
 
-def test_mark_is_that_of_the_list_which_may_leave_some_out():
-    frame = FRAME.assign(is_label_issue=[False, False, True, True])  # First and third.
-    _, precision_axes, recall_axes = audit_figure(frame, IS_WRONG).axes
-    np.testing.assert_allclose(marks(precision_axes), [(2, 60), (2, 100)])
-    np.testing.assert_allclose(marks(recall_axes), [(60, 60), (100, 100)])
+@pytest.mark.parametrize("num_called", [1, 2, 3, 4])
+def test_marks_are_on_their_curves(num_called):
+    is_called = FRAME["label_quality"].rank() <= num_called
+    axes = audit_figure(FRAME.assign(is_label_issue=is_called), IS_WRONG).axes[1:]
+    for one in axes:
+        for place, drawn in zip(marks(one), curves(one).values(), strict=True):
+            points = [tuple(point) for point in np.transpose(drawn)]
+            assert any(np.allclose(place, point) for point in points)
 
 
 def test_quality_is_divided_by_what_is_known():
@@ -76,9 +76,9 @@ def test_quality_is_divided_by_what_is_known():
     assert legend(pd.Series(IS_WRONG)) == ["right labels: 2", "wrong labels: 2"]
 
 
-def test_nothing_but_expectations_is_drawn_where_nothing_is_known():
+def test_nothing_but_estimates_is_drawn_where_nothing_is_known():
     for axes in audit_figure(FRAME).axes[1:]:
-        assert list(curves(axes)) == ["expected"]
+        assert list(curves(axes)) == ["estimated"]
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -101,7 +101,7 @@ def test_a_million_examples_are_a_few_points():
     )
     _, precision_axes, recall_axes = audit_figure(frame).axes
     for axes in (precision_axes, recall_axes):
-        assert len(curves(axes)["expected"][0]) <= 2000
+        assert len(curves(axes)["estimated"][0]) <= 2000
     # The mean of the probabilities from 1 down to 0.75.
     assert marks(precision_axes) == [pytest.approx((250_000, 87.5), rel=1e-4)]
 

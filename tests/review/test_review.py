@@ -40,6 +40,8 @@ def frame_of(num_examples, ids=None, class_names=("a", "b", "c"), **columns):
         "class_names": list(class_names),
         "noise_rate": 0.31,
         "expected_precision": 0.9,
+        "expected_precision_bounds": [0.7, 0.95],
+        "doubts": ["The model is weak."],
     }
     return frame
 
@@ -98,6 +100,9 @@ def test_issues_come_worst_first_and_others_follow(tmp_path):
     assert content["kinds"] == {"label": [0, 1, 2]}
     assert (content["numExamples"], content["numFound"]) == (5, {"label": 3})
     assert (content["noiseRate"], content["expectedPrecision"]) == (0.31, 0.9)
+    assert content["noiseRateBounds"] is None
+    assert content["precisionBounds"] == [0.7, 0.95]
+    assert content["doubts"] == ["The model is weak."]
 
 
 def test_other_kinds_follow_the_label_issues():

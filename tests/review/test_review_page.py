@@ -169,7 +169,9 @@ def frame_of(num_examples, ids=None, class_names=CLASSES, **columns):
         "dataset_hash": HASH,
         "class_names": list(class_names),
         "noise_rate": 0.312,
+        "noise_rate_bounds": [0.25, 0.4],
         "expected_precision": 0.9,
+        "doubts": ["The model is weak.", "A <b>class</b> is not known."],
     }
     return frame
 
@@ -223,6 +225,12 @@ def test_page_shows_what_the_audit_says(open_page, animals):
     assert "About 90 % of the suspicious ones are expected to be wrong" in (
         review.text("#summary")
     )
+    assert "are wrong: between 25 % and 40 %." in review.text("#summary")
+    doubts = review.page.locator("#doubts li").all_text_contents()
+    assert doubts == [
+        "Doubtful: The model is weak.",
+        "Doubtful: A <b>class</b> is not known.",
+    ]
     assert review.text("#progress-text") == "0 of 8 decided"
     assert review.listed() == [f"n{i}" for i in range(8)]
     card = review.page.locator(".card").first

@@ -480,14 +480,18 @@ function listen() {
     "--bar-height", `${bar.target.offsetHeight}px`)).observe(byId("bar"));
 }
 
+function between(bounds) {
+  return bounds ? `: between ${percent(bounds[0])} and ${percent(bounds[1])}` : "";
+}
+
 function summary() {
   const found = data.numFound.label || 0;
   const parts = [`The audit calls ${count(found)} of ${count(data.numExamples)} labels suspicious.`];
   if (data.noiseRate !== null) {
-    parts.push(`It estimates that about ${percent(data.noiseRate)} of all labels are wrong.`);
+    parts.push(`It estimates that about ${percent(data.noiseRate)} of all labels are wrong${between(data.noiseRateBounds)}.`);
   }
   if (data.expectedPrecision !== null && found) {
-    parts.push(`About ${percent(data.expectedPrecision)} of the suspicious ones are expected to be wrong.`);
+    parts.push(`About ${percent(data.expectedPrecision)} of the suspicious ones are expected to be wrong${between(data.precisionBounds)}.`);
   }
   const others = [["near_duplicate", "near-duplicate"], ["outlier", "outlier"]]
     .filter(([kind]) => data.numFound[kind])
@@ -505,6 +509,8 @@ function start() {
   document.title = `Review labels: ${data.name}`;
   byId("name").textContent = data.name;
   byId("summary").textContent = summary();
+  byId("doubts").replaceChildren(...data.doubts.map((doubt) =>
+    element("li", {}, `Doubtful: ${doubt}`)));
   document.body.classList.toggle("without-pictures", !hasPictures);
   byId("legend").textContent = hasPictures && numCards && cards.neighbors[0].length
     ? "Below each example are its nearest neighbors: = has the same label, ≠ has another one." : "";

@@ -1,0 +1,203 @@
+"""How far an audit's numbers hold: their bounds, and what makes them doubtful.
+
+The account by class takes what the model mixes up for the model's errors, the account
+by margin takes it for wrong labels (`keras_ncr.audit.judgment`). The truth is mostly
+between the two, less what the model errs by its own estimate, and chance.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Normal quantile of bounds that hold with a chance of 90 %.
+_QUANTILE = 1.64
+# Below this accuracy a model's own errors count for too much.
+_WEAK = 0.8
+# Where more of the surest labels differ from the model, it knows too little to count.
+_HOPELESS = 0.5
+# Bounds of the precision that are further apart say nothing.
+_WIDE = 0.3
+# So many labels called can be of one class by chance.
+_FEW = 10
+# More classes are not named.
+_MOST_NAMES = 3
+_HELP = (
+    "What helps: a look at the first 50 of the list, better features, such as those of "
+    "a pretrained network"
+)
+_HELP_OF_FOLDS = (
+    ", or predictions out of sample (the command's --folds=5, or `probabilities`)"
+)
+
+
+class Estimates(NamedTuple):
+    """What is stated of a whole list.
+
+    Attributes:
+        noise_rate: Float: the estimated share of wrong labels.
+        noise_rate_bounds: Tuple of two floats.
+        precision: Float: the estimated share of wrong labels among those called, or
+            `None` if none is called.
+        precision_bounds: Tuple of two floats, or `None`.
+        accuracy: Float: the estimated share of suggestions that are the true class.
+        least_accuracy: Float: the same by the less favorable account.
+    """
+
+    noise_rate: float
+    noise_rate_bounds: tuple
+    precision: float | None
+    precision_bounds: tuple | None
+    accuracy: float
+    least_accuracy: float
+
+
+def estimate(judgment, labels, is_called, is_out_of_sample):
+    """Returns the `Estimates` of a list, with bounds.
+
+    Args:
+        judgment: `Judgment` of n examples.
+        labels: Int array of shape `(n,)`: the labels as given.
+        is_called: Bool array of shape `(n,)`, from `called_issues`.
+        is_out_of_sample: Bool: whether the model had not seen the labels. One that has
+            may have learned wrong ones: then nothing bounds their number from above.
+
+    Returns:
+        `Estimates`.
+
+    Example:
+    >>> from keras_ncr.audit.doubts import estimate
+    >>> from keras_ncr.audit.judgment import called_issues, judge
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> labels = np.array([0] * 8 + [1] * 2)
+    >>> judgment = judge(from_probabilities(labels, [[0.9, 0.1]] * 10))
+    >>> is_called = called_issues(judgment, labels)
+    >>> round(estimate(judgment, labels, is_called, True).noise_rate, 2)
+    0.2
+    """
+    is_preferred = labels == judgment.suggested
+    accounts = np.stack([judgment.right_by_class, judgment.right_by_margin])
+    accuracies = np.where(is_preferred, accounts, 1 - accounts).mean(axis=1)
+    least = float(accuracies.min())
+    rates = 1 - accounts.mean(axis=1, dtype="float64")
+    unseen = (1 - accuracies.max()) / 2
+    bounds = _widened(rates.min() * least, rates.max() + unseen, len(labels))
+    precision, precision_bounds = None, None
+    if is_called.any():
+        precision = float(1 - judgment.quality[is_called].mean(dtype="float64"))
+        shares = 1 - accounts[:, is_called].mean(axis=1, dtype="float64")
+        most = (1 + shares.max()) / 2 if is_out_of_sample else 1.0
+        low = 0.0 if judgment.share_of_sure > _HOPELESS else shares.min() * least
+        precision_bounds = _widened(low, most, int(is_called.sum()))
+    return Estimates(
+        float(1 - judgment.quality.mean(dtype="float64")),
+        bounds,
+        precision,
+        precision_bounds,
+        float(np.where(is_preferred, judgment.quality, 1 - judgment.quality).mean()),
+        least,
+    )
+
+
+def _widened(low, high, count):
+    """Returns bounds of a share, further apart by the chance of `count` draws."""
+    spread = [_QUANTILE * np.sqrt(p * (1 - p) / count) for p in (low, min(high, 1))]
+    return float(max(low - spread[0], 0)), float(min(high + spread[1], 1))
+
+
+def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_sample):
+    """Returns why the numbers are doubtful, as sentences, the gravest first.
+
+    Args:
+        judgment: `Judgment` of n examples.
+        predictions: `Predictions` of the same.
+        is_called: Bool array of shape `(n,)`.
+        estimates: `Estimates` of the list.
+        class_names: List of strings.
+        is_out_of_sample: As in `estimate`.
+
+    Returns:
+        List of strings, empty where the numbers can be relied on.
+
+    Example:
+    >>> from keras_ncr.audit.doubts import doubts, estimate
+    >>> from keras_ncr.audit.judgment import judge
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> predictions = from_probabilities([0, 1], [[0.5, 0.5]] * 2)
+    >>> judgment, none = judge(predictions), np.zeros(2, bool)
+    >>> estimates = estimate(judgment, predictions.labels, none, True)
+    >>> doubts(judgment, predictions, none, estimates, ["a", "b"], True)[0]
+    'All classes are equally probable in all predictions: they say nothing of labels.'
+    """
+    return [
+        *_of_predictions(predictions),
+        *_of_model(judgment, estimates),
+        *_of_bounds(estimates, is_out_of_sample),
+        *_of_classes(predictions.labels, is_called, class_names),
+    ]
+
+
+def _of_predictions(predictions):
+    """Says what predictions cannot tell for being all alike, or all certain."""
+    largest = predictions.probabilities[:, 0]
+    if np.allclose(largest, 1 / predictions.num_classes, atol=1e-6):
+        return [
+            "All classes are equally probable in all predictions: they say nothing of "
+            "labels."
+        ]
+    if np.all(largest >= 1 - 1e-6):
+        return [
+            "All predictions are certain, zeros and ones: the labels that are called "
+            "come in no order. Pass probabilities, not predicted classes."
+        ]
+    return []
+
+
+def _of_model(judgment, estimates):
+    """Says when a model is too weak to tell its own errors from wrong labels."""
+    if judgment.share_of_sure > _HOPELESS:
+        return [
+            f"The model disagrees with {100 * judgment.share_of_sure:.0f} % even of "
+            "the labels that it is surest about. Either most labels are wrong, or it "
+            "does not know the classes: do not rely on any of these numbers. "
+            f"{_HELP}."
+        ]
+    accuracy = estimates.least_accuracy
+    if accuracy >= _WEAK:
+        return []
+    return [
+        f"By its own estimate the model may know the class of only "
+        f"{100 * accuracy:.0f} % of the examples. One so weak takes its own errors for "
+        f"wrong labels. Their order is still of use. {_HELP}."
+    ]
+
+
+def _of_bounds(estimates, is_out_of_sample):
+    """Says when the precision of the list cannot be told."""
+    if estimates.precision is None:
+        return []
+    low, high = estimates.precision_bounds
+    if high - low <= _WIDE:
+        return []
+    remedy = _HELP if is_out_of_sample else _HELP + _HELP_OF_FOLDS
+    return [
+        f"The data cannot say how many of those called are wrong: between "
+        f"{100 * low:.0f} and {100 * high:.0f} %. Labels differ where the model "
+        f"wavers, as they do where people err, and where it errs itself. {remedy}."
+    ]
+
+
+def _of_classes(labels, is_called, class_names):
+    """Names classes without labels, and one that alone is called."""
+    found = []
+    absent = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0)
+    if len(absent):
+        names = ", ".join(class_names[label] for label in absent[:_MOST_NAMES])
+        more = f" and {len(absent) - _MOST_NAMES} more" * (len(absent) > _MOST_NAMES)
+        found.append(f"No example is labeled {names}{more}: nothing is known of it.")
+    given = np.unique(labels[is_called])
+    if is_called.sum() >= _FEW and len(given) == 1 < len(np.unique(labels)):
+        found.append(
+            f"All labels that are called are {class_names[given[0]]}: wrong ones may "
+            "be missed in other classes, or this one is not known to the model."
+        )
+    return found

@@ -1,0 +1,118 @@
+"""Tests of audit/doubts.py: what is stated of a list, and when it is doubtful."""
+
+import numpy as np
+import pytest
+
+from keras_ncr.audit.doubts import doubts, estimate
+from keras_ncr.audit.judgment import called_issues, judge
+from keras_ncr.audit.predictions import from_probabilities
+
+
+def stated(labels, probabilities, is_out_of_sample=True):
+    """Returns the estimates of a list, the sentences of doubt, and what is called."""
+    predictions = from_probabilities(labels, probabilities)
+    judgment = judge(predictions)
+    is_called = called_issues(judgment, predictions.labels)
+    estimates = estimate(judgment, predictions.labels, is_called, is_out_of_sample)
+    names = [f"class {c}" for c in range(predictions.num_classes)]
+    said = doubts(judgment, predictions, is_called, estimates, names, is_out_of_sample)
+    return estimates, " ".join(said), is_called
+
+
+def strong_case(seed=0, num_examples=3000, num_classes=5, rate=0.2):
+    """Returns noise that is even over classes, seen by a model that knows them."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, num_classes, num_examples)
+    labels = np.where(
+        rng.uniform(size=num_examples) < rate,
+        (truth + rng.integers(1, num_classes, num_examples)) % num_classes,
+        truth,
+    )
+    logits = rng.normal(0, 0.7, (num_examples, num_classes))
+    logits[np.arange(num_examples), truth] += 5
+    return truth, labels, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def weak_case(strength, num_examples=3000, num_classes=6):
+    """Returns right labels, and a model that knows the classes badly."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, num_classes, num_examples)
+    logits = rng.normal(0, 1.5, (num_examples, num_classes))
+    logits[np.arange(num_examples), truth] += strength
+    return truth, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_strong_model_states_the_truth_within_narrow_bounds(seed):
+    truth, labels, probabilities = strong_case(seed)
+    estimates, said, is_called = stated(labels, probabilities)
+    is_wrong = labels != truth
+    for value, (low, high), true in (
+        (estimates.noise_rate, estimates.noise_rate_bounds, is_wrong.mean()),
+        (estimates.precision, estimates.precision_bounds, is_wrong[is_called].mean()),
+    ):
+        assert low <= true <= high and high - low < 0.15
+        assert value == pytest.approx(true, abs=0.06)
+    assert said == ""
+
+
+def test_bounds_hold_the_estimates():
+    for strength in (1, 2, 3, 4):
+        estimates, _, _ = stated(*weak_case(strength))
+        low, high = estimates.noise_rate_bounds
+        assert 0 <= low <= estimates.noise_rate <= high <= 1
+        if estimates.precision is not None:
+            low, high = estimates.precision_bounds
+            assert 0 <= low <= estimates.precision <= high <= 1
+
+
+def test_nothing_called_has_no_precision():
+    estimates, said, is_called = stated([0, 1] * 50, [[0.9, 0.1], [0.1, 0.9]] * 50)
+    assert not is_called.any()
+    assert estimates.precision is None and estimates.precision_bounds is None
+    assert said == ""
+
+
+def test_weak_model_is_doubted():
+    _, said, _ = stated(*weak_case(2))
+    assert "may know the class of only" in said and "better features" in said
+
+
+def test_hopeless_model_bounds_nothing_from_below():
+    estimates, said, _ = stated(*weak_case(0))
+    assert "do not rely on any of these numbers" in said
+    assert estimates.precision_bounds[0] == 0
+
+
+def test_right_labels_of_hard_examples_are_doubted_wherever_they_are_called():
+    # All labels are right; a model that is mostly sure errs where it wavers.
+    truth, probabilities = weak_case(5)
+    estimates, said, is_called = stated(truth, probabilities)
+    assert is_called.any()
+    assert estimates.precision_bounds[0] < 0.05
+    assert "The data cannot say how many of those called are wrong" in said
+    assert "--folds=5" not in said  # They are out of sample already.
+
+
+def test_model_that_saw_the_labels_is_advised_to_take_folds():
+    estimates, said, _ = stated(*weak_case(5), is_out_of_sample=False)
+    assert "--folds=5" in said and estimates.precision_bounds[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "words"),
+    [
+        ([0, 1, 0, 1], np.full((4, 2), 0.5), "equally probable in all predictions"),
+        ([0, 1, 0, 1], np.eye(2)[[0, 1, 1, 1]], "zeros and ones"),
+        ([0, 1, 0, 1], np.eye(4)[[0, 1, 0, 1]], "labeled class 2, class 3: nothing"),
+        ([0, 0, 0, 0], np.eye(6)[[0] * 4], "class 3 and 2 more: nothing"),
+        (
+            [0] * 60 + [1] * 40,
+            [[0.9, 0.1]] * 40 + [[0.1, 0.9]] * 60,
+            "All labels that are called are class 0",
+        ),
+    ],
+    ids=["all equal", "one-hot", "absent", "many absent", "one class called"],
+)
+def test_input_that_says_little_is_named(labels, probabilities, words):
+    assert words in stated(labels, probabilities)[1]
