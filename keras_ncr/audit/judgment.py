@@ -37,6 +37,8 @@ from keras_ncr.audit.unseen import (
 _SURE_SHARE = 0.2
 # If more of them carry another label, b knows the classes too badly to count by.
 _MOST_OF_SURE = 0.5
+# So many labels speak for the account by margin where there are none to tell.
+_MORE_OF_OWN = 3
 # How decidedly one account is preferred.
 _DECISION = 6
 # So many wrong labels a class has beside those that were seen: none is ruled out.
@@ -293,11 +295,11 @@ def _shares_of_class(counts, evenness, preferred, labels):
 
 
 def _share_of_own(own_shares, shares_of_class):
-    """Returns s, the likeliest, where one more label fell on an own second choice."""
+    """Returns s, the likeliest, where some more labels fell on own second choices."""
 
     def surprise(s):
         mixed = s * own_shares + (1 - s) * shares_of_class
-        return -np.log(s) - np.log(np.maximum(mixed, 1e-12)).sum()
+        return -_MORE_OF_OWN * np.log(s) - np.log(np.maximum(mixed, 1e-12)).sum()
 
     return _least(surprise, 1e-6, 1 - 1e-6)
 

@@ -133,7 +133,7 @@ def oracle_share(labels, preferred, is_sure, g, counts, added):
             )
 
     def chance(s):
-        return np.log(s) + sum(np.log(s * own + (1 - s) * of) for own, of in pairs)
+        return 3 * np.log(s) + sum(np.log(s * own + (1 - s) * of) for own, of in pairs)
 
     if (
         np.mean(
