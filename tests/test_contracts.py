@@ -330,6 +330,8 @@ def test_public_things_have_docstrings():
             and not value.__doc__
         ]
     assert not undocumented
+
+
 def test_internal_docstrings_are_short():
     long = []
     for path in sources("keras_ncr"):

@@ -71,7 +71,7 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
     >>> labels = np.array([0] * 8 + [1] * 2)
     >>> judgment = judge(from_probabilities(labels, [[0.9, 0.1]] * 10))
     >>> is_called = called_issues(judgment, labels)
-    >>> round(estimate(judgment, labels, is_called, True).noise_rate, 2)
+    >>> round(estimate(judgment, labels, is_called, True).noise_rate, 1)
     0.2
     """
     is_preferred = labels == judgment.suggested

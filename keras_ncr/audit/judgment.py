@@ -235,10 +235,8 @@ def _transition_matrix(counts):
 
 
 def _kept(right, totals):
-    """Returns T_cc, with as many examples of the mean class added as is likeliest.
-
-    Where classes differ by chance alone, or have few examples, the mean says more.
-    """
+    """Returns T_cc, with as many examples of the mean class added as is likeliest."""
+    # Where classes differ by chance alone, or have few examples, the mean says more.
     from scipy.special import betaln
 
     mean = (right.sum() + 1) / (totals.sum() + 1 + _UNSEEN)
@@ -254,13 +252,11 @@ def _kept(right, totals):
 
 
 def _evenness(counts):
-    """Returns how many labels more are counted for each wrong class.
-
-    A class has few labels that are sure to be wrong. Where they spread over all other
-    classes, what is even between these is a better guess than the few counts; where
-    they all go to one, as those of look-alikes do, the counts are. Which it is, the
-    likelihood of the counts of all classes says.
-    """
+    """Returns how many labels more are counted for each wrong class."""
+    # A class has few labels that are sure to be wrong. Where they spread over all other
+    # classes, what is even between these is a better guess than the few counts; where
+    # they all go to one, as those of look-alikes do, the counts are. Which it is, the
+    # likelihood of the counts of all classes says.
     from scipy.special import gammaln
 
     num_others = len(counts) - 1
