@@ -91,7 +91,9 @@ def new_model(name, kernel_regularizer=None, **arguments):
         cls, own = PAIRS[name]
         networks = [backbone(1), backbone(2)]
         classifier = [head(1), head(2)]
-    return cls(networks, num_classes=3, classifier=classifier, **own | arguments)
+    return cls(
+        networks, num_classes=3, **{"classifier": classifier, **own, **arguments}
+    )
 
 
 def compiled(name, arguments=None, **settings):

@@ -26,6 +26,7 @@ and 10 classes, biases 0. The released NCR code (Flax) has 1 / sqrt(fan-in); PyT
 
 from keras_ncr.backbones.applications import application
 from keras_ncr.backbones.cosine_classifier import CosineClassifier
+from keras_ncr.backbones.heteroscedastic_classifier import HeteroscedasticClassifier
 from keras_ncr.backbones.networks import (
     mlp,
     preact_resnet18,
@@ -37,6 +38,7 @@ from keras_ncr.backbones.networks import (
 
 __all__ = [
     "CosineClassifier",
+    "HeteroscedasticClassifier",
     "application",
     "mlp",
     "preact_resnet18",

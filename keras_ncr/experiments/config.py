@@ -55,7 +55,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.model.backbone = "small_cnn"
     config.model.stem = "cifar"  # Of our ResNets; "imagenet" for large images.
     config.model.weights = ""  # Of keras.applications: "imagenet", or a file.
-    config.model.classifier = "linear"  # Or "cosine", as the paper has on WebVision.
+    # "linear", "cosine", as the paper has on WebVision, or "heteroscedastic".
+    config.model.classifier = "linear"
 
     # The sections of the methods: NCR's, and those of its peers.
     config.update(method_sections())

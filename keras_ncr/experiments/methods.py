@@ -8,6 +8,7 @@ import keras
 import ml_collections
 
 from keras_ncr import losses, models
+from keras_ncr.backbones import HeteroscedasticClassifier
 from keras_ncr.checks import check_known
 from keras_ncr.features.label_propagation import propagate_labels
 from keras_ncr.losses import NeighborConsistencyLoss
@@ -139,12 +140,15 @@ TABLE = {
     "second_view": Word("addition", mixing.color_jitter, {"shift": 0}),
     "oracle": Word("addition"),
     "label_propagation": Word("addition", propagate_labels),
+    # A head: with every model.
+    "heteroscedastic": Word("addition", HeteroscedasticClassifier),
 }
 
 # The rows of the paper's tables, and the peers that users expect beside them.
 METHOD_ROWS = (
     *("standard", "label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce"),
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
+    "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
@@ -177,6 +181,11 @@ class Method(NamedTuple):
     def has_consistency(self) -> bool:
         """Whether NCR's term is part of the objective."""
         return "ncr" in self.words
+
+    @property
+    def is_heteroscedastic(self) -> bool:
+        """Whether the classifier is the heteroscedastic one."""
+        return "heteroscedastic" in self.words
 
     @property
     def is_mixed(self) -> bool:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from keras_ncr import backbones
+from keras_ncr.backbones import HeteroscedasticClassifier
 from keras_ncr.backbones.applications import application_names
 from keras_ncr.datasets import Source
 from keras_ncr.distribution import MultiWorkerClassifier
@@ -69,7 +70,8 @@ def backbone(settings: ConfigDict, shape: tuple) -> keras.Model:
 def _standard_model(config, method, source, shape, seed):
     """Returns a plain Keras classifier."""
     network = backbone(config.model, shape)
-    classifier = classifier_layer(config.model.classifier, source.num_classes)
+    (classifier,) = _classifiers(config, method, source.num_classes, seed)
+    classifier = classifier_layer(classifier, source.num_classes)
     # Keras' own model is enough on one device.
     is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
     cls = keras.Model if is_one else MultiWorkerClassifier
@@ -86,6 +88,7 @@ def _method_model(config, method, source, shape, seed):
         "seed": seed,
     }
     networks = [backbone(config.model, shape) for _ in range(row.num_networks)]
+    classifiers = _classifiers(config, method, source.num_classes, seed)
     if arguments.get("forget_rate") == 0:
         raise ValueError(
             f"`config.{method.model}.forget_rate` must be the share of wrong labels, "
@@ -94,12 +97,32 @@ def _method_model(config, method, source, shape, seed):
         )
     accepted = inspect.signature(row.makes).parameters
     arguments = {name: arguments[name] for name in accepted if name in arguments}
+    is_one = row.num_networks == 1
     return row.makes(
-        networks[0] if row.num_networks == 1 else networks,
+        networks[0] if is_one else networks,
         source.num_classes,
-        classifier=config.model.classifier,
+        classifier=classifiers[0] if is_one else classifiers,
         **{**arguments, **_consistency(config, method)},
     )
+
+
+def _classifiers(config, method, num_classes, seed):
+    """Returns the head of each network: a name, or a layer with settings of its own."""
+    name, numbers = config.model.classifier, range(method.row.num_networks)
+    if not method.is_heteroscedastic:
+        return [name for _ in numbers]
+    if name not in ("linear", "heteroscedastic"):
+        raise ValueError(
+            "`config.model.classifier` has no effect with the method heteroscedastic, "
+            f"which is a classifier. Received: {name!r}. Leave one of them out."
+        )
+    settings = config.heteroscedastic
+    return [
+        HeteroscedasticClassifier(
+            num_classes, seed=seed + number, name="classifier", **settings
+        )
+        for number in numbers
+    ]
 
 
 def _consistency(config, method):

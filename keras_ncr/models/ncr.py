@@ -5,7 +5,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr.backbones import CosineClassifier
+from keras_ncr.backbones import CosineClassifier, HeteroscedasticClassifier
 from keras_ncr.checks import check_layer
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
@@ -45,8 +45,9 @@ class NCRModel(Classifier):
             first. Loops without `fit` assign `current_consistency_weight` themselves.
             Defaults to 0, best in the paper's ablation at 40 % noise and more.
         classifier: `"linear"`, a `Dense` layer; `"cosine"`, a `CosineClassifier`, as
-            the paper uses on WebVision; or a layer that returns logits. Defaults to
-            `"linear"`.
+            the paper uses on WebVision; `"heteroscedastic"`, a
+            `HeteroscedasticClassifier`, whose logits are log probabilities; or a layer
+            that returns logits. Defaults to `"linear"`.
         **kwargs: As in `keras.Model`.
 
     Call arguments:
@@ -243,9 +244,11 @@ def classifier_layer(classifier, num_classes):
         return keras.layers.Dense(num_classes, dtype="float32", name="classifier")
     if classifier == "cosine":
         return CosineClassifier(num_classes, name="classifier")
+    if classifier == "heteroscedastic":
+        return HeteroscedasticClassifier(num_classes, name="classifier")
     if isinstance(classifier, keras.Layer):
         return classifier
     raise ValueError(
-        '`classifier` must be "linear", "cosine" or a Keras layer. '
+        '`classifier` must be "linear", "cosine", "heteroscedastic" or a Keras layer. '
         f"Received: classifier={classifier!r}."
     )

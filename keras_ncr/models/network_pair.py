@@ -29,8 +29,8 @@ class NetworkPair(Classifier):
             have a queue.
         consistency_weight: As in `NCRModel`. Defaults to 0.0, without consistency.
         warmup_epochs: As in `NCRModel`.
-        classifier: `"linear"` or `"cosine"`, as in `NCRModel`, or two such names or
-            layers, one for each network. Defaults to `"linear"`.
+        classifier: A name as in `NCRModel`, or two such names or layers, one for each
+            network. Defaults to `"linear"`.
         **kwargs: As in `keras.Model`.
 
     Call arguments:

@@ -39,6 +39,9 @@ CLASSES = {
     "label_smoothing": "Functional",
     "ncr": "NCRModel",
     "ncr+mixup": "NCRModel",
+    "heteroscedastic": "Functional",
+    "ncr+heteroscedastic": "NCRModel",
+    "heteroscedastic+elr_plus": "ELRPlusModel",
     "ncr+soft_bootstrap": "NCRModel",
     "elr": "ELRModel",
     "ncr+elr": "ELRModel",
@@ -110,6 +113,7 @@ def test_method_has_its_loss(method, loss):
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
+        ("ncr+heteroscedastic", "heteroscedastic.rank", 3, "classifier.rank"),
     ],
 )
 def test_settings_reach_the_model(method, key, value, where):
@@ -174,6 +178,7 @@ def test_second_view_keeps_the_first_and_views_change_both():
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
+    "heteroscedastic",
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),
@@ -226,6 +231,12 @@ def test_refusal_lists_what_there_is():
         ValueError, match="Models: standard.*Losses: .*Additions: mixup"
     ):
         check_config(config_of("elr+mixup"))
+
+
+def test_a_second_classifier_is_refused():
+    config = config_of("heteroscedastic", **{"model.classifier": "cosine"})
+    with pytest.raises(ValueError, match="`config.model.classifier` has no effect"):
+        compiled_model(config, small_source())
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.4])

@@ -476,7 +476,7 @@ def command(run_command, tmp_path):
         ([f"{DIGITS}:ncr,noise=pairflip"], "Did you mean 'pair_flip'?"),
         ([f"{DIGITS}:ncr,rate=1.5"], "Received: rate=1.5"),
         ([DIGITS, "--config.model.backbone=resnet"], "Did you mean 'resnet"),
-        ([DIGITS, "--config.model.classifier=cos"], '"linear", "cosine"'),
+        ([DIGITS, "--config.model.classifier=cos"], '"linear", "cosine", "het'),
         ([DIGITS, "--config.epochs=0"], "`config.epochs` must be .* at least 1"),
         ([DIGITS, "--config.data.limit=100"], "`config.data.limit`"),
         ([DIGITS, "--config.augment.padding=-1"], "`padding` must be"),

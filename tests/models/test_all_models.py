@@ -175,6 +175,17 @@ def test_a_model_that_knows_no_examples_yet_can_be_saved(name, tmp_path):
     assert loaded.num_examples is None
 
 
+@ALL_MODELS
+def test_a_heteroscedastic_classifier_trains_and_is_saved(name, tmp_path):
+    model = compiled(name, {"classifier": "heteroscedastic"})
+    assert np.isfinite(fit(model, epochs=2)["loss"]).all()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    logits = loaded.predict(X, verbose=0)
+    np.testing.assert_array_equal(logits, model.predict(X, verbose=0))
+    assert_same_history(fit(loaded), fit(model))
+
+
 # What is refused
 
 

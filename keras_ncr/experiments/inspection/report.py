@@ -90,7 +90,10 @@ def _confusions(source):
 def training_rows(config, source, model):
     """Returns the rows on method, network, epochs and optimizer."""
     steps = steps_per_epoch(config, source)
-    network = f"{config.model.backbone}, {config.model.classifier} classifier"
+    classifier = config.model.classifier
+    if method_of(config).is_heteroscedastic:
+        classifier = "heteroscedastic"
+    network = f"{config.model.backbone}, {classifier} classifier"
     batch = f"{config.batch_size:,} examples"
     if config.data.balanced:
         batch += ", classes drawn equally often"
