@@ -1,19 +1,21 @@
 """A folder of class folders."""
 
 import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
-from absl import logging
 
-from keras_ncr.checks import check_class_names, check_known
+from keras_ncr.checks import check_class_names, check_known, check_spellings
 from keras_ncr.datasets.image_files import (
     READABLE,
     check_readable,
     find_images,
     first_few,
     is_hidden,
+    is_image,
     is_unreadable,
+    left_out,
     printable,
     source_of_files,
 )
@@ -27,8 +29,16 @@ _LAYOUT = """Expected is a folder for each class, with its images:
 
 _UNREADABLE = "TensorFlow does not read files of this kind."
 
-# Folders of these names hold data sets, not classes.
-_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+# Folders of these names hold data sets, not classes: train, test_set, val-images.
+_SPLIT = re.compile(
+    r"(train|training|val|valid|validation|dev|eval|test|testing|holdout)"
+    r"([ _-]?(set|data|images?|imgs?|split|folder|\d+))*",
+    re.IGNORECASE,
+)
+# So do these if they all hold the same folders: fold1, part-2, split_03.
+_PART = re.compile(
+    r"(fold|split|part|cv|subset|shard|chunk|batch)[ _-]?\d+", re.IGNORECASE
+)
 
 
 def from_folder(
@@ -44,9 +54,10 @@ def from_folder(
     code points, and an example's id is its path below `folder`, with `/`.
 
     Images are files named `.jpg`, `.jpeg`, `.jpe`, `.jfif`, `.png`, `.gif`, `.bmp` or
-    `.webp`, in small or capital letters. Other files, and what begins with a dot, are
-    left out. The files are listed now and read when they are needed: find those that
-    are broken by `keras_ncr.datasets.check_images(source)`.
+    `.webp`, in small or capital letters. Other files are listed in `left_out` of the
+    source; what begins with a dot is left out. The files are listed now and read when
+    they are needed: find those that are broken by
+    `keras_ncr.datasets.check_images(source)`.
 
     Args:
         folder: Path of the folder.
@@ -65,8 +76,9 @@ def from_folder(
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: If it is not laid out so, has fewer than two classes, a class
-            without images, a class that is not in `class_names`, or images of a kind
-            that TensorFlow does not read.
+            without images, a class that is not in `class_names` or spelled in two ways,
+            a link that leads nowhere in place of a class, or images of a kind that
+            TensorFlow does not read.
 
     Example:
     >>> for file in ("cat/1.png", "cat/2.png", "dog/1.png"):
@@ -93,13 +105,13 @@ def from_folder(
     class_folders = _list_class_folders(folder)
     if class_names is None:
         _check_class_folders(folder, class_folders)
-        files = _find_images_of(folder, class_folders, may_be_empty=False)
+        files, others = _find_images_of(folder, class_folders, may_be_empty=False)
         class_names = tuple(class_folders)
     else:
         class_names = check_class_names(class_names)
         for class_folder in class_folders:
             check_known(class_folder, class_names, "class folder")
-        files = _find_images_of(folder, class_folders, may_be_empty=True)
+        files, others = _find_images_of(folder, class_folders, may_be_empty=True)
     ids, labels, skipped = [], [], []
     for label, class_name in enumerate(class_names):
         for path in files.get(class_name, []):
@@ -122,7 +134,38 @@ def from_folder(
         ids=ids,
         class_names=class_names,
         skipped=skipped,
+        left_out=(
+            *left_out(folder, others),
+            # Tables and notes belong there, images do not.
+            *(file for file in left_out(folder, _list_files(folder)) if is_image(file)),
+        ),
     )
+
+
+def split_folders(folder: str | os.PathLike) -> list[str]:
+    """Returns the folders in a folder that hold splits of data, by their names.
+
+    Args:
+        folder: Path of a folder.
+
+    Returns:
+        Sorted list of names, empty if there are fewer than two.
+
+    Example:
+    >>> import os
+    >>> from keras_ncr.datasets.folder_source import split_folders
+    >>> for name in ("training_set", "test_set", "notes"):
+    ...     os.makedirs(f"pets-in-splits/{name}")
+    >>> split_folders("pets-in-splits")
+    ['test_set', 'training_set']
+    """
+    names = _list_class_folders(folder)
+    splits = [name for name in names if _SPLIT.fullmatch(name)]
+    if len(names) > 1 and all(map(_PART.fullmatch, names)):
+        inner = [set(_list_class_folders(os.path.join(folder, name))) for name in names]
+        if set.intersection(*inner):
+            return names
+    return splits if len(splits) > 1 else []
 
 
 def _check_folder(folder):
@@ -145,7 +188,7 @@ def _check_folder(folder):
 
 
 def _list_class_folders(folder):
-    """Sorted names of the folders right below."""
+    """Returns the sorted names of the folders right below."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -154,23 +197,34 @@ def _list_class_folders(folder):
         )
 
 
+def _list_files(folder):
+    """Returns the sorted names of the files right below, or raises for a lost link."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.is_dir()]
+    paths = {name: os.path.join(folder, name) for name in sorted(names)}
+    lost = [path for path in paths.values() if not os.path.exists(path)]
+    if lost:
+        raise ValueError(
+            "Links among the folders of classes must lead somewhere: a class would be "
+            f"missing. Received: {lost[0]!r}, which leads to "
+            f"{os.readlink(lost[0])!r}. Mount that, or remove the link."
+        )
+    return [name for name in paths if not is_hidden(name)]
+
+
 def _check_class_folders(folder, names):
     """Refuses a folder that is one level too high or too low."""
-    if names and {name.lower() for name in names} <= _SPLITS:
+    splits = split_folders(folder)
+    if splits or (len(names) == 1 and _SPLIT.fullmatch(names[0])):
+        splits = splits or names
         raise ValueError(
             f"`folder` must hold the classes of one split. Received: folder={folder!r} "
-            f"with {names}. Pass one of them, such as "
-            f"{os.path.join(folder, names[-1])!r}; and for a test split the classes of "
-            "the training split, `class_names=train.class_names`. If these are "
+            f"with {splits}. Pass one of them, such as "
+            f"{os.path.join(folder, splits[-1])!r}; and for a test split the classes "
+            "of the training split, `class_names=train.class_names`. If these are "
             "the classes, say so by `class_names`."
         )
-    stray = sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.is_file()
-        and not is_hidden(entry.name)
-        and entry.name.lower().endswith(READABLE)
-    )
+    stray = [name for name in _list_files(folder) if name.lower().endswith(READABLE)]
     if names and stray:
         raise ValueError(
             f"Images must lie in the folder of a class. Received: {first_few(stray)} "
@@ -185,6 +239,7 @@ def _check_class_folders(folder, names):
                 "the folder itself does: its images would count as one class more. "
                 f"Move {name!r} beside the folder."
             )
+    check_spellings(names, "Names of class folders")
     if len(names) == 1:
         inner = os.path.join(folder, names[0])
         raise ValueError(
@@ -202,8 +257,8 @@ def _check_class_folders(folder, names):
 
 
 def _find_images_of(folder, class_folders, may_be_empty):
-    """Paths of the images below `folder`, a list for each class."""
-    images_of, left_out = {}, []
+    """Returns the images below `folder`, a list for each class, and the other files."""
+    images_of, all_others = {}, []
     for name in class_folders:
         images, others = find_images(os.path.join(folder, name))
         if not images and not may_be_empty:
@@ -214,9 +269,5 @@ def _find_images_of(folder, class_folders, may_be_empty):
                 "the folder, or pass `class_names` if a class may be without."
             )
         images_of[name] = [f"{name}/{path}" for path in images]
-        left_out += [f"{name}/{path}" for path in others]
-    if left_out:
-        logging.info(
-            "Left out of %r, since not named as images: %s", folder, first_few(left_out)
-        )
-    return images_of
+        all_others += [f"{name}/{path}" for path in others]
+    return images_of, all_others

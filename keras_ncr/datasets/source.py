@@ -46,6 +46,8 @@ class Source:
             be shuffled as a whole without being held in memory. Defaults to `None`:
             `dataset` is read from its beginning to its end.
         skipped: Tuple of `Skipped`: what was left out, since it could not be read.
+        left_out: Tuple of `Skipped`: files beside the images that are not taken for
+            examples, with the reasons.
         find_faults: Optional callable that returns a dict from what is faulty in the
             data set, files or ids, to the reasons. Asked when reading fails.
 
@@ -71,6 +73,7 @@ class Source:
     clean_labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     read_image: Callable | None = dataclasses.field(default=None, repr=False)
     skipped: tuple = dataclasses.field(default=(), repr=False)
+    left_out: tuple = dataclasses.field(default=(), repr=False)
     find_faults: Callable | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_ncr.datasets import find_broken_images, from_folder
+from keras_ncr.datasets.image_files import LEADS_NOWHERE, NOT_ENDING, NOT_NAMED
 from keras_ncr.datasets.images import decode
 
 
@@ -18,6 +19,9 @@ def encoded(value=0, size=(2, 2), mode="RGB", kind="PNG"):
     file = io.BytesIO()
     Image.new("RGB", size, (value, value, value)).convert(mode).save(file, kind)
     return file.getvalue()
+
+
+CAFE = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
 
 
 def write(folder, *paths):
@@ -114,14 +118,30 @@ def test_what_programs_leave_behind_is_left_out(tmp_path):
     assert from_folder(tmp_path).ids.tolist() == ["cat/1.png", "dog/1.png"]
 
 
-def test_files_left_out_are_logged_in_one_line(tmp_path, caplog):
-    write(tmp_path, "cat/1.png", "dog/1.png")
-    for name in ("a", "b", "c", "d"):
-        (tmp_path / "cat" / name).touch()
-    with caplog.at_level("INFO", logger="absl"):
-        from_folder(tmp_path)
-    (message,) = caplog.messages
-    assert message.endswith("images: 'cat/a', 'cat/b', 'cat/c' and 1 more")
+def test_files_left_out_are_listed_with_the_reason(tmp_path):
+    write(tmp_path, "cat/1.png", "dog/1.png", "cat/img", "dog/1.jpg?w=300", "stray")
+    (tmp_path / "cat" / "notes.txt").touch()
+    (tmp_path / "labels.csv").touch()  # belongs there
+    (tmp_path / "dog" / "Thumbs.db").touch()  # of a program
+    (tmp_path / "dog" / "more").symlink_to(tmp_path / "not mounted")
+    source = from_folder(tmp_path)
+    assert source.ids.tolist() == ["cat/1.png", "dog/1.png"]
+    assert source.left_out == (
+        ("cat/img", NOT_ENDING),
+        ("cat/notes.txt", NOT_NAMED),
+        ("dog/1.jpg?w=300", NOT_ENDING),
+        ("dog/more", LEADS_NOWHERE),
+        ("stray", NOT_ENDING),
+    )
+    assert source.subset([0]).left_out == source.left_out
+
+
+def test_class_whose_link_leads_nowhere_is_not_missing_in_silence(tmp_path):
+    write(tmp_path / "photos", "cat/1.png", "dog/1.png")
+    (tmp_path / "photos" / "emu").symlink_to(tmp_path / "not mounted")
+    for class_names in (None, ["cat", "dog", "emu"]):
+        with pytest.raises(ValueError, match="photos/emu'.*not mounted'. Mount that"):
+            from_folder(tmp_path / "photos", class_names)
 
 
 def test_ends_of_names_are_read_in_small_and_capital_letters(tmp_path):
@@ -228,6 +248,11 @@ def test_wrong_class_names_are_refused(tmp_path, class_names, message):
         (["cat/1.png", "dog/a.txt"], ["'dog' must hold an image", "'a.txt'"]),
         (["cat/1.heic", "cat/2.png", "dog/3.TIF"], ["'cat/1.heic', 'dog/3.TIF'"]),
         (["cat/1.NEF", "dog/1.png"], ["'cat/1.NEF'. Convert them, to JPEG"]),
+        (["training_set/cat/1.png", "test_set/cat/1.png"], ["one split", "test_set'"]),
+        (["train/cat/1.png", "Val-images/cat/1.png", "x/1.png"], ["one split"]),
+        ([f"fold{i}/{name}/1.png" for i in "12" for name in "ab"], ["['fold1', 'fold"]),
+        (["Cat/1.png", "cat/1.png"], ["'Cat' and 'cat'", "differ only in spelling"]),
+        ([f"{name}/1.png" for name in CAFE], ["Unicode form", r"'cafe\u0301'"]),
     ],
 )
 def test_wrong_layout_is_answered_with_the_right_one(tmp_path, paths, messages):
@@ -236,6 +261,18 @@ def test_wrong_layout_is_answered_with_the_right_one(tmp_path, paths, messages):
         from_folder(tmp_path)
     for message in messages:
         assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("names", [["part1", "part2"], ["a", "A"], ["dev", "ops"]])
+def test_names_that_only_resemble_those_of_splits_are_classes(tmp_path, names):
+    write(tmp_path, *(f"{name}/1.png" for name in names))
+    assert set(from_folder(tmp_path).class_names) == set(names)
+
+
+def test_test_folder_in_another_unicode_form_is_told_from_what_looks_alike(tmp_path):
+    write(tmp_path, f"{CAFE[1]}/1.png", "tea/1.png")
+    with pytest.raises(ValueError, match="alike is there in another Unicode form"):
+        from_folder(tmp_path, [CAFE[0], "tea"])
 
 
 def test_named_classes_without_any_image_are_refused(tmp_path):
