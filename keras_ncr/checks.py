@@ -121,6 +121,7 @@ def refuse_first(labels, is_wrong, name: str, expectation: str) -> None:
 def brief(value: object) -> str:
     """Returns text for a value that a message can hold, whatever it is."""
     text = str(value) if isinstance(value, numbers.Number) else repr(value)
+    text = text.replace("\n", " ")
     return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
 
 

@@ -1,5 +1,6 @@
 """Rows of a table that cannot be used: no image there, or no label of the classes."""
 
+import math
 import numbers
 import os
 import re
@@ -24,7 +25,20 @@ def is_empty(cell):
     """Returns whether a cell of a table has nothing in it."""
     import pandas as pd
 
+    if not pd.api.types.is_scalar(cell):  # Such as a list, of which each part is asked.
+        return cell is None
     return bool(pd.isna(cell)) or cell == ""
+
+
+def is_measured(labels):
+    """Returns whether labels are numbers as of a regression: fractions, most once."""
+    labels = labels.tolist()
+    try:
+        found = {float(label) for label in labels}
+    except (TypeError, ValueError):
+        return False
+    has_fractions = any(number % 1 for number in found if math.isfinite(number))
+    return has_fractions and 2 * len(found) > len(labels)
 
 
 def faulty_rows(paths, labels, clean_labels, class_names, is_text, folder):
@@ -52,6 +66,8 @@ def _about_path(path, folder):
         return "It has no path."
     if not isinstance(path, str | os.PathLike):
         return f"Its path is {path!r}."
+    if folder is None:  # The table holds the image itself.
+        return None
     if not os.path.isfile(os.path.join(folder, path)):
         return "The file is not there."
     if is_unreadable(os.fspath(path)):

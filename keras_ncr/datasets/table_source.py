@@ -2,12 +2,19 @@
 
 import collections
 import os
+import re
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_ncr.checks import check_class_names, check_known
+from keras_ncr.checks import (
+    REGRESSION,
+    brief,
+    check_class_names,
+    check_known,
+    check_spellings,
+)
 from keras_ncr.datasets.image_files import (
     check_readable,
     first_few,
@@ -15,10 +22,12 @@ from keras_ncr.datasets.image_files import (
     source_of_files,
 )
 from keras_ncr.datasets.source import Source
+from keras_ncr.datasets.table_cells import classes_of_hub, images_in
 from keras_ncr.datasets.table_rows import (
     are_whole_numbers,
     faulty_rows,
     is_empty,
+    is_measured,
     is_whole,
 )
 from keras_ncr.datasets.unreadable import Skipped, check_left, check_on_error
@@ -46,14 +55,19 @@ def from_table(
     the type of the column decides. Spaces around a name in a CSV file are dropped, and
     "NA" or "null" is a name there like any other.
 
+    A Parquet file or a DataFrame may also hold the images themselves, as the Hugging
+    Face hub stores them: bytes of image files, or dicts with `"bytes"` and `"path"`.
+    They are then in memory. Their ids are those paths, or else `row-0.png` and so on;
+    the names that the hub gives class numbers are those of the classes.
+
     Args:
         table: Path of a `.csv` (UTF-8, commas), `.tsv` (tabs) or `.parquet` file, with
             names of columns; or a `pandas.DataFrame`.
         folder: Optional path of the folder that paths in the table start from. Absolute
             paths may be anywhere. Defaults to the folder of the table, or for a
             DataFrame to the current one.
-        image: String, name of the column with the path of each image. Defaults to
-            `"path"`.
+        image: String, name of the column with the path of each image, or the image.
+            Defaults to `"path"`.
         label: String, name of the column with the labels. Defaults to `"label"`.
         clean_label: Optional string, name of a column with the true labels, one in
             each row: what `label` may be, and -1 or any other name for what is none
@@ -75,7 +89,8 @@ def from_table(
         FileNotFoundError: If the table or an image is not there.
         ValueError: If the table cannot be read or has no rows, a column or a value is
             missing, an image is listed twice or of a kind that TensorFlow does not
-            read, or labels are not of the classes. Rows are counted as a
+            read, or labels are not of the classes, or one of them is spelled in two
+            ways, as `1` and `1.0`. Rows are counted as a
             spreadsheet shows them (the first below the header is 2), those of
             Parquet and DataFrames from 0.
 
@@ -96,10 +111,16 @@ def from_table(
     name = default_name if name is None else name
     if class_names is not None:
         class_names = check_class_names(class_names)
+    elif isinstance(table, str | os.PathLike) and not is_text:
+        class_names = classes_of_hub(os.path.expanduser(table), label)
+    paths, contents = images_in(_cells(frame, image, "image"), folder)
+    frame = frame.copy(deep=False)
+    frame[image] = paths
+    place = folder if contents is None else None
     skipped = []
     if skips:
         columns = (image, label, clean_label)
-        frame, skipped = _sound_rows(frame, columns, class_names, is_text, folder)
+        frame, skipped = _sound_rows(frame, columns, class_names, is_text, place)
         check_left(len(frame), skipped, name)
     paths = _column(frame, image, "image")
     is_path = paths.map(lambda path: isinstance(path, str | os.PathLike))
@@ -118,7 +139,8 @@ def from_table(
         clean_labels = _clean_class_numbers(clean_labels, class_names)
     paths = ids.map(lambda path: os.path.join(folder, path))
     _check_listed_once(paths, ids, labels)
-    _check_files(paths.tolist(), folder)
+    if contents is None:
+        _check_files(paths.tolist(), folder)
     return source_of_files(
         name=name,
         paths=paths.tolist(),
@@ -127,6 +149,7 @@ def from_table(
         class_names=class_names,
         clean_labels=clean_labels,
         skipped=skipped,
+        contents=None if contents is None else contents[frame.index],
     )
 
 
@@ -147,8 +170,7 @@ def _read_table(table):
                 f"`table` must be a file that exists. Received: table={table!r}."
             )
         is_text = kind != ".parquet"
-        separator = "\t" if kind == ".tsv" else _separator(table) if is_text else None
-        frame = _read_text(table, separator) if is_text else pd.read_parquet(table)
+        frame = _read_text(table, kind) if is_text else pd.read_parquet(table)
     else:
         raise ValueError(
             "`table` must be the path of a table or a pandas.DataFrame. "
@@ -162,17 +184,23 @@ def _read_table(table):
     return frame if is_text else frame.reset_index(drop=True), is_text, folder, name
 
 
-def _separator(path):
-    """What stands between the columns: spreadsheets in some languages write `;`."""
+def _form_of(path, kind):
+    """Returns what stands between the columns, and whether spaces follow it."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
-    return ";" if header.count(";") > header.count(",") else ","
+        # Spreadsheets in some languages write `;`.
+        is_semicolon = kind == ".csv" and header.count(";") > header.count(",")
+        separator = "\t" if kind == ".tsv" else ";" if is_semicolon else ","
+        # A quote behind a space would be part of the name.
+        spaced = re.compile(f'(^|{separator}) +"')
+        return separator, any(map(spaced.search, (header, *file)))
 
 
-def _read_text(path, separator):
-    """The rows of a text file that are not empty, every cell as text."""
+def _read_text(path, kind):
+    """Returns the rows of a text file that are not empty, every cell as text."""
     import pandas as pd
 
+    separator, has_spaces = _form_of(path, kind)
     try:
         with warnings.catch_warnings():
             # pandas drops cells beyond the header's with no more than a warning.
@@ -184,6 +212,7 @@ def _read_text(path, separator):
                 keep_default_na=False,
                 skip_blank_lines=False,  # so that rows keep their numbers
                 index_col=False,
+                skipinitialspace=has_spaces,
                 encoding="utf-8-sig",  # Excel begins its files with a mark
             )
     except (ValueError, pd.errors.ParserWarning) as error:
@@ -250,7 +279,8 @@ def _numbers_or_names(labels, class_names, is_text):
     _refuse(
         labels,
         ~labels.map(is_whole).astype(bool),
-        "hold whole class numbers only, or strings only",
+        "hold whole class numbers only, one in each cell, or strings only",
+        f" {REGRESSION}" if is_measured(labels) else "",
     )
     return labels.map(int)
 
@@ -270,6 +300,14 @@ def _classes_of(labels):
             "Subtract 1 from numbers that begin with 1. If a class may be without "
             "images, pass `class_names`; the numbers are names if they are given there."
         )
+    if _are_names(labels):
+        if is_measured(labels):
+            raise ValueError(
+                f"Column {labels.name!r} must hold classes. Received: {len(found):,} "
+                f"different numbers in {len(labels):,} rows, {found[0]!r} for one. "
+                f"{REGRESSION}"
+            )
+        check_spellings(found, f"Labels in column {labels.name!r}")
     if len(found) < 2:
         raise ValueError(
             f"Column {labels.name!r} must hold at least two classes. Received: "
@@ -347,6 +385,6 @@ def _refuse(column, is_wrong, expectation, remedy=""):
         position = int(is_wrong.argmax())
         raise ValueError(
             f"Column {column.name!r} must {expectation}. Received: "
-            f"{column.tolist()[position]!r} in row {column.index[position]}; "
+            f"{brief(column.tolist()[position])} in row {column.index[position]}; "
             f"{is_wrong.sum()} such rows in all.{remedy}"
         )

@@ -1,10 +1,14 @@
 """Tests of datasets/table_source.py."""
 
+import json
 import os
 import pathlib
+import unicodedata
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
@@ -201,6 +205,10 @@ def test_quoted_cells_and_empty_lines_are_read(csv, tmp_path):
         ("path,label\na.png,1\nb.png,2\n", "none of class 0. Subtract 1"),
         ("path,label\na.png,0\nb.png,2\n", "0 to 2, and none of class 1.* pass `class"),
         ("path,label\na.png,x\nb.png,x\n", "at least two classes. Received: 'x' alone"),
+        ("path,label\na.png,0.31\nb.png,1.7\n", "2 different numbers .*pandas.qcut"),
+        ("path,label\na.png,1\nb.png,1.0\n", "'1' and '1.0', which differ only"),
+        ("path,label\na.png,tea\nb.png,Tea\n", "'Tea' and 'tea', which differ only"),
+        ("path,label\na.png,é\nb.png,e\u0301\n", "look alike .* Unicode form"),
         (
             "path,label\nb.png,x\na.png,x\n./b.png,y\n",
             "'b.png' in rows 2, 4 with labels 'x', 'y'; 1 such",
@@ -234,6 +242,12 @@ def test_labels_outside_the_class_names_are_refused(csv, folder, labels, message
         (dict(label=[0, 1, "a", 0]), "or strings only. Received: 'a' in row 2"),
         (dict(label=[0, 1, np.inf, 0]), "whole class numbers.* inf in row 2"),
         (dict(path=[1, 2, 3, 4]), "'path' must hold paths. Received: 1 in row 0"),
+        (dict(label=[["a"], "b", "a", "b"]), r"one in each cell, .* \['a'\] in row 0"),
+        (dict(label=[0, 1, [0, 1], 0]), r"'label' must .* \[0, 1\] in row 2"),
+        (dict(label=[np.zeros(99)] * 4), r"'label' must .*\(ndarray\) in row 0; 4"),
+        (dict(label=[0.1, 0.2, 0.3, 7]), "whole class numbers.* 0.1 .*pandas.qcut"),
+        (dict(label=["1", "1.0", "2", "2"]), "'1' and '1.0', which differ only in"),
+        (dict(path=[b"GIF8", "b.png", b"BM", b""]), "no empty cells.* None in row 1"),
     ],
 )
 def test_wrong_cells_of_a_data_frame_are_refused(folder, change, message):
@@ -310,3 +324,81 @@ def test_classes_called_by_numbers_are_so_in_both_columns(csv, folder):
     source = from_table(csv(text), folder, clean_label="truth", class_names=names)
     assert source.labels.tolist() == [0, 1, 0]
     assert source.clean_labels.tolist() == [0, 1, -1]
+
+
+def picture(gray):
+    """Returns the bytes of an image file."""
+    return tf.io.encode_png(np.full((2, 2, 3), gray, "uint8")).numpy()
+
+
+@pytest.mark.parametrize(
+    ("cells", "ids"),
+    [
+        (
+            [{"bytes": picture(gray), "path": f"{gray}.png"} for gray in range(4)],
+            ["0.png", "1.png", "2.png", "3.png"],
+        ),
+        (
+            [{"bytes": picture(gray), "path": None} for gray in range(4)],
+            ["row-0.png", "row-1.png", "row-2.png", "row-3.png"],
+        ),
+        (
+            [picture(gray) for gray in range(4)],
+            ["row-0.png", "row-1.png", "row-2.png", "row-3.png"],
+        ),
+    ],
+    ids=["with_names", "without_names", "bytes_alone"],
+)
+def test_images_in_a_parquet_file_are_read(tmp_path, cells, ids):
+    frame = pd.DataFrame({"image": cells, "label": [1, 0, 1, 0]})
+    frame.to_parquet(tmp_path / "hub.parquet")
+    source = from_table(tmp_path / "hub.parquet", image="image")
+    assert source.ids.tolist() == ids
+    assert source.labels.tolist() == [1, 0, 1, 0]
+    assert source.read_image(2).numpy() == picture(2)
+    part = from_table(frame.iloc[1:], image="image", class_names=["no", "yes"])
+    assert part.read_image(0).numpy() == picture(1)
+
+
+def test_image_that_a_parquet_file_lacks_is_skipped(tmp_path):
+    cells = [{"bytes": picture(1), "path": "a"}, {"bytes": None, "path": "b"}]
+    frame = pd.DataFrame({"image": [*cells, cells[0]], "label": [0, 1, 1]})
+    source = from_table(frame, image="image", on_error="skip")
+    assert source.ids.tolist() == ["row-0.png", "row-2.png"]
+    assert [skipped.id for skipped in source.skipped] == ["row 1"]
+
+
+def test_names_that_the_hub_gives_class_numbers_are_those_of_the_classes(tmp_path):
+    frame = pd.DataFrame({"image": [picture(0), picture(1)], "label": [2, 0]})
+    names = {"names": ["ant", "bee", "cat"], "_type": "ClassLabel"}
+    described = json.dumps({"info": {"features": {"label": names}}})
+    table = pa.Table.from_pandas(frame)
+    metadata = {**table.schema.metadata, b"huggingface": described.encode()}
+    path = tmp_path / "hub.parquet"
+    pa.parquet.write_table(table.replace_schema_metadata(metadata), path)
+    source = from_table(path, image="image")
+    assert source.class_names == ("ant", "bee", "cat")
+    assert source.labels.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(("listed", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_files_in_another_unicode_form_than_the_table_are_found(
+    tmp_path, csv, listed, on_disk
+):
+    names = [unicodedata.normalize(on_disk, f"{name}.png") for name in "éü"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    text = "\n".join(f"{unicodedata.normalize(listed, name)},{name}" for name in names)
+    source = from_table(csv(f"path,label\n{text}"))
+    assert source.ids.tolist() == names  # Where they are found again.
+    assert source.read_image(1).numpy().decode() == names[1]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_spaces_before_quotes_are_no_part_of_names(csv, folder, separator):
+    lines = [
+        f'{file}{separator} "{name}, x"'
+        for file, name in zip(FILES, "abab", strict=True)
+    ]
+    source = from_table(csv("\n".join([f"path{separator}label", *lines])), folder)
+    assert source.class_names == ("a, x", "b, x")
