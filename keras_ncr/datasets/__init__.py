@@ -4,7 +4,9 @@ from keras_ncr.datasets.array_source import from_arrays
 from keras_ncr.datasets.cifar_n_source import cifar_n, human_labels
 from keras_ncr.datasets.dataset_source import from_dataset
 from keras_ncr.datasets.digits_source import digits
+from keras_ncr.datasets.feature_source import from_features
 from keras_ncr.datasets.folder_source import from_folder
+from keras_ncr.datasets.row_source import from_columns, from_texts
 from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.split import hold_out
 from keras_ncr.datasets.table_source import from_table
@@ -26,9 +28,12 @@ __all__ = [
     "faults_named",
     "find_broken_images",
     "from_arrays",
+    "from_columns",
     "from_dataset",
+    "from_features",
     "from_folder",
     "from_table",
+    "from_texts",
     "from_tfds",
     "hold_out",
     "human_labels",

@@ -60,23 +60,34 @@ def from_arrays(
             f"Received: {len(images)} images and {len(labels)} labels."
         )
     num_classes, class_names = classes_of(labels, num_classes, class_names)
-    index = np.arange(len(labels))
-    images = host_tensor(images)
-    dataset = tf.data.Dataset.from_tensor_slices(
-        {"image": images, "label": labels, "index": index}
-    )
-    source = Source(
-        name=name,
-        dataset=dataset,
-        labels=labels,
-        ids=index if ids is None else np.asarray(ids),
+    return source_in_memory(
+        name,
+        images,
+        labels,
+        ids,
         num_classes=num_classes,
         class_names=class_names,
         image_shape=tuple(images.shape[1:]),
         clean_labels=clean_labels,
     )
+
+
+def source_in_memory(name, inputs, labels, ids=None, image_shape=None, **fields):
+    """Returns a `Source` of checked inputs: an array, or a dict of arrays by name."""
+    index = np.arange(len(labels))
+    stored = tf.nest.map_structure(host_tensor, inputs)
+    source = Source(
+        name=name,
+        dataset=tf.data.Dataset.from_tensor_slices(
+            {"inputs": stored, "label": labels, "index": index}
+        ),
+        labels=labels,
+        ids=index if ids is None else np.asarray(ids),
+        image_shape=image_shape,
+        **fields,
+    )
     # Fills the cached property: what came as an array need not be read back.
-    vars(source)["image_tensor"] = images
+    vars(source)["stored_inputs"] = stored
     return source
 
 

@@ -197,7 +197,7 @@ def _indexed(examples, labels, name):
         expected = tf.gather(label_of, tf.minimum(index, len(labels) - 1))
         check = tf.debugging.assert_equal(label, expected, message)
         with tf.control_dependencies([check]):
-            return {"image": tf.identity(image), "label": expected, "index": index}
+            return {"inputs": tf.identity(image), "label": expected, "index": index}
 
     return (
         examples.enumerate()

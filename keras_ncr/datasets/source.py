@@ -15,21 +15,23 @@ from keras_ncr.noise import InstanceDependentNoise, LabelNoise, NoisyLabels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """One split of a data set: its images, and its labels in the order of the index.
+    """One split of a data set: its inputs, and its labels in the order of the index.
 
-    The index of an example is its position 0 to n - 1, the same whatever order the
-    images are read in. Labels that are wrong, memories of past predictions and lists of
-    suspects all refer to it.
+    Inputs are images, or anything else that a network takes: features, texts, columns
+    of a table. The index of an example is its position 0 to n - 1, the same whatever
+    order the inputs are read in. Labels that are wrong, memories of past predictions
+    and lists of suspects all refer to it.
 
     A source never changes. Noise, corrections and splits return a new one, with the
-    same images: `corrupted`, `relabeled`, `subset`.
+    same inputs: `corrupted`, `relabeled`, `subset`.
 
     Args:
         name: String. What messages call the data set.
-        dataset: `tf.data.Dataset` of single examples as dicts: `"image"`, uint8 of
-            shape `(height, width, channels)`, or a scalar string, the bytes of an image
-            file; `"label"`, int64; `"index"`, int64. Every index comes once, in any
-            order.
+        dataset: `tf.data.Dataset` of single examples as dicts: `"inputs"`; `"label"`,
+            int64; `"index"`, int64. Every index comes once, in any order. The inputs
+            of an image are uint8 of shape `(height, width, channels)`, or a scalar
+            string, the bytes of an image file. Other inputs are a tensor, a scalar
+            string that is a text, or a dict of tensors by name.
         labels: Integer array of shape `(n,)`: the labels that are trained on, by index,
             whether the data set, noise or a review made them.
         ids: Array of shape `(n,)`: integers or strings that the data set itself knows
@@ -37,7 +39,7 @@ class Source:
         num_classes: Int, at least 2.
         class_names: Strings, one for each class.
         image_shape: Tuple `(height, width, channels)` of the decoded images; None where
-            it differs between them.
+            it differs between them. `None` for inputs that are no images.
         clean_labels: Optional integer array of shape `(n,)`: the true labels, by index.
             -1 stands for a label that is known to be wrong while the true one is not
             known, or none of the classes. Defaults to `None`: nothing is known.
@@ -60,7 +62,7 @@ class Source:
     >>> train.num_examples, train.num_classes, train.image_shape
     (1437, 10, (8, 8, 1))
     >>> sorted(train.dataset.element_spec)
-    ['image', 'index', 'label']
+    ['index', 'inputs', 'label']
     """
 
     name: str
@@ -69,7 +71,7 @@ class Source:
     ids: np.ndarray = dataclasses.field(repr=False)
     num_classes: int
     class_names: tuple = dataclasses.field(repr=False)
-    image_shape: tuple
+    image_shape: tuple | None
     clean_labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     read_image: Callable | None = dataclasses.field(default=None, repr=False)
     skipped: tuple = dataclasses.field(default=(), repr=False)
@@ -121,13 +123,30 @@ class Source:
         return NoisyLabels(self.clean_labels, self.labels, self.ids)
 
     @property
+    def kind(self) -> str:
+        """What the inputs are: `"images"`, `"features"`, `"text"` or `"columns"`."""
+        if self.image_shape is not None:
+            return "images"
+        spec = self.dataset.element_spec["inputs"]
+        if isinstance(spec, dict):
+            return "columns"
+        return "text" if spec.dtype == tf.string else "features"
+
+    @property
     def is_encoded(self) -> bool:
-        """Whether the images are the bytes of image files, a bool."""
-        return self.dataset.element_spec["image"].dtype == tf.string
+        """Whether the inputs are the bytes of image files, a bool."""
+        if self.kind != "images":
+            return False
+        return self.dataset.element_spec["inputs"].dtype == tf.string
 
     @property
     def images(self) -> np.ndarray:
         """All images by index, a read-only array `(n, height, width, channels)`."""
+        if self.kind != "images":
+            raise ValueError(
+                f"The inputs of {self.name!r} must be images. Received: {self.kind}. "
+                "Read `stored_inputs`."
+            )
         if None in self.image_shape:
             raise ValueError(
                 f"The images of {self.name!r} differ in size, so one array cannot hold "
@@ -135,34 +154,41 @@ class Source:
                 "from `dataset`."
             )
         if not self.is_encoded:
-            return np.asarray(self.image_tensor)  # a view, not a copy
+            return np.asarray(self.stored_inputs)  # a view, not a copy
         decoded = tf.map_fn(
             lambda image: tf.ensure_shape(
                 decode(image, self.image_shape[-1]), self.image_shape
             ),
-            self.image_tensor,
+            self.stored_inputs,
             fn_output_signature=tf.uint8,
         )
         return np.asarray(decoded)
 
     @functools.cached_property
-    def image_tensor(self):
-        """All images as they are stored, by index: a tensor in the host's memory.
+    def stored_inputs(self):
+        """All inputs as they are stored, by index, in the host's memory.
 
-        Pixels, or a string each where the images are encoded. Read once, then kept.
+        A tensor, or a dict of tensors where the inputs are a dict. Encoded images are
+        a string each. Read once, then kept.
         """
-        if None in self.image_shape and not self.is_encoded:
+        if self.kind == "images" and None in self.image_shape and not self.is_encoded:
             raise ValueError(
                 f"The images of {self.name!r} differ in size, so one tensor cannot "
                 f"hold them. Received: image_shape={self.image_shape}. Resize them in "
                 "the source, or stream them (`cache=False`)."
             )
-        spec = self.dataset.element_spec["image"]
-        shape = () if self.is_encoded else self.image_shape
-        images = np.empty((self.num_examples, *shape), spec.dtype.as_numpy_dtype)
+        stored = tf.nest.map_structure(
+            lambda spec: np.empty(
+                (self.num_examples, *spec.shape), spec.dtype.as_numpy_dtype
+            ),
+            self.dataset.element_spec["inputs"],
+        )
         times_read = np.zeros(self.num_examples, np.int64)
         for batch in self.dataset.batch(1024).as_numpy_iterator():
-            images[batch["index"]] = batch["image"]
+            for rows, new in zip(
+                tf.nest.flatten(stored), tf.nest.flatten(batch["inputs"]), strict=True
+            ):
+                rows[batch["index"]] = new
             np.add.at(times_read, batch["index"], 1)
         if np.any(times_read != 1):
             index = int(np.argmax(times_read != 1))
@@ -171,7 +197,7 @@ class Source:
                 f"{self.num_examples - 1} once. Received: index {index} "
                 f"{times_read[index]} times."
             )
-        return host_tensor(images)
+        return tf.nest.map_structure(host_tensor, stored)
 
     def subset(self, indices, name: str | None = None) -> Self:
         """Returns a source of some of the examples, with an index of its own.
@@ -221,9 +247,9 @@ class Source:
             ids=np.asarray(self.ids)[indices],
             read_image=read_image,
         )
-        if "image_tensor" in vars(self):  # What is in memory need not be read again.
+        if "stored_inputs" in vars(self):  # What is in memory need not be read again.
             with tf.device("CPU:0"):
-                vars(subset)["image_tensor"] = tf.gather(self.image_tensor, indices)
+                vars(subset)["stored_inputs"] = rows_of(self.stored_inputs, indices)
         return subset
 
     def relabeled(self, labels, clean_labels=None) -> Self:
@@ -235,7 +261,7 @@ class Source:
                 Defaults to `None`, nothing.
 
         Returns:
-            `Source` with the same images, ids and classes.
+            `Source` with the same inputs, ids and classes.
 
         Raises:
             ValueError: If there is not one label for each example, or one is no class.
@@ -262,8 +288,8 @@ class Source:
             labels=labels,
             clean_labels=clean_labels,
         )
-        if "image_tensor" in vars(self):
-            vars(relabeled)["image_tensor"] = self.image_tensor
+        if "stored_inputs" in vars(self):
+            vars(relabeled)["stored_inputs"] = self.stored_inputs
         return relabeled
 
     def corrupted(self, noise: LabelNoise | InstanceDependentNoise) -> Self:
@@ -276,7 +302,7 @@ class Source:
             noise: `keras_ncr.noise.LabelNoise` or `InstanceDependentNoise`.
 
         Returns:
-            `Source` with the same images, ids and classes.
+            `Source` with the same inputs, ids and classes.
 
         Raises:
             ValueError: If labels are known to be wrong already, or as `noise.corrupt`.
@@ -305,7 +331,7 @@ def read_by_index(read_image: Callable, labels) -> tf.data.Dataset:
 
     def read_example(index):
         return {
-            "image": read_image(index),
+            "inputs": read_image(index),
             "label": tf.gather(label_of, index),
             "index": index,
         }
@@ -329,6 +355,11 @@ def _renumbered(dataset, indices, num_examples):
         .filter(lambda example: example["index"] >= 0)
         .apply(tf.data.experimental.assert_cardinality(len(indices)))
     )
+
+
+def rows_of(stored_inputs, index):
+    """Returns some of the `stored_inputs` of a source, by their index."""
+    return tf.nest.map_structure(lambda rows: tf.gather(rows, index), stored_inputs)
 
 
 def host_tensor(array) -> tf.Tensor:

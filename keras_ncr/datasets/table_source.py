@@ -106,7 +106,7 @@ def from_table(
     (('cat', 'dog'), [1, 0, 1], ['c.png', 'a.png', 'b.png'])
     """
     skips = check_on_error(on_error)
-    frame, is_text, default_folder, default_name = _read_table(table)
+    frame, is_text, default_folder, default_name = read_table(table)
     folder = os.path.expanduser(os.fspath(default_folder if folder is None else folder))
     name = default_name if name is None else name
     if class_names is not None:
@@ -122,21 +122,13 @@ def from_table(
         columns = (image, label, clean_label)
         frame, skipped = _sound_rows(frame, columns, class_names, is_text, place)
         check_left(len(frame), skipped, name)
-    paths = _column(frame, image, "image")
+    paths = column_of(frame, image, "image")
     is_path = paths.map(lambda path: isinstance(path, str | os.PathLike))
-    _refuse(paths, ~is_path, "hold paths")
+    refuse(paths, ~is_path, "hold paths")
     ids = paths.map(os.fspath)
-    labels = _numbers_or_names(_column(frame, label, "label"), class_names, is_text)
-    if class_names is None:
-        class_names = _classes_of(labels)
-    clean_labels = None
-    if clean_label is not None:
-        clean_labels = _column(frame, clean_label, "clean_label")
-        # A class that is called "1" is so here too, where "-1" may stand beside it.
-        are_names = _are_names(labels) and set(clean_labels) & set(class_names)
-        if not (is_text and are_names):
-            clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
-        clean_labels = _clean_class_numbers(clean_labels, class_names)
+    labels, class_names, clean_labels = labels_of(
+        frame, is_text, label, clean_label, class_names
+    )
     paths = ids.map(lambda path: os.path.join(folder, path))
     _check_listed_once(paths, ids, labels)
     if contents is None:
@@ -144,7 +136,7 @@ def from_table(
     return source_of_files(
         name=name,
         paths=paths.tolist(),
-        labels=_class_numbers(labels, class_names),
+        labels=class_numbers(labels, class_names),
         ids=ids.tolist(),
         class_names=class_names,
         clean_labels=clean_labels,
@@ -153,7 +145,23 @@ def from_table(
     )
 
 
-def _read_table(table):
+def labels_of(frame, is_text, label, clean_label=None, class_names=None):
+    """Returns a column of labels, the classes, and true class numbers or `None`."""
+    labels = column_of(frame, label, "label")
+    labels = _numbers_or_names(labels, class_names, is_text)
+    if class_names is None:
+        class_names = _classes_of(labels)
+    if clean_label is None:
+        return labels, class_names, None
+    clean_labels = column_of(frame, clean_label, "clean_label")
+    # A class that is called "1" is so here too, where "-1" may stand beside it.
+    are_names = _are_names(labels) and set(clean_labels) & set(class_names)
+    if not (is_text and are_names):
+        clean_labels = _numbers_or_names(clean_labels, class_names, is_text)
+    return labels, class_names, _clean_class_numbers(clean_labels, class_names)
+
+
+def read_table(table):
     """A DataFrame with row numbers as its index, whether it is text, folder, name."""
     import pandas as pd
 
@@ -257,7 +265,7 @@ def _cells(frame, name, argument):
     return column
 
 
-def _column(frame, name, argument):
+def column_of(frame, name, argument):
     """A column without empty cells, as Python objects."""
     column = _cells(frame, name, argument)
     remedy = ""
@@ -266,7 +274,7 @@ def _column(frame, name, argument):
             " Where a label is known to be wrong and no more, write -1 or 'unknown'. "
             "Where nothing is known, move the row to a table of its own."
         )
-    _refuse(column, column.map(is_empty), "have no empty cells", remedy)
+    refuse(column, column.map(is_empty), "have no empty cells", remedy)
     return column
 
 
@@ -276,7 +284,7 @@ def _numbers_or_names(labels, class_names, is_text):
         return labels.map(int) if are_whole_numbers(labels, class_names) else labels
     if all(isinstance(label, str) for label in labels):
         return labels
-    _refuse(
+    refuse(
         labels,
         ~labels.map(is_whole).astype(bool),
         "hold whole class numbers only, one in each cell, or strings only",
@@ -316,7 +324,7 @@ def _classes_of(labels):
     return tuple(str(label) for label in found)
 
 
-def _class_numbers(labels, class_names):
+def class_numbers(labels, class_names):
     """Labels as an array of class numbers."""
     if _are_names(labels):
         number_of = {name: number for number, name in enumerate(class_names)}
@@ -326,7 +334,7 @@ def _class_numbers(labels, class_names):
         return labels.map(number_of).to_numpy(np.int64)
     largest = len(class_names) - 1
     is_outside = (labels < 0) | (labels > largest)
-    _refuse(labels, is_outside, f"hold class numbers from 0 to {largest}")
+    refuse(labels, is_outside, f"hold class numbers from 0 to {largest}")
     return labels.to_numpy(np.int64)
 
 
@@ -334,18 +342,18 @@ def _clean_class_numbers(labels, class_names):
     """True labels as an array of class numbers, -1 for what is none of the classes."""
     if _are_names(labels):
         number_of = {name: number for number, name in enumerate(class_names)}
-        class_numbers = np.array([number_of.get(label, -1) for label in labels])
+        numbers = np.array([number_of.get(label, -1) for label in labels])
     else:
         is_outside = (labels < -1) | (labels >= len(class_names))
         expectation = f"hold class numbers from 0 to {len(class_names) - 1}, or -1"
-        _refuse(labels, is_outside, expectation)
-        class_numbers = labels.to_numpy(np.int64)
-    if np.all(class_numbers == -1):
+        refuse(labels, is_outside, expectation)
+        numbers = labels.to_numpy(np.int64)
+    if np.all(numbers == -1):
         raise ValueError(
             f"Column {labels.name!r} must hold classes out of {list(class_names)}. "
             f"Received: none of them in any row, but {first_few(sorted(set(labels)))}."
         )
-    return class_numbers
+    return numbers
 
 
 def _check_listed_once(paths, ids, labels):
@@ -379,7 +387,7 @@ def _check_files(paths, folder):
     check_readable(paths)
 
 
-def _refuse(column, is_wrong, expectation, remedy=""):
+def refuse(column, is_wrong, expectation, remedy=""):
     """Raises for the first wrong cell, by the row that a user can go to."""
     if is_wrong.any():
         position = int(is_wrong.argmax())

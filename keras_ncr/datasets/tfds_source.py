@@ -270,12 +270,12 @@ def _indexed_examples(read, image_key, decode, ids, labels):
 
     def add_index(example):
         index = index_of_id.lookup(example["tfds_id"])
-        return {"image": example[image_key], "index": index}
+        return {"inputs": example[image_key], "index": index}
 
     def finish(example):
-        image = example["image"]
+        image = example["inputs"]
         return {
-            "image": image if decode is None else decode(image),
+            "inputs": image if decode is None else decode(image),
             "label": tf.gather(labels, example["index"]),
             "index": example["index"],
         }

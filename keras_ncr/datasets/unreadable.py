@@ -164,7 +164,7 @@ def faults_named(*sources: Source):
     >>> try:
     ...     with keras_ncr.datasets.faults_named(source):
     ...         for example in source.dataset:
-    ...             pixels = keras_ncr.datasets.images.decode(example["image"])
+    ...             pixels = keras_ncr.datasets.images.decode(example["inputs"])
     ... except ValueError as error:
     ...     print(str(error).partition("\n")[0])
     Reading 'pair' failed: 1 of its files or images cannot be read.
@@ -231,7 +231,7 @@ def _decodable(source, verbose):
     read_image = _image_reader(source)
 
     def decode_one(example):
-        image = example.get("image")
+        image = example.get("inputs")
         if image is None:
             image = read_image(example["index"])
         # The size is asked for so that decoding is not optimized away.
@@ -265,8 +265,8 @@ def _decodable(source, verbose):
 
 def _image_reader(source):
     """What reads any image by its index, from memory if it can; None of a stream."""
-    if "image_tensor" in vars(source):
-        return lambda index: tf.gather(source.image_tensor, index)
+    if "stored_inputs" in vars(source):
+        return lambda index: tf.gather(source.stored_inputs, index)
     return source.read_image
 
 
@@ -282,7 +282,7 @@ def _readers(source, is_sound):
         lambda example: tf.gather(is_broken, example["index"])
     )
     for example in broken:
-        yield int(example["index"]), lambda example=example: example["image"]
+        yield int(example["index"]), lambda example=example: example["inputs"]
 
 
 def _reason(read):

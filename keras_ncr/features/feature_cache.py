@@ -291,13 +291,13 @@ def _batches(source, indices, batch_size, prepare):
 def _examples(source, indices):
     """Returns some of the images as the source has them, with their indices."""
     read = source.read_image
-    if "image_tensor" in vars(source):  # They are in memory.
-        read = functools.partial(tf.gather, source.image_tensor)
+    if "stored_inputs" in vars(source):  # They are in memory.
+        read = functools.partial(tf.gather, source.stored_inputs)
     if read is not None:
         return tf.data.Dataset.from_tensor_slices(host_tensor(indices)).map(
             lambda index: (read(index), index), tf.data.AUTOTUNE
         )
-    examples = source.dataset.map(lambda example: (example["image"], example["index"]))
+    examples = source.dataset.map(lambda example: (example["inputs"], example["index"]))
     if len(indices) == source.num_examples:
         return examples
     is_wanted = np.zeros(source.num_examples, bool)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer
 from keras_ncr.datasets.images import decode
-from keras_ncr.datasets.source import Source
+from keras_ncr.datasets.source import Source, rows_of
 from keras_ncr.pipelines import row_random
 from keras_ncr.pipelines import stages as batching
 from keras_ncr.pipelines.sampling import check_size, epoch_sampler, steps_per_epoch
@@ -285,6 +285,8 @@ def _image_function(source, change, name):
     if change is not None:
         _check_takes_images(change, name)
         return change
+    if source.kind != "images":
+        return None
     if None in source.image_shape:
         raise ValueError(
             f"The images of {source.name!r} differ in size, and a batch must not. "
@@ -303,6 +305,8 @@ def _takes_batches(change, source):
     """Whether all that is done to images can be done to a batch of them."""
     if change is None:
         return True
+    if source.kind != "images":
+        return False
     pixels = source.image_shape[:-1]
     is_small = None not in source.image_shape and math.prod(pixels) <= _MAX_PIXELS
     return hasattr(change, "draw") and is_small and not source.is_encoded
@@ -340,8 +344,8 @@ def _reader(source, cache):
     """Returns what reads any image by its index, or None for a stream."""
     if not cache:
         return source.read_image
-    images = source.image_tensor
-    return lambda index: tf.gather(images, index)
+    stored = source.stored_inputs
+    return lambda index: rows_of(stored, index)
 
 
 def _seed_for(seed, kind, epoch):

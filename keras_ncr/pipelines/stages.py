@@ -19,7 +19,7 @@ def batched(examples, finish, batch_size, drop_remainder, whole_batches):
 
 def in_order(source):
     """Returns a source's images and indices, read from beginning to end."""
-    return source.dataset.map(lambda example: (example["image"], example["index"]))
+    return source.dataset.map(lambda example: (example["inputs"], example["index"]))
 
 
 def streamed(source, order, shuffle_buffer, shuffle_seed):

@@ -36,7 +36,7 @@ def _encoded(source, longest_sides, largest_png):
     side_of = host_tensor(np.asarray(longest_sides, "int32"))
 
     def encode(example):
-        index, image = example["index"], example.get("image")
+        index, image = example["index"], example.get("inputs")
         if image is None:
             image = source.read_image(index)
         pixels = _small(_pixels(image, source), tf.gather(side_of, index))

@@ -81,7 +81,7 @@ def state_of(folder):
 
 def classes_of(source):
     """Returns the class of each picture, by its content."""
-    contents = [bytes(image) for image in source.image_tensor.numpy()]
+    contents = [bytes(image) for image in source.stored_inputs.numpy()]
     classes = [source.class_names[label] for label in source.labels]
     return dict(zip(contents, classes, strict=True))
 
@@ -283,7 +283,7 @@ def test_names_that_are_taken_get_numbers(tmp_path):
         path.relative_to(tmp_path / "out").as_posix(): path.read_bytes()
         for path in tmp_path.glob("out/**/*.*")
     }
-    contents = [bytes(image) for image in source.image_tensor.numpy()]
+    contents = [bytes(image) for image in source.stored_inputs.numpy()]
     assert {contents.index(image): name for name, image in found.items()} == {
         0: "cat/1 (2).png",
         1: "cat/1 (3).PNG",

@@ -188,7 +188,7 @@ def test_files_of_different_sizes_are_said_to_be_such():
     source = random_source(4)
     files = tf.data.Dataset.from_tensor_slices(
         {
-            "image": [tf.io.encode_png(image).numpy() for image in source.images],
+            "inputs": [tf.io.encode_png(image).numpy() for image in source.images],
             "label": source.labels,
             "index": np.arange(4),
         }

@@ -171,7 +171,7 @@ def test_labels_of_people_replace_those_of_the_source(tmp_path, source, annotati
     assert noisy.ids.tolist() == source.ids.tolist()
     assert np.array_equal(noisy.images, source.images)
     for example in noisy.dataset.as_numpy_iterator():
-        assert example["image"][0, 0, 0] == example["index"]
+        assert example["inputs"][0, 0, 0] == example["index"]
         assert example["label"] == noisy.labels[example["index"]]
 
 

@@ -31,7 +31,7 @@ def test_examples_keep_their_order(kind):
     )
     assert np.array_equal(source.images, IMAGES)
     for position, example in enumerate(source.dataset.as_numpy_iterator()):
-        assert example["index"] == example["image"][0, 0, 0] == position
+        assert example["index"] == example["inputs"][0, 0, 0] == position
         assert example["label"] == LABELS[position]
 
 
@@ -55,7 +55,7 @@ def test_encoded_images_stay_encoded():
     source = from_dataset(dataset_of(files))
     assert source.is_encoded
     assert source.image_shape == (None, None, 3)
-    images = [example["image"] for example in source.dataset.as_numpy_iterator()]
+    images = [example["inputs"] for example in source.dataset.as_numpy_iterator()]
     assert images == files
 
 
@@ -76,7 +76,7 @@ def test_one_fixed_shuffle_is_an_order_like_any_other():
     dataset = dataset_of().shuffle(6, seed=1, reshuffle_each_iteration=False)
     source = from_dataset(dataset)
     for example in source.dataset.as_numpy_iterator():
-        color = example["image"][0, 0, 0]
+        color = example["inputs"][0, 0, 0]
         assert source.labels[example["index"]] == example["label"] == LABELS[color]
 
 
@@ -96,7 +96,7 @@ def test_order_that_changes_stops_the_next_pass():
     ):
         list(source.dataset)
     with pytest.raises(tf.errors.InvalidArgumentError, match="Leave shuffling to"):
-        source.image_tensor  # noqa: B018 - reading it is the claim
+        source.stored_inputs  # noqa: B018 - reading it is the claim
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_order_that_is_made_to_change_is_refused_before_the_first_pass(change):
 def test_order_that_a_cache_remembers_is_fixed():
     source = from_dataset(dataset_of().shuffle(6).cache())
     for example in source.dataset.as_numpy_iterator():
-        color = example["image"][0, 0, 0]
+        color = example["inputs"][0, 0, 0]
         assert source.labels[example["index"]] == example["label"] == LABELS[color]
 
 

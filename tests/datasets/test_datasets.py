@@ -53,7 +53,7 @@ def test_arrays_become_examples_in_their_order():
     assert (source.num_classes, source.image_shape) == (3, (3, 4, 3))
     assert source.class_names == ("0", "1", "2")
     for position, example in enumerate(source.dataset.as_numpy_iterator()):
-        assert np.array_equal(example["image"], images[position])
+        assert np.array_equal(example["inputs"], images[position])
         assert example["label"] == source.labels[position]
         assert example["index"] == source.ids[position] == position
 
@@ -121,18 +121,18 @@ def test_elements_have_the_dtypes_that_the_pipeline_expects():
     for source in (*digits(), from_arrays(IMAGES, [0, 1, 0, 1])):
         spec = source.dataset.element_spec
         assert {key: part.dtype for key, part in spec.items()} == {
-            "image": tf.uint8,
+            "inputs": tf.uint8,
             "label": tf.int64,
             "index": tf.int64,
         }
-        assert tuple(spec["image"].shape) == source.image_shape
+        assert tuple(spec["inputs"].shape) == source.image_shape
         assert source.labels.dtype == np.int64
         assert len(source.dataset) == source.num_examples
 
 
 def test_images_are_held_once_and_read_only():
     source = digits()[0]
-    assert np.shares_memory(source.images, np.asarray(source.image_tensor))
+    assert np.shares_memory(source.images, np.asarray(source.stored_inputs))
     with pytest.raises(ValueError, match="read-only"):
         source.images[0] = 0
 

@@ -54,7 +54,7 @@ def test_examples_hold_the_bytes_of_their_files(tmp_path):
     for example in examples:
         index = example["index"]
         content = (tmp_path / source.ids[index]).read_bytes()
-        assert example["image"] == source.read_image(index).numpy() == content
+        assert example["inputs"] == source.read_image(index).numpy() == content
         assert example["label"] == source.labels[index]
     assert decode(source.read_image(1))[0, 0, 0] == 2  # cat/z.png was written third
 
@@ -177,7 +177,7 @@ def test_few_and_many_classes_of_one_image(tmp_path, num_classes):
     assert source.labels.tolist() == list(range(num_classes))
     assert source.class_names[-1] == f"{num_classes - 1:04}"
     batch = next(source.dataset.batch(num_classes).as_numpy_iterator())
-    assert batch["image"].tolist() == [content] * num_classes
+    assert batch["inputs"].tolist() == [content] * num_classes
 
 
 def test_modes_and_formats_in_mixed_sizes_can_be_decoded(tmp_path):
@@ -192,7 +192,7 @@ def test_modes_and_formats_in_mixed_sizes_can_be_decoded(tmp_path):
         file.write_bytes(encoded(255, (5, 3 + number), mode, kind))
     source = from_folder(tmp_path)
     assert find_broken_images(source) == {}
-    images = source.dataset.map(lambda example: decode(example["image"]))
+    images = source.dataset.map(lambda example: decode(example["inputs"]))
     first, *others = images.as_numpy_iterator()
     assert first.shape == (2, 2, 3)
     for number, pixels in enumerate(others):

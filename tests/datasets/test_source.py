@@ -33,7 +33,7 @@ def make_source(kind):
         return from_arrays(images, LABELS, ids=[f"id{gray}" for gray in GRAYS])
     files = tf.constant(encoded_files([(6, 8)] * NUM_EXAMPLES))
     index = np.arange(NUM_EXAMPLES)
-    columns = {"image": files, "label": LABELS, "index": index}
+    columns = {"inputs": files, "label": LABELS, "index": index}
     dataset = tf.data.Dataset.from_tensor_slices(columns)
     return Source(
         name=kind,
@@ -101,7 +101,7 @@ def test_files_of_all_sizes_become_batches(cache):
     source = dataclasses.replace(
         source,
         dataset=tf.data.Dataset.from_tensor_slices(
-            {"image": files, "label": LABELS, "index": np.arange(NUM_EXAMPLES)}
+            {"inputs": files, "label": LABELS, "index": np.arange(NUM_EXAMPLES)}
         ),
         image_shape=(None, None, 3),
         read_image=lambda index: tf.gather(files, index),
@@ -202,7 +202,7 @@ def test_known_true_labels_are_carried():
 
 def test_encoded_gray_images_stay_gray():
     files = [tf.io.encode_png(np.full((4, 4, 1), 7, "uint8")).numpy()] * 3
-    columns = {"image": files, "label": [0, 1, 0], "index": [0, 1, 2]}
+    columns = {"inputs": files, "label": [0, 1, 0], "index": [0, 1, 2]}
     source = dataclasses.replace(
         from_arrays(np.zeros((3, 4, 4, 1), "uint8"), [0, 1, 0]),
         dataset=tf.data.Dataset.from_tensor_slices(columns),

@@ -53,7 +53,7 @@ def test_rows_become_examples_in_their_order(csv, folder):
     assert source.name == "table.csv"
     assert source.clean_labels is None
     examples = list(source.dataset.as_numpy_iterator())
-    assert [e["image"] for e in examples] == [b"d.png", b"a.png", b"b.png"]
+    assert [e["inputs"] for e in examples] == [b"d.png", b"a.png", b"b.png"]
     assert [e["label"] for e in examples] == [1, 0, 1]
 
 

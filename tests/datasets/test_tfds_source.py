@@ -114,11 +114,11 @@ def numbers(data_dir):
 def test_elements_have_the_dtypes_that_the_pipeline_expects(tiny):
     spec = tiny.dataset.element_spec
     assert {key: part.dtype for key, part in spec.items()} == {
-        "image": tf.uint8,
+        "inputs": tf.uint8,
         "label": tf.int64,
         "index": tf.int64,
     }
-    assert tuple(spec["image"].shape) == tiny.image_shape == (4, 4, 1)
+    assert tuple(spec["inputs"].shape) == tiny.image_shape == (4, 4, 1)
     assert tiny.labels.dtype == np.int64
     assert len(tiny.dataset) == tiny.num_examples
 
@@ -142,7 +142,7 @@ def test_tfds_labels_belong_to_their_images(tiny):
     assert sorted(numbers) == list(range(60))
     assert np.array_equal(tiny.labels, numbers % 3)
     for example in tiny.dataset.as_numpy_iterator():
-        assert example["image"][3, 3, 0] == numbers[example["index"]]
+        assert example["inputs"][3, 3, 0] == numbers[example["index"]]
         assert example["label"] == tiny.labels[example["index"]]
 
 
@@ -329,20 +329,20 @@ def test_images_of_different_sizes_stay_encoded(data_dir, web, numbers):
     assert web.image_shape == (None, None, 3)
     pixels = from_tfds("tiny_web", "train", data_dir, encoded=False)
     assert not pixels.is_encoded
-    late = web.dataset.map(lambda example: decode(example["image"]))
+    late = web.dataset.map(lambda example: decode(example["inputs"]))
     for image, example in zip(late, pixels.dataset, strict=True):
         number = numbers[example["index"]]
-        assert example["image"].shape == (4 + number, 20 - number, 3)
-        np.testing.assert_array_equal(image, example["image"])
+        assert example["inputs"].shape == (4 + number, 20 - number, 3)
+        np.testing.assert_array_equal(image, example["inputs"])
 
 
 def test_images_of_one_size_can_stay_encoded(data_dir, tiny):
     source = from_tfds("tiny_images", "train", data_dir, encoded=True)
     assert source.is_encoded
     assert source.image_shape == (4, 4, 1)
-    assert source.image_tensor.dtype == tf.string
+    assert source.stored_inputs.dtype == tf.string
     for index in (0, 59):
-        image = decode(source.image_tensor[index], channels=1)
+        image = decode(source.stored_inputs[index], channels=1)
         np.testing.assert_array_equal(image, tiny.images[index])
 
 
@@ -402,7 +402,7 @@ def test_data_set_without_class_labels_is_refused():
 
 
 def test_images_are_held_once_and_read_only(tiny):
-    assert np.shares_memory(tiny.images, np.asarray(tiny.image_tensor))
+    assert np.shares_memory(tiny.images, np.asarray(tiny.stored_inputs))
     with pytest.raises(ValueError, match="read-only"):
         tiny.images[0] = 0
 

@@ -74,7 +74,8 @@ def test_reasons_are_single_sentences_about_the_file(broken_images):
 
 
 def test_images_of_a_stream_give_the_same_as_files(folder, broken_images):
-    source = from_dataset(from_folder(folder).dataset)
+    files = from_folder(folder).dataset
+    source = from_dataset(files.map(lambda e: (e["inputs"], e["label"])))
     assert source.read_image is None
     assert find_broken_images(source) == broken_images
 
@@ -132,7 +133,7 @@ def test_files_in_memory_are_those_that_are_checked(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(PNG)
     source = from_folder(tmp_path)
-    assert len(source.image_tensor) == 2
+    assert len(source.stored_inputs) == 2
     (tmp_path / "cat" / "1.png").unlink()
     assert find_broken_images(source) == {}
 

@@ -268,7 +268,7 @@ def counting_source(num_examples=20):
         for index in reversed(range(num_examples)):
             reads.append(index)
             yield {
-                "image": np.full((2, 2, 1), index),
+                "inputs": np.full((2, 2, 1), index),
                 "label": index % 2,
                 "index": index,
             }
@@ -276,7 +276,7 @@ def counting_source(num_examples=20):
     dataset = tf.data.Dataset.from_generator(
         generate,
         output_signature={
-            "image": tf.TensorSpec((2, 2, 1), tf.uint8),
+            "inputs": tf.TensorSpec((2, 2, 1), tf.uint8),
             "label": tf.TensorSpec((), tf.int64),
             "index": tf.TensorSpec((), tf.int64),
         },
@@ -322,10 +322,10 @@ def test_images_of_different_sizes_are_streamed():
     def generate():
         for index, size in enumerate(sizes):
             image = np.full((size, size, 1), index)
-            yield {"image": image, "label": index % 2, "index": index}
+            yield {"inputs": image, "label": index % 2, "index": index}
 
     spec = small_source().dataset.element_spec
-    spec["image"] = tf.TensorSpec((None, None, 1), tf.uint8)
+    spec["inputs"] = tf.TensorSpec((None, None, 1), tf.uint8)
     source = Source(
         name="mixed sizes",
         dataset=tf.data.Dataset.from_generator(generate, output_signature=spec),

@@ -266,13 +266,13 @@ def streamed(images, labels, shape, fails_after=None):
         for index in reversed(range(len(labels))):
             if fails_after is not None and index < fails_after:
                 raise OSError("the disk is gone")
-            yield {"image": images[index], "label": labels[index], "index": index}
+            yield {"inputs": images[index], "label": labels[index], "index": index}
 
     spec = tf.TensorSpec(shape, tf.uint8 if shape else tf.string)
     dataset = tf.data.Dataset.from_generator(
         examples,
         output_signature={
-            "image": spec,
+            "inputs": spec,
             "label": tf.TensorSpec((), tf.int64),
             "index": tf.TensorSpec((), tf.int64),
         },

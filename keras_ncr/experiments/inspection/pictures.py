@@ -97,7 +97,7 @@ def _augmentation_figure(config, source):
     """Returns the first images of a data set, each augmented several times."""
     augment = augmentation(config, source)
     examples = list(source.dataset.take(_AUGMENTED_IMAGES))
-    originals = [example["image"] for example in examples]
+    originals = [example["inputs"] for example in examples]
     # The seeds are not those of training: this shows the kind of change, no epoch.
     augmented = [
         [augment(image, [row, draw]).numpy() for draw in range(_AUGMENTATIONS)]
