@@ -66,6 +66,10 @@ SERIALIZABLE = [name for name, value in CLASSES.items() if hasattr(value, "get_c
 
 def make(cls):
     """Returns an instance of the class with as few arguments as it takes."""
+    if cls is keras_ncr.distribution.MultiWorkerClassifier:
+        # Keras makes a class functional for good with the first model of it that is.
+        inputs = keras.Input((2,))
+        return cls(inputs, keras.layers.Dense(3)(inputs))
     parameters = inspect.signature(cls).parameters.values()
     needed = [
         p.name
@@ -107,10 +111,12 @@ def test_configs_hold_every_argument_and_survive_json():
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         names = {p.name for p in parameters if p.kind not in variadic}
         assert names <= set(original.get_config()), name
-        config = json.loads(json.dumps(keras.saving.serialize_keras_object(original)))
-        copy = keras.saving.deserialize_keras_object(config)
+        config = json.dumps(keras.saving.serialize_keras_object(original))
+        # Keras empties the dict of a functional model that it reads.
+        copy = keras.saving.deserialize_keras_object(json.loads(config))
         assert type(copy) is type(original)
-        assert keras.saving.serialize_keras_object(copy) == config, name
+        copied = json.dumps(keras.saving.serialize_keras_object(copy))
+        assert json.loads(copied) == json.loads(config), name
 
 
 # Imports
