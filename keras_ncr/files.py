@@ -1,14 +1,26 @@
-"""Writes files and folders safely: a reader sees the old or the new one, never half."""
+"""Writes files and folders safely: a reader sees the old or the new one, never half.
+
+The package writes only files of its own, in folders that are its own, never through
+links, and deletes only what it wrote. `replacing` puts a file in the place of a link
+and leaves alone what the link leads to; `check_no_links` refuses folders that hold one.
+"""
 
 import contextlib
 import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 
 # How the name begins of what is not whole yet. It is hidden beside its place.
 WRITING = ".writing-"
+# How the name begins of a folder while another one takes its place.
+_OLD = ".replaced-"
+# What a spreadsheet takes for a formula, and what `as_cell` made of it.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class NotWritten(OSError):
@@ -101,7 +113,10 @@ def replacing_folder(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = path.with_name(f".old.{os.getpid()}-{path.name}")
+    old = path.with_name(_OLD + path.name)
+    if old.exists() and not path.exists():  # A process was killed in between.
+        old.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
     try:
         with replacing(path) as new:
             new.mkdir()
@@ -134,6 +149,79 @@ def write_json(path, content):
     """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def check_no_links(folder):
+    """Raises if a folder of the package's own holds a link, at whatever depth.
+
+    What is written or removed there would be elsewhere. The folder itself may be a
+    link.
+
+    Args:
+        folder: String or path-like: the workdir of a command, which need not exist.
+
+    Raises:
+        ValueError: If there is a link.
+
+    Example:
+    >>> import os
+    >>> from keras_ncr.files import check_no_links
+    >>> os.mkdir("run")
+    >>> os.symlink("/home", "run/trial-0")
+    >>> check_no_links("run")
+    Traceback (most recent call last):
+    ValueError: `workdir` must hold no links, ... Received: run/trial-0, ...
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in sorted(folders + files)):
+            if os.path.islink(path):
+                raise ValueError(
+                    "`workdir` must hold no links, through which files elsewhere would "
+                    f"be changed. Received: {path}, which leads to "
+                    f"{os.readlink(path)}. Put that in its place, or remove the link."
+                )
+
+
+def as_cell(value):
+    """Returns a value as it goes into a CSV file that people open in a spreadsheet.
+
+    A spreadsheet would compute a text that begins with `=`, `+`, `-` or `@`. Such a
+    text gets a quotation mark before it, which `from_cell` takes off. Numbers, and
+    texts that are negative numbers, stay as they are.
+
+    Args:
+        value: Anything. What is no string is returned as it is.
+
+    Returns:
+        The value, or the escaped string.
+
+    Example:
+    >>> from keras_ncr.files import as_cell, from_cell
+    >>> as_cell("=1+1.png"), as_cell("cat.png"), as_cell(-0.5), as_cell("-1")
+    ("'=1+1.png", 'cat.png', -0.5, '-1')
+    >>> from_cell("'=1+1.png")
+    '=1+1.png'
+    """
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
+def from_cell(text):
+    """Returns the text that `as_cell` escaped, and any other text as it is.
+
+    Args:
+        text: String: a cell.
+
+    Returns:
+        String.
+
+    Example:
+    >>> from keras_ncr.files import from_cell
+    >>> from_cell("'@home"), from_cell("'tis")
+    ('@home', "'tis")
+    """
+    return text[1:] if _ESCAPED.match(text) else text
 
 
 def _remove(path):

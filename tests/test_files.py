@@ -8,7 +8,15 @@ import resource
 import keras
 import pytest
 
-from keras_ncr.files import NotWritten, replacing, replacing_folder, write_json
+from keras_ncr.files import (
+    NotWritten,
+    as_cell,
+    check_no_links,
+    from_cell,
+    replacing,
+    replacing_folder,
+    write_json,
+)
 
 
 def contents(folder):
@@ -151,3 +159,59 @@ def test_what_a_killed_process_left_is_replaced(tmp_path):
     write_folder(tmp_path / "a", "c")
     write_json(tmp_path / "b", [])
     assert contents(tmp_path) == {"a/c": b"c", "b": b"[]\n"}
+
+
+def test_page_between_two_moves_of_a_killed_process_is_not_lost(tmp_path):
+    path = tmp_path / "a"
+    write_folder(path, "old")
+    path.rename(tmp_path / ".replaced-a")  # As it was when the process ended.
+    with pytest.raises(KeyboardInterrupt), replacing_folder(path):
+        raise KeyboardInterrupt
+    assert contents(tmp_path) == {"a/old": b"old"}
+    write_folder(path, "new")
+    write_folder(tmp_path / ".replaced-a", "left")  # It ended after the second move.
+    write_folder(path, "newer")
+    assert contents(tmp_path) == {"a/newer": b"newer"}
+
+
+@pytest.mark.parametrize("link", ["b", ".writing-b"])
+def test_what_a_link_leads_to_is_not_written(tmp_path, link):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / link).symlink_to(tmp_path / "mine")
+    write_json(tmp_path / "b", [])
+    assert contents(tmp_path) == {"mine": b"mine", "b": b"[]\n"}
+    assert not (tmp_path / "b").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["trial-0", "a/b/running.lock"])
+def test_link_in_a_folder_of_ours_is_refused(tmp_path, place):
+    path = tmp_path / "run" / place
+    path.parent.mkdir(parents=True)
+    check_no_links(tmp_path / "run")
+    path.symlink_to("/nowhere")
+    with pytest.raises(ValueError, match=f"no links.*{path}, which leads to /nowhere"):
+        check_no_links(tmp_path / "run")
+    # The user's own way to a folder is none of ours.
+    (tmp_path / "way").symlink_to(tmp_path)
+    path.unlink()
+    check_no_links(tmp_path / "way" / "run")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1.png", "+a", "-b", "@c", "\tx", "\rx", "'=d", "''@e", "+1", "-=1", "--1"],
+)
+def test_text_that_a_spreadsheet_would_compute_is_escaped_and_read_back(text):
+    assert as_cell(text) == "'" + text
+    assert from_cell(as_cell(text)) == text
+    assert from_cell(as_cell(as_cell(text))) == as_cell(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["cat", "", "'tis", "a=b", "-1", "-0.5", "-1e-05", "1", -1, -0.5, None, True],
+)
+def test_numbers_and_other_texts_stay_as_they_are(value):
+    assert as_cell(value) is value
+    if isinstance(value, str):
+        assert from_cell(value) == value

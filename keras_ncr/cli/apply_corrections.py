@@ -60,7 +60,7 @@ def apply_corrections(
     if is_table:
         export.write_table(corrected, output, pictures)
     else:
-        export.write_folder(corrected, output, verbose)
+        export.write_folder(corrected, output, verbose, pictures)
     return "\n".join(
         [
             _summary(corrected, corrections),

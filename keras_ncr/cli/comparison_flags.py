@@ -10,6 +10,7 @@ from keras_ncr.cli.command_line import WORKDIR
 from keras_ncr.cli.config_flag import config_path, required_config
 from keras_ncr.cli.trials_flag import TRIALS
 from keras_ncr.experiments.comparison.plan import Plan, parse_noises
+from keras_ncr.files import check_no_links
 
 NOISES = flags.DEFINE_list(
     "noises",
@@ -30,6 +31,7 @@ def plan(**overrides: object) -> Plan:
     required_config()
     if WORKDIR.value is None:
         raise ValueError("`--workdir` must name a folder. Received: none.")
+    check_no_links(WORKDIR.value)
     flag = flags.FLAGS["config"]
     name, _, arguments = config_flags.get_config_filename(flag).partition(":")
     file = str(config_path(name))

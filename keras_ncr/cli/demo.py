@@ -41,14 +41,14 @@ def main() -> None:
     with refusal_in_one_line():
         path.parent.mkdir(parents=True, exist_ok=True)
     trials = 3 if TRIALS.value is None else TRIALS.value
-    start = time.time()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         results = _run_methods(
             folder, EPOCHS.value or digits.get_config().epochs, trials
         )
         figure = _draw(folder, trials)
-    _print_table(results, time.time() - start)
+    _print_table(results, time.monotonic() - start)
     with refusal_in_one_line():
         figure.savefig(path, dpi=120)
     print(f"Picture: {path}")

@@ -6,7 +6,8 @@ Each function writes a file, or raises if the run has begun with something else.
 import csv
 import pathlib
 
-from keras_ncr.files import replacing
+from keras_ncr.experiments.workdir import damage_named
+from keras_ncr.files import as_cell, from_cell, replacing
 from keras_ncr.noise import NoisyLabels
 
 
@@ -43,15 +44,23 @@ def keep_skipped(skipped: dict, path: pathlib.Path):
         for example in examples
     ]
     if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            _check_same(list(csv.DictReader(file)), rows, path)
+        remedy = "Remove it: the same command writes it anew."
+        with (
+            damage_named(path, remedy),
+            open(path, newline="", encoding="utf-8") as file,
+        ):
+            there = [
+                {name: from_cell(row[name]) for name in ("id", "reason", "split")}
+                for row in csv.DictReader(file)
+            ]
+        _check_same(there, rows, path)
     with (
         replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, ["id", "reason", "split"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: as_cell(row[name]) for name in row} for row in rows)
 
 
 def _check_same(there, here, path):

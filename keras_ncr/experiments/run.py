@@ -17,14 +17,21 @@ from keras_ncr.distribution.multi_worker import lost_workers_named
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.data import load_sources, picture_folder
 from keras_ncr.experiments.inputs import keep_corrections, keep_labels, keep_skipped
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.measures import mean_and_deviation
 from keras_ncr.experiments.model import compiled_model
-from keras_ncr.experiments.strategy import check_parts, check_replicas, strategy_of
+from keras_ncr.experiments.strategy import (
+    check_parts,
+    check_replicas,
+    check_same_config,
+    check_same_labels,
+    strategy_of,
+)
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.files import replacing, write_json
+from keras_ncr.review.export import check_apart
 
 # Measures of each trial; results.json has their means and standard deviations too.
 # Top-5 accuracy needs `config.top_5`, the share memorized clean labels (else None), and
@@ -47,13 +54,13 @@ def train(
 ) -> dict | None:
     """Trains the classifiers that a config describes, and returns their results.
 
-    Trials that are finished are not run again. One that was interrupted goes on from
-    its last checkpoint, `config.checkpoint_seconds` before at most, to the same result
-    as without the interruption: on a CPU bit for bit, on other devices if
-    `tf.config.experimental.enable_op_determinism()` was called. The state of the
-    caller's callbacks is not saved, and they see steps again that are done. At SIGINT
-    (Ctrl-C) and SIGTERM the running step is finished and saved first; several workers,
-    which save at the ends of epochs only, finish the epoch.
+    Trials that are finished are not run again, unless a file of theirs is gone. One
+    that was interrupted goes on from its last checkpoint, `config.checkpoint_seconds`
+    before at most, to the same result as without the interruption: on a CPU bit for
+    bit, on other devices if `tf.config.experimental.enable_op_determinism()` was
+    called. The state of the caller's callbacks is not saved, and they see steps again
+    that are done. At SIGINT (Ctrl-C) and SIGTERM the running step is finished and saved
+    first; several workers, which save at the ends of epochs only, finish the epoch.
 
     The folder then has `config.json`, `noise.npz` (clean and noisy labels with a hash),
     `results.json`, `history.csv` (a row for each epoch of each trial), `figures`, a
@@ -81,8 +88,10 @@ def train(
 
     Raises:
         ValueError: If the config names something unknown or is out of its range, or the
-            folder belongs to another config or is in use. Nothing is written then. Also
-            if images or files become unreadable in the middle: it names them.
+            folder belongs to another config, is in use or is within that of the
+            pictures, or several workers have different configs or labels. Nothing is
+            written then. Also if images or files become unreadable in the middle, or
+            a file of a finished trial is damaged: it names them.
         NotWritten: If a file cannot be written. What was there stays.
         Interrupted: At a signal, a `KeyboardInterrupt`.
         WorkerLost: If another machine of the run is gone. The
@@ -101,6 +110,7 @@ def train(
     # Before anything else: several machines can be set up in a fresh process only.
     strategy = strategy_of(config)
     with strategy.scope(), lost_workers_named():
+        check_same_config(config)
         check_config(config)
         check_replicas(config, strategy)
         return _run(config, folder, callbacks, verbose)
@@ -111,6 +121,8 @@ def _run(config, folder, callbacks, verbose):
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     verbose = verbose if workers.is_chief() else 0
+    if config.data.name == "folder":
+        check_apart(folder, picture_folder(config.data), "workdir")
     sources = load_sources(config.data, verbose=verbose != 0)
     # If reading fails in the middle, the error names the image or file.
     with datasets.faults_named(*sources.splits.values()):
@@ -122,6 +134,7 @@ def _run_on(sources, config, folder, callbacks, verbose):
     is_chief, skipped = workers.is_chief(), sources.skipped
     sources, corrections = corrected(config, with_noise(config, sources))
     sources = as_trained_on(config, sources)
+    check_same_labels(sources)
     # These refuse what they refuse before anything is written.
     check_parts(config, sources.train)
     compiled_model(config, sources.train)
@@ -150,8 +163,9 @@ def _run_on(sources, config, folder, callbacks, verbose):
             results["num_failed"] = len(results["trials"]) - len(finished)
             results.update(_statistics_of(finished))
             write_json(folder / "results.json", results)
-            workdir.join_histories(folder, [trial["trial"] for trial in finished])
-        _draw(config, labels, folder, [trial["trial"] for trial in finished])
+            done = [trial["trial"] for trial in finished]
+            workdir.join_histories(folder, done, config.epochs)
+        _draw(config, labels, folder, done)
         return results
 
 
@@ -211,7 +225,7 @@ def _draw(config, labels, folder, trials):
     """Draws test accuracies and memorized labels of the trials, if any is finished."""
     if not trials:
         return
-    accuracies, confidences = workdir.read_trials(folder, trials)
+    accuracies, confidences = workdir.read_trials(folder, trials, config.epochs)
     share = (
         "unknown share"
         if labels.is_noisy is None

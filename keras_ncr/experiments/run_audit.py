@@ -14,10 +14,11 @@ from keras_ncr.datasets import faults_named
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
-from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.data import load_sources, picture_folder
 from keras_ncr.experiments.labels import with_noise
-from keras_ncr.files import replacing, write_json
+from keras_ncr.files import as_cell, check_no_links, replacing, write_json
 from keras_ncr.review import check_folder, write_review
+from keras_ncr.review.export import check_apart
 
 
 def audit_run(
@@ -43,6 +44,9 @@ def audit_run(
     if review is not None:
         check_folder(review)  # Before the pass over the data.
     config = workdir.read_config(folder)
+    check_no_links(folder)
+    if review is not None and config.data.name == "folder":
+        check_apart(review, picture_folder(config.data), "review")
     model = _model(folder, trial)
     source = with_noise(config, load_sources(config.data, is_checked=False)).audited
     batches = evaluation_batches(config, source, carry=("index",), cache=False)
@@ -80,13 +84,17 @@ def _model(folder, trial):
             f"`trial` must be one of the run that is finished. Received: {trial}, and "
             f"no {path}. The command that began the run goes on with it."
         )
-    return keras.models.load_model(path)
+    remedy = f"Remove {path.parent}: the command that began the run trains it again."
+    with workdir.damage_named(path, remedy):
+        return keras.models.load_model(path)
 
 
 def _write(frame, is_wrong, out):
     """Writes the list, its summary and its pictures."""
     with replacing(out / "labels.csv") as temporary:
-        frame.sort_values("label_quality", kind="stable").to_csv(temporary)
+        cells = frame.sort_values("label_quality", kind="stable")
+        texts = cells.select_dtypes(exclude=["number", "bool"])
+        cells.assign(**texts.map(as_cell)).to_csv(temporary)
     with replacing(out / "labels.parquet") as temporary:
         frame.to_parquet(temporary)
     write_json(out / "summary.json", frame.attrs)

@@ -36,7 +36,7 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
 def _locked(path):
     """Returns the open file at a path, locked, or raises if another one has it."""
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "a+"))
+        file = stack.enter_context(open(path, "a+", opener=opened))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,6 +58,11 @@ def _locked(path):
             return _locked(path)
         stack.pop_all()  # The file stays open.
         return file
+
+
+def opened(path, flags):
+    """Opens a file for `open`, but not what a link in its place leads to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _is_at(file, path):

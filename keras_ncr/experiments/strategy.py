@@ -8,9 +8,13 @@ import sys
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+import keras_ncr
 from keras_ncr.checks import check_known
 from keras_ncr.datasets import Source
+from keras_ncr.distribution import workers
 from keras_ncr.distribution.multi_worker import worker_lost
+from keras_ncr.experiments.data import Sources
+from keras_ncr.experiments.workdir import flat
 
 _EXAMPLE = (
     """TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, """
@@ -27,6 +31,43 @@ def strategy_of(config: ConfigDict) -> tf.distribute.Strategy:
     """
     check_known(config.strategy, STRATEGIES, "config.strategy")
     return STRATEGIES[config.strategy]()
+
+
+def check_same_config(config: ConfigDict) -> None:
+    """Raises unless all workers were given one config, but for where the data are."""
+    settings = flat(config.to_dict())
+    keys = sorted({*settings} - {"data.dir", "data.path", "data.test_path"})
+    version = f"{keras_ncr.__version__} {keys}"
+    if not workers.are_alike(workers.number_of(version)):
+        raise ValueError(
+            "All workers must have the same version of keras_ncr. Received: another "
+            f"one than {keras_ncr.__version__}, or other settings, on another worker."
+        )
+    numbers = [workers.number_of(repr(settings[key])) for key in keys]
+    differing = [
+        f"{key}={settings[key]!r}"
+        for key, is_alike in zip(keys, workers.alike_each(*numbers), strict=True)
+        if not is_alike
+    ]
+    if differing:
+        raise ValueError(
+            "All workers must be given the same config. Received: "
+            f"{', '.join(differing)} here, and something else on another worker. Give "
+            "the same command on every machine."
+        )
+
+
+def check_same_labels(sources: Sources) -> None:
+    """Raises unless all workers read the same examples with the same labels."""
+    if not workers.has_other_workers():
+        return
+    hashes = [source.record.hash for source in (sources.train, sources.test)]
+    if not workers.are_alike(*map(workers.number_of, hashes)):
+        raise ValueError(
+            "All workers must read the same data. Received: labels with the hash "
+            f"{hashes[0][:12]}... here, and others, or other test labels, on another "
+            "worker. Give all of them the same files."
+        )
 
 
 def check_replicas(config: ConfigDict, strategy: tf.distribute.Strategy) -> None:

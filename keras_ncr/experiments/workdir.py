@@ -6,6 +6,7 @@ trial and the logs of TensorBoard grow line by line.
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.config import default_config
-from keras_ncr.files import WRITING, replacing, write_json
+from keras_ncr.files import WRITING, check_no_links, replacing, write_json
 
 # Settings that may change when a run goes on: more trials can be added, the data may
 # have moved, and devices may be others.
@@ -52,6 +53,7 @@ def occupied(path: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Pa
 def _checked(path, config):
     """Returns the path of a folder, or raises unless it is free for a config's run."""
     path = pathlib.Path(path)
+    check_no_links(path)
     if (path / "config.json").exists():
         _check_same(path, config)
     elif path.exists() and not (path.is_dir() and _is_empty(path)):
@@ -99,8 +101,12 @@ def read_config(path: str | os.PathLike) -> ConfigDict:
             "config.json. Train first: keras-ncr train --workdir=..."
         )
     config = default_config()
+    settings = _settings(file)
     try:
-        config.update_from_flattened_dict(_flat(json.loads(file.read_text())))
+        missing = sorted({*flat(config.to_dict())} - {*settings})
+        if missing:
+            raise KeyError(f"no {missing[0]}")
+        config.update_from_flattened_dict(settings)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file} must hold the settings of this version. Received: {error}. Train "
@@ -109,16 +115,22 @@ def read_config(path: str | os.PathLike) -> ConfigDict:
     return config
 
 
+def _settings(file):
+    """Returns the settings in a config.json, with dotted keys."""
+    with damage_named(file, "Restore it from a backup, or pass another `workdir`."):
+        return flat(read_dict(file))
+
+
 def _check_same(path, config):
     """Raises if the run in the folder is not one of this config."""
-    there = _flat(json.loads((path / "config.json").read_text()))
-    here = _flat(config.to_dict())
+    there = _settings(path / "config.json")
+    here = flat(config.to_dict())
     differing = [
         f"{key} ({there.get(key)!r} there, {here.get(key)!r} here)"
         for key in sorted({*there, *here} - {*CHANGEABLE})
         if there.get(key) != here.get(key)
     ]
-    if here["trials"] < there["trials"]:
+    if here["trials"] < there.get("trials", 0):
         differing.append(f"fewer trials ({there['trials']} there)")
     if differing:
         raise ValueError(
@@ -127,12 +139,12 @@ def _check_same(path, config):
         )
 
 
-def _flat(settings, prefix=""):
+def flat(settings, prefix=""):
     """Returns nested settings as one dict with dotted keys."""
     items = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            items.update(_flat(value, f"{prefix}{key}."))
+            items.update(flat(value, f"{prefix}{key}."))
         else:
             items[prefix + key] = value
     return items
@@ -148,32 +160,71 @@ def audit_folder(folder: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(folder) / "audit"
 
 
-def read_history(path: str | os.PathLike) -> list[dict]:
-    """Returns the rows of a `CSVLogger`'s file as dicts of floats."""
-    with open(path, newline="") as file:
-        return [
+@contextlib.contextmanager
+def damage_named(path, remedy):
+    """Names a damaged file and the remedy in whatever error reading it raises."""
+    try:
+        yield
+    # Libraries may raise anything on a damaged file.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{path} is damaged: {type(error).__name__}, {reason[:200]}. {remedy}"
+        ) from error
+
+
+def read_dict(path):
+    """Returns the dict in a JSON file, or raises."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it does not hold a dict")
+    return content
+
+
+def read_history(path: str | os.PathLike, num_epochs: int | None = None) -> list[dict]:
+    """Returns the rows of a `CSVLogger`'s file as dicts, the first epochs or all.
+
+    Raises if a row is missing, is cut off or holds anything but numbers.
+    """
+    path = pathlib.Path(path)
+    remedy = f"Remove {path.parent}: the same command trains that trial again."
+    with damage_named(path, remedy), open(path, newline="") as file:
+        lines = list(itertools.islice(file, num_epochs and num_epochs + 1))
+        rows = [
             {key: float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
+            for row in csv.DictReader(lines)
         ]
+        if len(rows) < (num_epochs or 0) or not lines[-1].endswith("\n"):
+            raise ValueError(f"epoch {len(rows) + 1} is missing or cut off")
+        if [row["epoch"] for row in rows] != list(range(len(rows))):
+            raise ValueError("it has not each epoch once, in order")
+    return rows
 
 
-def read_trials(folder, trials):
+def read_trials(folder, trials, num_epochs=None):
     """Returns the accuracies and confidences of finished trials."""
     folders = [trial_folder(folder, trial) for trial in trials]
     accuracies = [
-        [row["val_accuracy"] for row in read_history(path / "history.csv")]
+        [row["val_accuracy"] for row in read_history(path / "history.csv", num_epochs)]
         for path in folders
     ]
     return accuracies, [np.load(path / "confidence.npy") for path in folders]
 
 
-def join_histories(folder, trials):
+def join_histories(folder, trials, num_epochs=None):
     """Writes `history.csv`: the rows of all trials, each with its trial's number."""
     rows = []
     for trial in trials:
         path = trial_folder(folder, trial) / "history.csv"
+        read_history(path, num_epochs)
         with open(path, newline="") as file:
             header, *own_rows = csv.reader(file)
+        if rows and rows[0] != ["trial", *header]:
+            raise ValueError(
+                f"{path} must have the columns of the other trials, {rows[0][1:]}. "
+                f"Received: {header}. Remove {path.parent}: the same command trains "
+                "that trial again."
+            )
         rows += [["trial", *header]] if not rows else []
         rows += [[trial, *row] for row in own_rows]
     with (

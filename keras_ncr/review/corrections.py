@@ -11,6 +11,7 @@ import numpy as np
 from keras_ncr.checks import check_known
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.image_files import first_few
+from keras_ncr.files import from_cell
 from keras_ncr.noise import NoisyLabels
 
 HEADER = ("id", "given_class", "action", "new_class", "dataset_hash")
@@ -163,7 +164,8 @@ def read_corrections(path: str | os.PathLike) -> Corrections:
     r"""Returns the corrections in a file that the review page exported.
 
     The file may have been edited in a spreadsheet: empty rows are skipped, and so is
-    the byte-order mark of Excel.
+    the byte-order mark of Excel. The quotation mark that keeps a spreadsheet from
+    computing a text such as '=1.png is not part of the text.
 
     Args:
         path: String or path of a CSV file in UTF-8, with the columns id, given_class,
@@ -212,7 +214,7 @@ def _read_rows(path):
     expected = f"Expected is a CSV file in UTF-8 that begins with {','.join(HEADER)}"
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
+            lines = [list(map(from_cell, row)) for row in csv.reader(file, strict=True)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{str(path)!r} holds no corrections: {error}. {expected}."

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import unicodedata
 
 import keras
 import numpy as np
@@ -47,8 +48,16 @@ def write_table(
             frame.to_parquet(temporary, index=False)
 
 
-def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False):
-    """Writes the images of a source to a new folder, with a folder for each class."""
+def write_folder(
+    source: Source,
+    path: str | os.PathLike,
+    verbose: bool = False,
+    folder: str | os.PathLike | None = None,
+):
+    """Writes the images of a source to a new folder, with a folder for each class.
+
+    Images that are links out of `folder`, from which their ids start, are refused.
+    """
     path = _check_new(path)
     if not source.is_encoded or source.read_image is None:
         raise ValueError(
@@ -56,6 +65,8 @@ def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False)
             f"{source.name!r}. Write a table, which ends with "
             f"{' or '.join(TABLES)}."
         )
+    if folder is not None:
+        _check_inside(source, pathlib.Path(folder).expanduser())
     files = _files_in_class_folders(source)
     _check_found_again(source, files)
     progress = keras.utils.Progbar(
@@ -72,15 +83,36 @@ def write_folder(source: Source, path: str | os.PathLike, verbose: bool = False)
             progress.update(index + 1)
 
 
-def check_apart(path, folder):
+def check_apart(path, folder, argument="output"):
     """Raises if a new folder would be within a folder of class folders."""
     path, folder = pathlib.Path(path).expanduser(), pathlib.Path(folder).expanduser()
     if path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(
-            "The new folder must not be within that of the pictures, where it would "
-            f"count as one class more. Received: {str(path)!r}, in {str(folder)!r}. "
-            "Choose a place outside."
+            f"The folder of `{argument}` must not be within that of the pictures, "
+            f"where it would count as one class more. Received: {str(path)!r}, in "
+            f"{str(folder)!r}. Choose a place outside."
         )
+
+
+def _check_inside(source, folder):
+    """Raises if images are links that lead out of their folder."""
+    top = os.path.realpath(folder)
+    names = source.ids.tolist()
+    outside = [name for name in names if _leads_out(name, top)]
+    if outside:
+        raise ValueError(
+            f"{len(outside)} of {len(names)} pictures are links to files outside of "
+            f"{str(folder)!r}, which are not copied. Received: {first_few(outside)}. "
+            f"Write a table instead, which ends with {' or '.join(TABLES)}."
+        )
+
+
+def _leads_out(name, top):
+    """Returns whether a file that is named as below a folder is a link out of it."""
+    name = os.path.normpath(name)
+    if os.path.isabs(name) or name.split(os.sep)[0] == os.pardir:
+        return False  # A table says openly that it is elsewhere.
+    return not pathlib.Path(os.path.realpath(f"{top}/{name}")).is_relative_to(top)
 
 
 def _check_new(path):
@@ -142,7 +174,7 @@ def _files_in_class_folders(source):
     files, taken = [None] * len(wanted), set()
     for index in order:
         files[index] = _free_name(wanted[index], taken)
-        taken.add(files[index].casefold())  # Not every disk tells a.jpg from A.jpg.
+        taken.add(_on_disk(files[index]))
     return files
 
 
@@ -160,14 +192,29 @@ def _free_name(file, taken):
     """Returns the path of a file, with a number where the path itself is taken."""
     stem, suffix = os.path.splitext(file)
     number = 1
-    while file.casefold() in taken:
+    while _on_disk(file) in taken:
         number += 1
         file = f"{stem} ({number}){suffix}"
     return file
 
 
+def _on_disk(name):
+    """Returns a name as a disk keeps it that does not tell a.jpg from A.jpg."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _check_found_again(source, files):
     """Raises if `from_folder` would not read back what is to be written."""
+    filled = [source.class_names[label] for label in np.unique(source.labels)]
+    folders = {}
+    for name in filled:
+        other = folders.setdefault(_on_disk(name), name)
+        if other != name:
+            raise ValueError(
+                "Names of classes must differ in more than case, since many disks take "
+                f"folders for the same that do not. Received: {other!r} and {name!r}. "
+                f"Write a table instead, which ends with {' or '.join(TABLES)}."
+            )
     lost = [
         name
         for name in source.class_names

@@ -1,7 +1,7 @@
 """The folder of a review page. A page replaces another page, and nothing else."""
 
+import json
 import pathlib
-import re
 
 FILES = (
     "index.html",
@@ -14,7 +14,6 @@ FILES = (
 THUMBNAILS = "thumbnails"
 # How the `data.js` of a page begins.
 MARK = "// Written by keras_ncr.review."
-_THUMBNAIL = re.compile(r"\d+\.(png|jpg)")
 
 
 def check_folder(folder) -> pathlib.Path:
@@ -66,9 +65,15 @@ def _foreign(path, names):
     """Returns the names of files in a folder that belong to no page."""
     foreign = sorted(set(names) - {*FILES, THUMBNAILS})
     if (path / THUMBNAILS).is_dir():
-        foreign += sorted(
-            f"{THUMBNAILS}/{entry.name}"
-            for entry in (path / THUMBNAILS).iterdir()
-            if not _THUMBNAIL.fullmatch(entry.name)
-        )
+        there = {entry.name for entry in (path / THUMBNAILS).iterdir()}
+        foreign += [f"{THUMBNAILS}/{name}" for name in sorted(there - _pictures(path))]
     return foreign
+
+
+def _pictures(path):
+    """Returns the names of the thumbnails that the page in a folder shows."""
+    try:
+        _, _, data = (path / "data.js").read_text(encoding="ascii").partition("=")
+        return set(json.loads(data.strip().removesuffix(";"))["examples"]["picture"])
+    except (OSError, ValueError, KeyError, TypeError):  # No page, or a damaged one.
+        return set()

@@ -399,3 +399,33 @@ def test_pictures_in_memory_become_no_folder(tmp_path):
     source = from_arrays(np.zeros((2, 2, 2, 1), int), [0, 1])
     with pytest.raises(ValueError, match="image files only. Received: 'arrays'"):
         export.write_folder(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("names", [("DOG", "dog"), ("Stra\u00dfe", "STRASSE")])
+def test_classes_that_are_one_folder_on_some_disks_are_refused(tmp_path, names):
+    source = files_of(tmp_path / "in", ["1.png", "2.png"], [0, 1], names)
+    with pytest.raises(ValueError, match="more than case.*Write a table instead"):
+        export.write_folder(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    # A class without pictures has no folder.
+    export.write_folder(source.relabeled([0, 0]), tmp_path / "out")
+
+
+def test_picture_that_a_link_leads_to_outside_is_not_copied(command, run, pictures):
+    secret = run.parent / "secret.png"
+    write_picture(secret, 7)
+    inside = pictures / "cat" / "1.png"
+    (pictures / "cat" / "0.png").unlink()
+    (pictures / "cat" / "0.png").symlink_to(secret)
+    output = run.parent / "corrected"
+    corrections = reviewed(run, {"cat/2.png": None})
+    arguments = [f"--workdir={run}", f"--corrections={corrections}"]
+    expected = r"1 of 12 pictures are links to files outside.*'cat/0.png'"
+    with pytest.raises(SystemExit, match=expected):
+        command(*arguments, f"--output={output}")
+    assert not output.exists()
+    (pictures / "cat" / "0.png").unlink()
+    (pictures / "cat" / "0.png").symlink_to(inside)  # Which stays within.
+    command(*arguments, f"--output={output}")
+    assert (output / "cat" / "0.png").read_bytes() == inside.read_bytes()
+    assert not (output / "cat" / "0.png").is_symlink()

@@ -462,6 +462,40 @@ def test_interruption_ends_all_runs_and_says_how_to_go_on(
     assert not list(tmp_path.glob("runs/as_configured/*.failed"))
 
 
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"trials": [{}]}', '{"trials": 1}']
+)
+def test_damaged_results_are_named_and_the_run_is_not_finished(
+    command, tmp_path, content
+):
+    arguments = ("--methods=standard", "--noises=symmetric:0.4")
+    command(*arguments)
+    (job,) = jobs_of(["standard"])
+    path = job.folder / "results.json"
+    path.write_text(content)
+    assert not outcome_of(job).is_finished
+    assert f"{path} is damaged: " in command(*arguments, "--report_only")
+    command(*arguments)
+    assert outcome_of(job).is_finished
+
+
+@pytest.mark.parametrize("name", ["standard.log", "standard.failed", "standard"])
+def test_links_in_the_workdir_are_refused(command, tmp_path, name):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "runs" / "symmetric-0.4").mkdir(parents=True)
+    (tmp_path / "runs" / "symmetric-0.4" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(SystemExit, match="`workdir` must hold no links"):
+        command("--methods=standard")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_clock_that_is_set_back_makes_no_time_negative(plan, capsys, monkeypatch):
+    later = iter(range(10_000, 0, -100))
+    monkeypatch.setattr(time, "time", lambda: next(later))
+    jobs.run_jobs(jobs_of(["standard"]), 1)
+    assert "took -" not in capsys.readouterr().out
+
+
 def test_run_of_another_config_is_refused_before_any_is_run(plan, capsys):
     (other,) = jobs_of(["ncr"])
     with other.config.unlocked():

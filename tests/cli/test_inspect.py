@@ -114,6 +114,36 @@ def test_command_reports_and_draws(command, tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", ["batch.png", "transition_matrix.png", "notes.txt"])
+def test_folder_with_files_of_the_users_is_refused_and_left_alone(
+    command, tmp_path, name
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("mine")
+    with pytest.raises(SystemExit, match=f"`workdir` must be .*which holds '{name}'"):
+        command(f"{DIGITS}:noise=none", "--workdir=mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [name]
+    assert (tmp_path / "mine" / name).read_text() == "mine"
+
+
+def test_link_in_place_of_a_picture_is_refused(command, tmp_path):
+    (tmp_path / "look").mkdir()
+    (tmp_path / "mine.png").write_text("keras-ncr inspect")
+    (tmp_path / "look" / "batch.png").symlink_to(tmp_path / "mine.png")
+    with pytest.raises(SystemExit, match="which holds 'batch.png'"):
+        command(DIGITS, "--workdir=look")
+
+
+def test_folder_of_the_pictures_is_no_place_for_others(command, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        SystemExit, match="`workdir` must not be within.*one class more"
+    ):
+        command(f"--config={REPOSITORY / 'configs' / 'folder.py'}:.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "dog"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -439,6 +439,25 @@ def test_torn_file_is_named_and_the_one_before_is_used(files, share):
     assert files.positions() == [(0, 8), (0, 7)]
 
 
+def test_file_under_another_name_is_passed_over(files):
+    files.path(Position(0, 7)).rename(files.path(Position(3, 0)))
+    with pytest.warns(UserWarning, match="is not whole .*It is of epoch 0, step 7"):
+        position, arrays = files.load()
+    assert position == Position(1, 0)
+    assert same(arrays, ARRAYS)
+
+
+OTHERS = ("my-epoch-1-step-2-notes.npz", "epoch-1-step-2.npz", "notes.txt")
+
+
+def test_other_files_are_left_alone(files):
+    for name in OTHERS:
+        (files.folder / name).write_text("mine")
+    files.save(Position(1, 1), ARRAYS)
+    files.clear()
+    assert sorted(path.name for path in files.folder.iterdir()) == sorted(OTHERS)
+
+
 @pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:The checkpoint .* is not whole:UserWarning")
 def test_no_flipped_byte_goes_unnoticed(files, stride):

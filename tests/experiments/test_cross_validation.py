@@ -46,7 +46,7 @@ def trained(monkeypatch):
                 self.folder.mkdir()
                 result = {"trial": self.trial, "seconds": 1.5}
                 (self.folder / "result.json").write_text(json.dumps(result))
-            return super().result(callbacks, verbose)
+            return json.loads((self.folder / "result.json").read_text())
 
     def fake_predict(fold, batches):
         targets = list(batches.unbatch().map(lambda image, target: target))

@@ -2,10 +2,12 @@
 
 import csv
 import functools
+import itertools
 import json
 import re
 import signal
 import statistics
+import time
 
 import keras
 import numpy as np
@@ -38,6 +40,9 @@ SETTINGS = {
     "trials": 1,
     "seed": 3,
     "ncr.warmup_epochs": 2,
+    # Those of the default config, which configs/digits.py changes.
+    "ncr.consistency_weight": 0.9,
+    "ncr.similarity_power": 1.0,
     "optimizer.warmup_epochs": 1.5,
     "optimizer.weight_decay": 1e-4,
     "augment.padding": 1,
@@ -431,6 +436,46 @@ def test_other_trials_go_on_after_one_that_failed(tmp_path):
     }
     with open(tmp_path / "history.csv", newline="") as file:
         assert [row["trial"] for row in csv.DictReader(file)] == ["0", "2"]
+
+
+@pytest.mark.usefixtures("eager_functions")
+def test_trial_whose_model_is_gone_is_trained_again_and_a_damaged_one_is_named(
+    tmp_path, monkeypatch, capsys
+):
+    # A clock that goes back.
+    monkeypatch.setattr(
+        time, "time", functools.partial(next, itertools.count(2e9, -100))
+    )
+    config = config_of(**QUICK, epochs=2)
+    results = run.train(config, tmp_path, verbose=0)
+    assert results["trials"][0]["seconds"] >= 0
+    before = outcome(tmp_path)
+    trial = tmp_path / "trial-0"
+    (trial / "model.keras").unlink()
+    run.train(config, tmp_path, verbose=2)
+    printed = capsys.readouterr().out
+    assert f"{trial} lacks model.keras: it is trained again." in printed
+    assert outcome(tmp_path) == before
+
+    joined = (tmp_path / "history.csv").read_bytes()
+    path = trial / "history.csv"
+    path.write_bytes(path.read_bytes().rpartition(b"\n1,")[0] + b"\n")
+    expected = f"^{path} is damaged: .*epoch 2 is missing.*Remove {trial}"
+    with pytest.raises(ValueError, match=expected):
+        run.train(config, tmp_path, verbose=0)
+    assert (tmp_path / "history.csv").read_bytes() == joined
+
+
+def test_run_is_not_written_into_the_pictures(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+    config = config_of(**{"data.name": "folder", "data.path": f"{tmp_path}/pictures"})
+    config.noise.kind = "none"
+    with pytest.raises(
+        ValueError, match="`workdir` must not be within.*one class more"
+    ):
+        run.train(config, tmp_path / "pictures" / "runs" / "a", verbose=0)
+    assert files(tmp_path) == set()
 
 
 # The command

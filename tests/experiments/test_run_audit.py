@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.run_audit import audit_run
-from keras_ncr.review.corrections import dataset_hash
+from keras_ncr.files import from_cell
+from keras_ncr.review.corrections import dataset_hash, read_corrections
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,28 @@ def test_audit_leaves_the_list_worst_first(run, output):
     assert sorted(table["index"]) == frame.index.tolist()
     for name in ("labels.png", "transition_matrix.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_list_has_nothing_that_a_spreadsheet_would_compute(run, output, tmp_path):
+    frame = pd.read_parquet(run / "audit" / "labels.parquet")
+    frame["id"] = [f"={index}.png" for index in frame.index]
+    frame.attrs["class_names"][0] = "@zero"
+    run_audit._write(frame, None, tmp_path)
+    table = pd.read_csv(tmp_path / "labels.csv", index_col="index").sort_index()
+    assert table.loc[7, "id"] == "'=7.png"
+    assert from_cell(table.loc[7, "id"]) == "=7.png"
+    for name in frame.select_dtypes("number").columns:
+        np.testing.assert_array_equal(
+            table[name], frame[name].astype(str).astype(table[name].dtype), name
+        )
+    # Corrections that somebody writes by hand have the cells of the list.
+    (tmp_path / "corrections.csv").write_text(
+        f"id,given_class,action,new_class,dataset_hash\n{table.loc[7, 'id']},"
+        "'@zero,relabel,1,0af3\n"
+    )
+    corrections = read_corrections(tmp_path / "corrections.csv")
+    assert corrections.ids == ("=7.png",)
+    assert corrections.given_classes == ("@zero",)
 
 
 def test_list_is_of_the_labels_that_were_trained_on(run, output):
@@ -155,6 +179,23 @@ def test_command_runs_in_a_process_of_its_own(run, tmp_path):
 
 
 # What is refused
+
+
+def test_damaged_model_is_named_with_the_remedy(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    path = copy / "trial-0" / "model.keras"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=f"^{path} is damaged: .*Remove {path.parent}"):
+        audit_run(copy, verbose=0)
+
+
+def test_page_within_the_pictures_is_refused(tmp_path):
+    config = default_config()
+    config.data.name, config.data.path = "folder", str(tmp_path)
+    workdir.claim(tmp_path.parent / "run", config)
+    with pytest.raises(ValueError, match="`review` must not be within"):
+        audit_run(tmp_path.parent / "run", review=tmp_path / "page")
 
 
 @pytest.mark.parametrize(

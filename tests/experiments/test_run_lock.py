@@ -125,3 +125,12 @@ def test_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=expected):
         with workdir.occupied(tmp_path, default_config()):
             pytest.fail("It can be written.")
+
+
+def test_lock_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "running.lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic link"), run_lock.held(tmp_path / "run"):
+        pytest.fail("It is refused.")
+    assert (tmp_path / "mine").read_text() == "mine"

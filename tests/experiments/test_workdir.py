@@ -104,6 +104,19 @@ def test_place_that_cannot_be_a_folder_is_refused(tmp_path, name, message):
         workdir.claim(tmp_path / name, default_config())
 
 
+@pytest.mark.parametrize("name", ["running.lock", ".writing-config.json", "trial-0"])
+def test_link_in_the_folder_is_refused_and_what_it_leads_to_is_left(tmp_path, name):
+    workdir.claim(tmp_path / "run", default_config())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "epoch-000001-step-000000.npz").write_text("mine")
+    (tmp_path / "run" / name).symlink_to(tmp_path / "mine")
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=f"must hold no links.*run/{name}, which"):
+        with workdir.occupied(tmp_path / "run", default_config()):
+            pytest.fail("It is refused.")
+    assert contents(tmp_path) == before
+
+
 # Logs
 
 
@@ -192,6 +205,66 @@ def test_histories_of_all_trials_are_joined(tmp_path):
     assert float(rows[4]["val_accuracy"]) == 2 / 7
 
 
+def damaged_history(path, damage):
+    """Logs three epochs, and changes the file."""
+    log_epochs(path, 0, range(3))
+    text = path.read_bytes()
+    lines = text.splitlines(keepends=True)
+    path.write_bytes(
+        {
+            "row in the middle is gone": b"".join([*lines[:2], *lines[3:]]),
+            "last row is gone": b"".join(lines[:3]),
+            "last row is cut": text[:-5],
+            "row is twice": b"".join([*lines[:3], *lines[2:]]),
+            "header is gone": b"".join(lines[1:]),
+            "value is no number": text.replace(b"1.0", b"1.\x00"),
+            "cell is gone": text.replace(b",1.0", b""),
+            "is empty": b"",
+        }[damage]
+    )
+
+
+DAMAGES = (
+    *("row in the middle is gone", "last row is gone", "last row is cut"),
+    *("row is twice", "header is gone", "value is no number", "cell is gone"),
+    "is empty",
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_history_is_named_and_never_joined_or_gone_on_with(tmp_path, damage):
+    (tmp_path / "trial-0").mkdir()
+    path = tmp_path / "trial-0" / "history.csv"
+    damaged_history(path, damage)
+    before = contents(tmp_path)
+    for call in (
+        lambda: workdir.join_histories(tmp_path, [0], 3),
+        lambda: log_epochs(path, 3, [3]),
+    ):
+        expected = f"^{path} is damaged: .*Remove {path.parent}: the same command"
+        with pytest.raises(ValueError, match=expected) as error:
+            call()
+        assert "\n" not in str(error.value)
+        assert contents(tmp_path) == before
+
+
+def test_histories_with_other_columns_are_not_joined(tmp_path):
+    for trial in range(2):
+        (tmp_path / f"trial-{trial}").mkdir()
+        log_epochs(tmp_path / f"trial-{trial}" / "history.csv", 0, range(1))
+    path = tmp_path / "trial-1" / "history.csv"
+    path.write_text(path.read_text().replace("loss", "lost"))
+    with pytest.raises(ValueError, match=f"{path} must have the columns of the other"):
+        workdir.join_histories(tmp_path, [0, 1], 1)
+
+
+def test_new_history_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "mine.csv").write_text("mine")
+    (tmp_path / "history.csv").symlink_to(tmp_path / "mine.csv")
+    log_epochs(tmp_path / "history.csv", 0, range(1))
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
 def test_trials_are_read_for_a_figure(tmp_path):
     folder = workdir.trial_folder(tmp_path, 0)
     folder.mkdir()
@@ -217,6 +290,30 @@ def test_config_of_a_run_is_read_back(tmp_path):
 def test_folder_without_a_run_has_no_config(tmp_path):
     with pytest.raises(ValueError, match="has no config.json. Train first"):
         workdir.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", '{"epochs": 5', "[]", "\\xff\\x00"])
+def test_damaged_config_is_named_with_the_remedy(tmp_path, content):
+    workdir.claim(tmp_path, default_config())
+    file = tmp_path / "config.json"
+    file.write_bytes(content.encode().decode("unicode_escape").encode("latin-1"))
+    for call in (
+        lambda: workdir.read_config(tmp_path),
+        lambda: workdir.claim(tmp_path, default_config()),
+    ):
+        with pytest.raises(
+            ValueError, match=f"^{file} is damaged: .*from a backup"
+        ) as e:
+            call()
+        assert "\n" not in str(e.value)
+
+
+def test_settings_that_are_gone_are_not_taken_from_the_default(tmp_path):
+    (tmp_path / "config.json").write_text('{"epochs": 5}')
+    with pytest.raises(ValueError, match="settings of this version"):
+        workdir.read_config(tmp_path)
+    with pytest.raises(ValueError, match="another config"):
+        workdir.claim(tmp_path, default_config())
 
 
 def test_config_of_another_version_is_refused(tmp_path):

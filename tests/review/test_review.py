@@ -441,7 +441,9 @@ def test_folder_with_other_files_is_refused_and_left_alone(file, tmp_path):
     assert path.read_text() == "mine"
 
 
-@pytest.mark.parametrize("file", ["corrections.csv", "thumbnails/me.jpg"])
+@pytest.mark.parametrize(
+    "file", ["corrections.csv", "thumbnails/me.jpg", "thumbnails/7.jpg"]
+)
 def test_page_that_holds_a_file_of_the_users_is_not_replaced(file, tmp_path):
     source = from_arrays(images_of(2), [0, 1], num_classes=3)
     write_review(tmp_path / "out", frame_of(2), source=source, verbose=False)

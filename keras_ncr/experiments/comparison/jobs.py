@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from keras_ncr.experiments import workdir
+from keras_ncr.experiments import run_lock, workdir
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.plan import Job
 from keras_ncr.experiments.measures import mean_and_deviation, spread
+from keras_ncr.files import replacing
 
 # The command that takes the words of a job.
 TRAIN = (sys.executable, "-m", "keras_ncr", "train")
@@ -40,18 +41,18 @@ def run_jobs(
     total = len(waiting)
     print(f"{len(jobs)} runs, {len(jobs) - total} of them finished before", flush=True)
     num_threads = max(1, (os.cpu_count() or 1) // num_processes)
-    start = time.time()
+    start = time.monotonic()
     running = []
     with _ending_all_if_interrupted(running):
         while waiting or running:
             while waiting and len(running) < num_processes:
                 job = waiting.pop(0)
-                running.append((job, _started(job, num_threads), time.time()))
+                running.append((job, _started(job, num_threads), time.monotonic()))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             for entry in [entry for entry in running if _has_ended(entry)]:
                 running.remove(entry)
                 num_left = len(waiting) + len(running)
-                _tell(entry, total - num_left, total, time.time() - start)
+                _tell(entry, total - num_left, total, time.monotonic() - start)
                 after_each()
 
 
@@ -68,7 +69,7 @@ def _started(job, num_threads):
         **os.environ,
     }
     job.beside(".failed").unlink(missing_ok=True)
-    with open(job.beside(".log"), "ab") as log:
+    with open(job.beside(".log"), "ab", opener=run_lock.opened) as log:
         return subprocess.Popen(
             [*TRAIN, *job.words],
             env=environment,
@@ -92,7 +93,8 @@ def _tell(entry, num_ended, total, seconds):
     outcome = outcome_of(job)
     reason = _failure(job, process, outcome)
     if reason:
-        job.beside(".failed").write_text(reason + "\n")
+        with replacing(job.beside(".failed")) as temporary:
+            temporary.write_text(reason + "\n")
         result = f"failed, {reason}"
     else:
         accuracy = "no accuracy"
@@ -100,7 +102,7 @@ def _tell(entry, num_ended, total, seconds):
             accuracy = spread(mean_and_deviation(outcome.last))
         result = f"{accuracy} {outcome.notes}".strip()
     line = f"[{num_ended} of {total}] {job.name}: {result}"
-    line += f", took {_duration(time.time() - started)}"
+    line += f", took {_duration(time.monotonic() - started)}"
     if num_ended < total:
         line += f"; about {_duration(seconds / num_ended * (total - num_ended))} left"
     print(line, flush=True)

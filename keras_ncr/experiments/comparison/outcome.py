@@ -1,9 +1,9 @@
 """The outcome of a job, read from its folder."""
 
-import json
 from typing import NamedTuple
 
 from keras_ncr.experiments.comparison.plan import Job
+from keras_ncr.experiments.workdir import damage_named, read_dict
 
 
 class Outcome(NamedTuple):
@@ -43,9 +43,17 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(job: Job) -> Outcome:
-    """Returns the `Outcome` of a job, run or not."""
+    """Returns the `Outcome` of a job, run or not; a damaged file is its failure."""
     path = job.folder / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        with damage_named(path, "The same command again writes it anew."):
+            return _outcome(job, read_dict(path) if path.exists() else {})
+    except ValueError as error:
+        return _outcome(job, {})._replace(failure=str(error))
+
+
+def _outcome(job, results):
+    """Returns the `Outcome` of a job with these results."""
     trials = results.get("trials", [])
     succeeded = [trial for trial in trials if "failed" not in trial]
     # The accuracy after label propagation replaces that of the classifier.

@@ -4,7 +4,7 @@ import csv
 import pathlib
 
 from keras_ncr.experiments.measures import mean_and_deviation, spread
-from keras_ncr.files import replacing
+from keras_ncr.files import as_cell, replacing
 
 CSV_HEADER = (
     *("method", "noise", "rate", "realized_rate", "trials", "failed"),
@@ -108,7 +108,7 @@ def write_csv(cells: dict[str, list], path: pathlib.Path) -> None:
         writer.writerow(CSV_HEADER)
         for method, row in cells.items():
             for job, outcome in row:
-                writer.writerow(_csv_row(method, job, outcome))
+                writer.writerow(map(as_cell, _csv_row(method, job, outcome)))
 
 
 def _csv_row(method, job, outcome):

@@ -8,12 +8,13 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import check_images, load_sources
+from keras_ncr.experiments.data import check_images, load_sources, picture_folder
 from keras_ncr.experiments.inspection.pictures import figures_of
 from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.files import replacing
+from keras_ncr.review.export import check_apart
 
 __all__ = ["inspect_config"]
 
@@ -32,15 +33,16 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
     Args:
         config: `ml_collections.ConfigDict` with the keys of
             `keras_ncr.experiments.config.default_config`.
-        folder: String or path of the folder of the pictures. It must not be the workdir
-            of a later run, which must be empty.
+        folder: String or path of the folder of the pictures: new, empty, or with
+            nothing but pictures that this wrote before, which are replaced.
 
     Returns:
         String of several lines.
 
     Raises:
         ValueError: If the config names something unknown or is out of its range, or the
-            folder cannot be written to. Nothing is written then.
+            folder holds other files, is within that of the data's pictures, or cannot
+            be written to. Nothing is written then.
 
     Example:
     >>> import tempfile
@@ -51,6 +53,9 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
     '  training examples      1,437'
     """
     check_config(config)
+    if config.data.name == "folder":
+        check_apart(folder, picture_folder(config.data), "workdir")
+    _check_own(pathlib.Path(folder))
     # A look at a few images should not read all.
     sources = load_sources(config.data, is_checked=False)
     sources, _ = corrected(config, with_noise(config, sources))
@@ -86,6 +91,31 @@ _PICTURES = {
 }
 
 
+# What is written into each picture; by it the next inspection knows its own.
+_AUTHOR = "keras-ncr inspect"
+
+
+def _check_own(folder):
+    """Raises if a folder holds anything but pictures of an earlier inspection."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in names:
+        # Hidden files are neither pictures nor anybody's work.
+        if not name.startswith(".") and not _is_own(folder / name):
+            raise ValueError(
+                "`workdir` must be a folder that is new, empty, or holds nothing but "
+                "pictures of an earlier inspection, which are then replaced. Received: "
+                f"{folder}, which holds {name!r}. Pass another one."
+            )
+
+
+def _is_own(path):
+    """Returns whether a file is a picture that an inspection wrote."""
+    if path.name not in _PICTURES or path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return _AUTHOR.encode() in file.read(1000)  # PNG files begin with it.
+
+
 def _line(row):
     """Returns a row of the report, its text in lines of 88 characters."""
     name, words = row
@@ -104,11 +134,18 @@ def _saved(figures, not_drawn, folder):
     folder = pathlib.Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_own(folder)  # Meanwhile, somebody may have put files there.
         for name, figure in figures.items():
             with replacing(folder / name) as temporary:
-                figure.savefig(temporary, dpi=120, bbox_inches="tight")
+                figure.savefig(
+                    temporary,
+                    dpi=120,
+                    bbox_inches="tight",
+                    metadata={"Author": _AUTHOR},
+                )
         for name in not_drawn:  # An old picture would be of another config.
-            (folder / name).unlink(missing_ok=True)
+            if _is_own(folder / name):
+                (folder / name).unlink()
     except OSError as error:
         raise ValueError(
             "`workdir` must be a folder that can be made and written to. Received: "

@@ -3,18 +3,17 @@
 import contextlib
 import pathlib
 import re
-import shutil
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.files import NotWritten, replacing
+from keras_ncr.files import WRITING, NotWritten, replacing
 
 _NAME = "epoch-{:06d}-step-{:06d}.npz"
-# The array of all other arrays' names.
-_NAMES = "names"
-_PATTERN = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
+# The arrays of all other arrays' names, and of the position.
+_NAMES, _POSITION = "names", "position"
+_PATTERN = re.compile(r"epoch-(\d{6,})-step-(\d{6,})\.npz")
 
 
 class Position(NamedTuple):
@@ -25,10 +24,10 @@ class Position(NamedTuple):
 
 
 class CheckpointFiles:
-    """The checkpoints of a trial, each a file that has its position in its name.
+    """The checkpoints of a trial, each a file with its position in it and in its name.
 
     Position and content can therefore never disagree, as they can in the two files of
-    `keras.callbacks.BackupAndRestore`.
+    `keras.callbacks.BackupAndRestore`. Other files in the folder are left alone.
     """
 
     def __init__(self, folder):
@@ -57,16 +56,20 @@ class CheckpointFiles:
             raise NotWritten(path, error) from error
         with replacing(path) as temporary:
             # In a tenth of `save_weights`' time, which counts where epochs are short.
-            np.savez(temporary, **{_NAMES: list(arrays)}, **arrays)
+            record = {_NAMES: list(arrays), _POSITION: position}
+            np.savez(temporary, **record, **arrays)
         older = [other for other in self.whole if other != position]
         self.whole = [position, *older][:2]
-        kept = [self.path(other) for other in self.whole]
-        # Also files whose writing was cut off.
-        for other in self.folder.glob("*epoch-*-step-*.npz"):
-            if other not in kept:
+        self._remove_all_but([self.path(other) for other in self.whole])
+
+    def _remove_all_but(self, kept):
+        """Removes checkpoints, also those whose writing was cut off."""
+        for path in self.folder.glob("*"):
+            name = path.name.removeprefix(WRITING)
+            if _PATTERN.fullmatch(name) and path not in kept:
                 # A file too many is no reason to end a run.
                 with contextlib.suppress(OSError):
-                    other.unlink()
+                    path.unlink()
 
     def load(self):
         """Returns position and arrays of the newest file that is whole."""
@@ -74,7 +77,7 @@ class CheckpointFiles:
         for position in positions:
             path = self.path(position)
             try:
-                arrays = _read(path)
+                arrays = _read(path, position)
             # NumPy may raise anything on a damaged file.
             except Exception as error:
                 warnings.warn(
@@ -93,16 +96,21 @@ class CheckpointFiles:
 
     def clear(self):
         """Removes the checkpoints of a trial that is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_all_but([])
+        with contextlib.suppress(OSError):  # It holds other files, or is not there.
+            self.folder.rmdir()
 
 
-def _read(path):
+def _read(path, position):
     """Returns the arrays of a file, or raises if any of it is damaged."""
     # NumPy leaves a file open that it does not recognize.
     with open(path, "rb") as stream, np.load(stream) as file:
         # Reading to the end of an array compares its checksum.
         arrays = {name: file[name] for name in file.files}
+    saved = arrays.pop(_POSITION)
     # The table of contents has no checksum.
     if list(arrays.pop(_NAMES)) != list(arrays):
         raise ValueError("Arrays are missing.")
+    if tuple(saved) != position:
+        raise ValueError(f"It is of epoch {saved[0]}, step {saved[1]}.")
     return arrays

@@ -6,6 +6,7 @@ import os
 import keras
 import tensorflow as tf
 
+from keras_ncr.experiments.workdir import read_history
 from keras_ncr.files import NotWritten, replacing
 
 
@@ -14,12 +15,15 @@ def history_logger(path, first_epoch):
     """Yields the logger of a trial's epochs, which goes on after `first_epoch` rows.
 
     A killed run may have logged an epoch that no checkpoint has. That epoch runs again,
-    so its row is dropped.
+    so its row is dropped. Raises if a row of an epoch that is done is missing.
     """
     if first_epoch:
+        read_history(path, first_epoch)
         lines = path.read_bytes().splitlines(keepends=True)
         with replacing(path) as temporary:
             temporary.write_bytes(b"".join(lines[: first_epoch + 1]))  # And the header.
+    else:
+        path.unlink(missing_ok=True)
     logger = _HistoryLogger(path, append=first_epoch > 0)
     try:
         yield logger

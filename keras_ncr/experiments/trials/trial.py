@@ -1,7 +1,6 @@
 """One training run of a config: from a seed to a model, its measures and its files."""
 
 import contextlib
-import json
 import time
 
 import keras
@@ -21,6 +20,7 @@ from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.trials import interruption
 from keras_ncr.experiments.trials.checkpoint import Checkpoint
 from keras_ncr.experiments.trials.checkpoint_files import Position
+from keras_ncr.experiments.trials.finished import finished_result
 from keras_ncr.experiments.trials.logs import TensorBoard, history_logger
 from keras_ncr.experiments.trials.non_finite import FailAtNonFiniteLoss, NonFiniteLoss
 from keras_ncr.features.extraction import features_of
@@ -46,7 +46,10 @@ class Trial:
         others return `None`.
         """
         path = self.folder / "result.json"
-        is_finished = path.exists()
+        result, gone = finished_result(
+            self.folder, self.config.epochs, self.sources.train.num_examples
+        )
+        is_finished = result is not None and not gone
         if not workers.are_alike(is_finished):
             raise ValueError(
                 "`workdir` must be one folder that all workers can read. Received: "
@@ -62,8 +65,12 @@ class Trial:
             if not workers.is_chief():
                 return None
             checkpoint.files.clear()  # The run may have ended just before.
-            return json.loads(path.read_text())
-        start = time.time()
+            return result
+        if gone and workers.is_chief():
+            if verbose:
+                print(f"{self.folder} lacks {', '.join(gone)}: it is trained again.")
+            path.unlink()
+        start = time.monotonic()
         keras.utils.set_random_seed(self.seed)
         model = compiled_model(self.config, self.sources.train, self.seed)
         position = checkpoint.restore(model, self.test_batches())
@@ -78,7 +85,7 @@ class Trial:
         result = {"trial": self.trial, "seed": self.seed, **result}
         if "failed" not in result:
             # Since the last interruption.
-            result["seconds"] = round(time.time() - start, 1)
+            result["seconds"] = round(time.monotonic() - start, 1)
             result["resumed_at_epoch"] = position.epoch
             result["resumed_at_step"] = position.step
         write_json(path, result)
@@ -224,7 +231,8 @@ class Trial:
 
     def measures(self):
         """Returns the accuracy of the last and best epoch, and the share memorized."""
-        rows = workdir.read_history(self.folder / "history.csv")
+        path = self.folder / "history.csv"
+        rows = workdir.read_history(path, self.config.epochs)
         accuracies = [row["val_accuracy"] for row in rows]
         measures = {
             "last_test_accuracy": accuracies[-1],

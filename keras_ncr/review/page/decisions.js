@@ -65,13 +65,23 @@ class Decisions {
   }
 }
 
+// A spreadsheet would compute texts that begin so; keras_ncr/files.py has the same rule.
+function asCell(text) {
+  const isNumber = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text);
+  return !isNumber && /^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+}
+
+function fromCell(text) {
+  return /^'+[=+\-@\t\r]/.test(text) ? text.slice(1) : text;
+}
+
 function csvField(text) {
   return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function correctionsCsv(decisions, datasetHash) {
   const rows = [...decisions].map(([id, d]) => [id, d.given, d.action, d.chosen, datasetHash]);
-  return [HEADER, ...rows].map((row) => `${row.map(csvField).join(",")}\n`).join("");
+  return [HEADER, ...rows].map((row) => `${row.map(asCell).map(csvField).join(",")}\n`).join("");
 }
 
 function parseCsv(text) {
@@ -97,7 +107,7 @@ function readCorrections(text, datasetHash, classNames) {
   const known = new Set(classNames);
   const seen = new Set();
   return rows.map((row, position) => {
-    const [id, given, action, chosen, hash] = row;
+    const [id, given, action, chosen, hash] = row.map(fromCell);
     const refuseIf = (isWrong, reason) => {
       if (isWrong) throw new Error(`${reason} (entry ${position + 1}, id ${id})`);
     };
