@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.checks import check_spellings
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.image_files import READABLE, first_few, is_hidden
 from keras_ncr.files import replacing
@@ -206,6 +207,7 @@ def _on_disk(name):
 def _check_found_again(source, files):
     """Raises if `from_folder` would not read back what is to be written."""
     filled = [source.class_names[label] for label in np.unique(source.labels)]
+    check_spellings(filled, "Names of classes")
     folders = {}
     for name in filled:
         other = folders.setdefault(_on_disk(name), name)
