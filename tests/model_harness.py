@@ -11,6 +11,7 @@ from keras_ncr.models import (
     ELRModel,
     ELRPlusModel,
     GJSModel,
+    LDMIModel,
     NCRModel,
     NetworkPair,
     SOPModel,
@@ -25,6 +26,7 @@ SINGLE = {
     "ncr": (NCRModel, {"consistency_weight": 0.5}),
     "elr": (ELRModel, {}),
     "gjs": (GJSModel, {"consistency_weight": 0.5}),
+    "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.1}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
 }
 PAIRS = {

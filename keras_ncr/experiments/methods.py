@@ -121,6 +121,7 @@ TABLE = {
         loss="own",
         joins_ncr=True,
     ),
+    "l_dmi": Word("model", models.LDMIModel),
     "divide_mix": Word(
         "model",
         models.DivideMixModel,
@@ -149,7 +150,7 @@ METHOD_ROWS = (
     *("standard", "label_smoothing", "soft_bootstrap", "hard_bootstrap", "gce", "sce"),
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
     "heteroscedastic",
-    *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix"),
+    *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

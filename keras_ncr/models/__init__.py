@@ -7,6 +7,7 @@ from keras_ncr.models.elr import EarlyLearningRegularization, ELRModel
 from keras_ncr.models.elr_plus import ELRPlusModel
 from keras_ncr.models.example_memory import ExampleMemory
 from keras_ncr.models.gjs import GJSModel
+from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair
@@ -23,6 +24,7 @@ __all__ = [
     "EarlyLearningRegularization",
     "ExampleMemory",
     "GJSModel",
+    "LDMIModel",
     "MemorizationMonitor",
     "MemorizationRate",
     "NCRModel",

@@ -53,6 +53,7 @@ CLASSES = {
     "co_teaching": "CoTeachingModel",
     "co_teaching+gce": "CoTeachingModel",
     "divide_mix": "DivideMixModel",
+    "l_dmi": "LDMIModel",
 }
 
 
@@ -112,6 +113,7 @@ def test_method_has_its_loss(method, loss):
         ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
         ("ncr+heteroscedastic", "heteroscedastic.rank", 3, "classifier.rank"),
     ],
@@ -178,7 +180,7 @@ def test_second_view_keeps_the_first_and_views_change_both():
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
-    "heteroscedastic",
+    *("heteroscedastic", "l_dmi"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

@@ -7,6 +7,7 @@ import pytest
 from label_losses import LOGITS
 
 from keras_ncr.losses import (
+    DeterminantMutualInformation,
     GeneralizedCrossEntropy,
     HardBootstrap,
     JensenShannon,
@@ -18,6 +19,7 @@ from keras_ncr.losses import (
 
 NAN, INF = float("nan"), float("inf")
 LABEL_LOSSES = [
+    DeterminantMutualInformation,
     GeneralizedCrossEntropy,
     HardBootstrap,
     JensenShannon,

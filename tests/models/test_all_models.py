@@ -103,6 +103,7 @@ def test_predictions_are_logits_and_evaluation_is_validation(name):
 REPLICATED = {
     "elr": {},
     "gjs": {},
+    "l_dmi": {},
     "pair": {"kernel_regularizer": "l2"},
     "co_teaching": {"ramp_epochs": 0},
     "elr_plus": {"average_decay": 0.5, "consistency_weight": 0.5},
