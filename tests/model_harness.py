@@ -14,6 +14,7 @@ from keras_ncr.models import (
     LDMIModel,
     NCRModel,
     NetworkPair,
+    SGNModel,
     SOPModel,
 )
 
@@ -26,7 +27,9 @@ SINGLE = {
     "ncr": (NCRModel, {"consistency_weight": 0.5}),
     "elr": (ELRModel, {}),
     "gjs": (GJSModel, {"consistency_weight": 0.5}),
-    "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.1}),
+    # Small gradients: half precision skips steps whose scaled ones overflow.
+    "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.01}),
+    "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
 }
 PAIRS = {
@@ -37,7 +40,8 @@ PAIRS = {
     "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
-WITH_BUILT_IN_LOSS = ["gjs", "sop"]
+WITH_BUILT_IN_LOSS = ["gjs", "sgn", "sop"]
+WITH_OWN_CLASSIFIER = ["sgn"]
 WITH_VIEWS = ["gjs", "sop"]
 WITH_MEMORY = ["elr", "sop", "elr_plus", "divide_mix"]
 
@@ -86,6 +90,7 @@ def new_model(name, kernel_regularizer=None, **arguments):
     def backbone(seed):
         return dense(8, seed, activation="relu", kernel_regularizer=kernel_regularizer)
 
+    keras.utils.set_random_seed(0)  # For classifiers that models have themselves.
     if name in SINGLE:
         cls, own = SINGLE[name]
         networks, classifier = backbone(1), head(1)
@@ -93,9 +98,9 @@ def new_model(name, kernel_regularizer=None, **arguments):
         cls, own = PAIRS[name]
         networks = [backbone(1), backbone(2)]
         classifier = [head(1), head(2)]
-    return cls(
-        networks, num_classes=3, **{"classifier": classifier, **own, **arguments}
-    )
+    if name not in WITH_OWN_CLASSIFIER:
+        own = {"classifier": classifier, **own}
+    return cls(networks, num_classes=3, **own | arguments)
 
 
 def compiled(name, arguments=None, **settings):

@@ -34,6 +34,7 @@ class Word(NamedTuple):
     needs: tuple = ()
     loss: str = "any"  # Of a model: "any", "cross_entropy", or "own" (compiles none).
     num_networks: int = 1
+    own_classifier: bool = False  # Of a model: whether no other head fits it.
     joins_ncr: bool = False  # Whether NCR's term can be part of the objective.
     # Makes the callback that sees all training examples between two epochs.
     between_epochs: Callable | None = None
@@ -121,6 +122,9 @@ TABLE = {
         loss="own",
         joins_ncr=True,
     ),
+    "sgn": Word(
+        "model", models.SGNModel, loss="own", own_classifier=True, joins_ncr=True
+    ),
     "l_dmi": Word("model", models.LDMIModel),
     "divide_mix": Word(
         "model",
@@ -151,6 +155,7 @@ METHOD_ROWS = (
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
+    "sgn",
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )
@@ -244,6 +249,11 @@ def method_of(config) -> Method:
         (
             found["loss"] and TABLE[model].loss != "any",
             f"no other loss with {model}, which has its own",
+        ),
+        (
+            "heteroscedastic" in words and TABLE[model].own_classifier,
+            f"no heteroscedastic with {model}, which has a classifier of its own; all "
+            "other models take it",
         ),
         (
             mixing_words and unmixed,

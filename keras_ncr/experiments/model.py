@@ -98,10 +98,11 @@ def _method_model(config, method, source, shape, seed):
     accepted = inspect.signature(row.makes).parameters
     arguments = {name: arguments[name] for name in accepted if name in arguments}
     is_one = row.num_networks == 1
+    if not row.own_classifier:
+        arguments["classifier"] = classifiers[0] if is_one else classifiers
     return row.makes(
         networks[0] if is_one else networks,
         source.num_classes,
-        classifier=classifiers[0] if is_one else classifiers,
         **{**arguments, **_consistency(config, method)},
     )
 
@@ -109,6 +110,11 @@ def _method_model(config, method, source, shape, seed):
 def _classifiers(config, method, num_classes, seed):
     """Returns the head of each network: a name, or a layer with settings of its own."""
     name, numbers = config.model.classifier, range(method.row.num_networks)
+    if method.row.own_classifier and name != "linear":
+        raise ValueError(
+            f"`config.model.classifier` has no effect on {method.model}, which has a "
+            f"classifier of its own. Received: {name!r}. Leave it out."
+        )
     if not method.is_heteroscedastic:
         return [name for _ in numbers]
     if name not in ("linear", "heteroscedastic"):

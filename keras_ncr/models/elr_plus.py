@@ -8,8 +8,8 @@ from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.models.elr import agreement_loss, clipped_softmax
 from keras_ncr.models.example_memory import ExampleMemory, index_of
-from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
+from keras_ncr.models.weight_average import copy_of, decay_at, move_average
 from keras_ncr.pipelines.mixture import drawn_mixture, likely_owner_weights
 
 
@@ -116,8 +116,6 @@ class ELRPlusModel(NetworkPair):
             for name in ("first_targets", "second_targets")
         ]
         self.averages = [copy_of(network) for network in self.networks]
-        for average in self.averages:
-            average.trainable = False
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -183,15 +181,9 @@ class ELRPlusModel(NetworkPair):
 
         As a step begins, so that those of the very first are the networks themselves.
         """
-        step = tf.maximum(tf.cast(self.optimizer.iterations, "float32"), 1.0)
-        decay = tf.minimum(1.0 - 1.0 / step, self.average_decay)
+        decay = decay_at(self.optimizer.iterations, self.average_decay)
         for network, average in zip(self.networks, self.averages, strict=True):
-            for weight, mean in zip(network.weights, average.weights, strict=True):
-                value = tf.convert_to_tensor(weight.value)
-                if weight.trainable:
-                    own_decay = tf.cast(decay, value.dtype)
-                    value = own_decay * mean.value + (1 - own_decay) * value
-                mean.assign(value)
+            move_average(average.weights, network.weights, decay)
 
     def get_config(self):
         return {
@@ -204,14 +196,3 @@ class ELRPlusModel(NetworkPair):
             "ramp_steps": self.ramp_steps,
             "seed": self.seed,
         }
-
-
-def copy_of(network):
-    """Returns a copy of a network, with weights of its own, or raises."""
-    try:
-        return NCRModel.from_config(network.get_config())
-    except (NotImplementedError, TypeError) as error:
-        raise ValueError(
-            "`backbones` must be such that Keras can save and load them: ELR+ keeps a "
-            f"copy of each. Received: {network.backbone!r}; Keras says: {error}"
-        ) from error

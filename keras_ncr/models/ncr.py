@@ -166,7 +166,7 @@ class NCRModel(Classifier):
         # Replicas have one list of `add_loss` terms: it is read before any of them
         # waits for the others, which are going to write theirs.
         additional = self.additional_loss()
-        supervised = self.compute_loss(x, y, logits, sample_weight, training=True)
+        supervised = self.supervised_loss(x, y, features, logits, sample_weight)
         size = replicas.global_size(logits)
         supervised = self.share_of_mean(supervised, y, sample_weight, size, additional)
         target_losses = self.target_losses(y, logits)
@@ -184,6 +184,10 @@ class NCRModel(Classifier):
         self.track("classification_loss", classification, size)
         self.consistency_tracker.update_state(consistency)
         return objective, logits
+
+    def supervised_loss(self, x, y, features, logits, sample_weight=None):
+        """Returns the classification loss of a batch, with `self.losses`."""
+        return self.compute_loss(x, y, logits, sample_weight, training=True)
 
     def target_losses(self, y, logits):
         """Returns a term that needs more of the targets than labels; override this.

@@ -54,6 +54,8 @@ CLASSES = {
     "co_teaching+gce": "CoTeachingModel",
     "divide_mix": "DivideMixModel",
     "l_dmi": "LDMIModel",
+    "sgn": "SGNModel",
+    "ncr+sgn+mixup": "SGNModel",
 }
 
 
@@ -113,6 +115,7 @@ def test_method_has_its_loss(method, loss):
         ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
         ("ncr+heteroscedastic", "heteroscedastic.rank", 3, "classifier.rank"),
@@ -180,7 +183,7 @@ def test_second_view_keeps_the_first_and_views_change_both():
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
-    *("heteroscedastic", "l_dmi"),
+    *("heteroscedastic", "l_dmi", "sgn"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),
@@ -215,6 +218,7 @@ def test_row_trains_and_is_evaluated(method, tmp_path, monkeypatch):
         ("gce+sce", "one loss at most"),
         ("elr+sop", "one model at most, or ncr joined with another"),
         ("ncr+co_teaching", r"ncr joined with one of \['elr', 'elr_plus', 'gjs'"),
+        ("heteroscedastic+sgn", "no heteroscedastic with sgn.*all other models take"),
         ("gjs+gce", "no other loss with gjs"),
         ("elr+mixup", "no mixup with elr"),
         ("gjs+second_view", "no second_view with gjs"),
@@ -235,8 +239,9 @@ def test_refusal_lists_what_there_is():
         check_config(config_of("elr+mixup"))
 
 
-def test_a_second_classifier_is_refused():
-    config = config_of("heteroscedastic", **{"model.classifier": "cosine"})
+@pytest.mark.parametrize("method", ["heteroscedastic", "sgn"])
+def test_a_second_classifier_is_refused(method):
+    config = config_of(method, **{"model.classifier": "cosine"})
     with pytest.raises(ValueError, match="`config.model.classifier` has no effect"):
         compiled_model(config, small_source())
 
