@@ -8,6 +8,7 @@ import numpy as np
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import steps_per_epoch, training_batches
 from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.inputs import keep_data
 from keras_ncr.experiments.labels import with_noise
 from keras_ncr.experiments.model import compiled_model
 
@@ -24,6 +25,7 @@ def finished_run(folder, config, epochs):
     steps = steps_per_epoch(config, sources.train)
     model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)
     folder = workdir.claim(folder, config)
+    keep_data(sources.audited, folder)
     trial = workdir.trial_folder(folder, 0)
     trial.mkdir()
     model.save(trial / "model.keras")

@@ -65,6 +65,7 @@ def application(name: str, input_shape: tuple, weights=None) -> keras.Model:
     _check_input_shape(input_shape)
     is_path = weights not in (None, "imagenet")
     if is_path:
+        weights = os.path.expanduser(weights)
         _check_path(weights)
     pixels = keras.Input(input_shape, name="pixels")
     scaled = ApplicationPreprocessing(name, name="preprocess")(pixels)

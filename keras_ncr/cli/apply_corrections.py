@@ -20,8 +20,9 @@ from absl import flags
 
 from keras_ncr.cli.command_line import WORKDIR, refusal_in_one_line, required
 from keras_ncr.experiments import workdir
-from keras_ncr.experiments.data import load_sources, picture_folder
+from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import reviewed, with_noise
+from keras_ncr.experiments.own_pictures import picture_folder
 from keras_ncr.review import export
 from keras_ncr.review.corrections import read_corrections
 

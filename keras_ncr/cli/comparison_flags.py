@@ -45,7 +45,9 @@ def plan(**overrides: object) -> Plan:
     for key in overrides:
         refuse_given("", given, (key,), _FLAGS[key])
     overrides = {**given, **overrides}
-    return Plan(file, arguments, overrides, noises, pathlib.Path(WORKDIR.value))
+    return Plan(
+        file, arguments, overrides, noises, pathlib.Path(WORKDIR.value).expanduser()
+    )
 
 
 def refuse_given(

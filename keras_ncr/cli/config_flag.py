@@ -18,7 +18,7 @@ def config_path(name: str) -> pathlib.Path:
     `digits`, `digits.py` and `configs/digits.py` are all found in `configs/` of the
     current folder, or else of the package. Any other path is taken as it is.
     """
-    path = pathlib.Path(name)
+    path = pathlib.Path(name).expanduser()
     file = path.name if path.suffix else f"{path.name}.py"
     is_of_configs = path.parent in (pathlib.Path(), pathlib.Path("configs"))
     named = [pathlib.Path("configs", file), _PACKAGED / file] if is_of_configs else []

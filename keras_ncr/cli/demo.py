@@ -37,7 +37,7 @@ flags.declare_key_flag("trials")
 
 def main() -> None:
     """Runs the demo: trains, prints the table, draws the picture."""
-    path = pathlib.Path(FIGURE.value)
+    path = pathlib.Path(FIGURE.value).expanduser()
     with refusal_in_one_line():
         path.parent.mkdir(parents=True, exist_ok=True)
     trials = 3 if TRIALS.value is None else TRIALS.value

@@ -169,7 +169,7 @@ def human_labels(
 def _read_columns(path, names, num_classes):
     """Integer columns of a CSV file by the names in its first line."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
             header = file.readline().strip().split(",")
             table = np.loadtxt(file, delimiter=",", ndmin=2)
         if table.shape[1] != len(header):

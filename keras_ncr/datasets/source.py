@@ -292,6 +292,20 @@ class Source:
             vars(relabeled)["stored_inputs"] = self.stored_inputs
         return relabeled
 
+    def with_left_out(self, files) -> Self:
+        """Returns the same source with more files in `left_out`, a list of `Skipped`.
+
+        Example:
+        >>> source, _ = keras_ncr.datasets.digits()
+        >>> notes = keras_ncr.datasets.Skipped("notes.txt", "not named as an image")
+        >>> source.with_left_out([notes]).left_out
+        (Skipped(id='notes.txt', reason='not named as an image'),)
+        """
+        more = dataclasses.replace(self, left_out=(*self.left_out, *files))
+        if "image_tensor" in vars(self):
+            vars(more)["image_tensor"] = self.image_tensor
+        return more
+
     def corrupted(self, noise: LabelNoise | InstanceDependentNoise) -> Self:
         """Returns a source of the same examples, some of them with wrong labels.
 

@@ -14,6 +14,8 @@ def prepared_builder(name, data_dir, download):
 
     import keras_ncr.datasets.builders  # noqa: F401 (what is imported is registered)
 
+    if data_dir is not None:
+        data_dir = os.path.expanduser(data_dir)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:

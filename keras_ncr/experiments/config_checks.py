@@ -6,10 +6,10 @@ from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.experiments.batches import CROPS
 from keras_ncr.experiments.config import choose
-from keras_ncr.experiments.data import naming
 from keras_ncr.experiments.labels import NOISES
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.experiments.model import BACKBONES
+from keras_ncr.experiments.own_pictures import naming
 from keras_ncr.experiments.strategy import STRATEGIES
 from keras_ncr.review.corrections import read_corrections
 

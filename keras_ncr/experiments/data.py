@@ -1,8 +1,6 @@
 """The data of a run: the examples to train on, and those to test on."""
 
-import contextlib
-import os
-import pathlib
+import collections
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +8,18 @@ from ml_collections import ConfigDict
 
 from keras_ncr import datasets
 from keras_ncr.checks import check_known
+from keras_ncr.datasets.image_files import first_few
 from keras_ncr.datasets.unreadable import ON_ERROR, first_ones
 from keras_ncr.distribution import is_chief
 from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.own_pictures import (
+    check_apart,
+    folders_of_splits,
+    naming,
+    own_path,
+    real_paths,
+    with_folders_beside,
+)
 
 
 class Sources(NamedTuple):
@@ -46,6 +53,11 @@ class Sources(NamedTuple):
         splits = {split: source.skipped for split, source in self.splits.items()}
         return {"test": (), **splits}
 
+    @property
+    def left_out(self) -> dict[str, tuple]:
+        """Tuples of `Skipped`, the files that are no examples, by the split."""
+        return {split: source.left_out for split, source in self.splits.items()}
+
 
 def load_sources(
     data: ConfigDict, verbose: bool = False, is_checked: bool = True
@@ -73,6 +85,7 @@ def load_sources(
     )
     if is_chief():
         _report_skipped(sources)
+        _report_left_out(sources)
     return sources
 
 
@@ -110,6 +123,24 @@ def _report_skipped(sources):
                 f"Skipped {len(source.skipped):,} of {total:,} examples ({split}, "
                 f"{source.name!r}): {first_ones(source.skipped)}. "
                 "All of them are in skipped.csv in the workdir of the training."
+            )
+
+
+def _report_left_out(sources):
+    """Prints how many files are no examples, by the reason, if there are any."""
+    for split, source in sources.splits.items():
+        by_reason = collections.defaultdict(list)
+        for file in source.left_out:
+            by_reason[file.reason].append(file.id)
+        if by_reason:
+            words = (
+                f"{len(files):,} {reason} ({first_few(files)})"
+                for reason, files in by_reason.items()
+            )
+            print(
+                f"Left out {len(source.left_out):,} beside {source.num_examples:,} "
+                f"examples ({split}, {source.name!r}): {'; '.join(words)}. All of them "
+                "are in left_out.csv in the workdir of training or inspect."
             )
 
 
@@ -182,28 +213,25 @@ def _cifar_n_sources(data, verbose):
             on_error=data.on_error,
         ),
         datasets.cifar_n(
-            data.label_key, data.test_split, data.dir or None, on_error=data.on_error
+            data.label_key,
+            data.test_split,
+            data.dir or None,
+            on_error=data.on_error,
         ),
     )
 
 
 def _folder_sources(data, verbose):
-    """Returns the pictures of folders; test pictures are in another, or held out.
-
-    A folder with folders named as the splits (`train` and `test`) holds both; in any
-    other, every folder is a class.
-    """
-    folder, test_folder = _own_path(data), data.test_path
-    beside = _beside(data)
-    if beside:
-        folder, test_folder = beside
+    """Returns the pictures of folders; test pictures are in another, or held out."""
+    folder, test_folder = folders_of_splits(data)
     with naming("path"):
-        train = _decodable(
-            datasets.from_folder(folder, on_error=data.on_error), data, verbose
+        train = datasets.from_folder(folder, on_error=data.on_error)
+        train = with_folders_beside(
+            _decodable(train, data, verbose), folder, test_folder
         )
-    if not test_folder:
+    if test_folder is None:
         return _with_part_held_out(train, data)
-    _check_apart(folder, pathlib.Path(test_folder))
+    check_apart(folder, test_folder)
     with naming("test_path"):
         test = datasets.from_folder(
             test_folder, class_names=train.class_names, on_error=data.on_error
@@ -221,7 +249,7 @@ def _table_sources(data, verbose):
         "on_error": data.on_error,
     }
     with naming("path"):
-        train = datasets.from_table(_own_path(data), **columns)
+        train = datasets.from_table(own_path(data), **columns)
         train = _decodable(train, data, verbose)
     if not data.test_path:
         return _with_part_held_out(train, data)
@@ -232,7 +260,7 @@ def _table_sources(data, verbose):
             data.test_path, class_names=train.class_names, **columns
         )
         test = _decodable(test, data, verbose)
-    shared = _paths(data.path, train) & _paths(data.test_path, test)
+    shared = real_paths(data.path, train) & real_paths(data.test_path, test)
     if shared:
         raise ValueError(
             "`config.data.test_path` must list other images than `config.data.path`. "
@@ -251,63 +279,19 @@ def _decodable(source, data, verbose):
     return datasets.skip_broken_images(source, verbose=verbose)
 
 
-def picture_folder(data: ConfigDict) -> pathlib.Path | None:
-    """Returns the folder that ids of the user's own pictures start from, else None."""
-    if data.name not in ("folder", "table"):
-        return None
-    path = _own_path(data)
-    if data.name == "table":
-        return path.parent
-    return (_beside(data) or [path])[0]
-
-
-def _beside(data):
-    """Returns the folders of both splits if the path has both, else an empty list."""
-    folder = _own_path(data)
-    beside = [folder / split for split in (data.train_split, data.test_split)]
-    is_found = not data.test_path and all(part.is_dir() for part in beside)
-    return beside if is_found else []
-
-
 def _with_part_held_out(whole, data):
     """Returns both parts of the pictures, if none were given for testing."""
+    counts = np.bincount(whole.labels, minlength=whole.num_classes)
+    if data.hold_out * counts[counts > 1].sum() < 0.5:
+        raise ValueError(
+            "`config.data.hold_out` must leave an image to test on, and a class of one "
+            f"image keeps it. Received: {data.hold_out}, of {whole.num_examples:,} "
+            f"images in {whole.num_classes:,} classes, "
+            f"{np.sum(counts == 1):,} of one image. Give images to test on by "
+            "--config.data.test_path=, or more of each class. If the labels are "
+            "measurements, put them into a few groups first."
+        )
     return Sources(*datasets.hold_out(whole, data.hold_out), whole=whole)
-
-
-@contextlib.contextmanager
-def naming(key: str):
-    """Names the setting in errors."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise type(error)(f"`config.data.{key}`: {error}") from error
-
-
-def _check_apart(folder, test_folder):
-    """Raises if images of one folder are in the other too."""
-    folder, test_folder = folder.resolve(), test_folder.expanduser().resolve()
-    if folder.is_relative_to(test_folder) or test_folder.is_relative_to(folder):
-        raise ValueError(
-            "`config.data.test_path` must not share images with `config.data.path`. "
-            f"Received: {str(test_folder)!r} and {str(folder)!r}, one within the "
-            "other. Move them apart."
-        )
-
-
-def _paths(table, source):
-    """Returns the real paths of the images of a table."""
-    folder = pathlib.Path(table).expanduser().parent
-    return {os.path.realpath(folder / name) for name in source.ids.tolist()}
-
-
-def _own_path(data):
-    """Returns the path of the user's data, or says that it must be given."""
-    if not data.path:
-        raise ValueError(
-            f"`config.data.path` must say where the {data.name} is. Received: none. "
-            f"Pass --config=configs/{data.name}.py:PATH or --config.data.path=PATH."
-        )
-    return pathlib.Path(data.path).expanduser()
 
 
 # Settings that every data set has.

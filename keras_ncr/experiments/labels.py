@@ -5,8 +5,9 @@ import numpy as np
 from keras_ncr import noise
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.split import split_indices
-from keras_ncr.experiments.data import Sources, naming, with_true_labels
+from keras_ncr.experiments.data import Sources, with_true_labels
 from keras_ncr.experiments.methods import method_of
+from keras_ncr.experiments.own_pictures import naming
 from keras_ncr.review.corrections import Corrections, dataset_hash, read_corrections
 
 

@@ -17,11 +17,18 @@ from keras_ncr.distribution.multi_worker import lost_workers_named
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import load_sources, picture_folder
-from keras_ncr.experiments.inputs import keep_corrections, keep_labels, keep_skipped
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.inputs import (
+    keep_corrections,
+    keep_data,
+    keep_labels,
+    keep_left_out,
+    keep_skipped,
+)
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.measures import mean_and_deviation
 from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.own_pictures import check_outside
 from keras_ncr.experiments.strategy import (
     check_parts,
     check_replicas,
@@ -31,7 +38,6 @@ from keras_ncr.experiments.strategy import (
 )
 from keras_ncr.experiments.trials import Trial
 from keras_ncr.files import replacing, write_json
-from keras_ncr.review.export import check_apart
 
 # Measures of each trial; results.json has their means and standard deviations too.
 # Top-5 accuracy needs `config.top_5`, the share memorized clean labels (else None), and
@@ -63,9 +69,11 @@ def train(
     first; several workers, which save at the ends of epochs only, finish the epoch.
 
     The folder then has `config.json`, `noise.npz` (clean and noisy labels with a hash),
-    `results.json`, `history.csv` (a row for each epoch of each trial), `figures`, a
-    copy of the corrections, if there are any, and `skipped.csv`, if the config says to
-    skip what cannot be read. Each trial has, in `trial-0` and so on, its own
+    `data.json` (the names of the classes and a hash of labels and ids, which an audit
+    compares), `results.json`, `history.csv` (a row for each epoch of each trial),
+    `figures`, a copy of the corrections, if there are any, `skipped.csv`, if the config
+    says to skip what cannot be read, and `left_out.csv`, if there are files beside the
+    images that are none by their names. Each trial has, in `trial-0` and so on, its own
     `history.csv`, `result.json`, `model.keras`, `confidence.npy` (the probability of
     each training example's label) and the logs of TensorBoard.
 
@@ -121,8 +129,7 @@ def _run(config, folder, callbacks, verbose):
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     verbose = verbose if workers.is_chief() else 0
-    if config.data.name == "folder":
-        check_apart(folder, picture_folder(config.data), "workdir")
+    check_outside(config.data, folder, "workdir")
     sources = load_sources(config.data, verbose=verbose != 0)
     # If reading fails in the middle, the error names the image or file.
     with datasets.faults_named(*sources.splits.values()):
@@ -131,8 +138,10 @@ def _run(config, folder, callbacks, verbose):
 
 def _run_on(sources, config, folder, callbacks, verbose):
     """Returns the results of all trials on the data that were loaded, as `_run`."""
-    is_chief, skipped = workers.is_chief(), sources.skipped
-    sources, corrections = corrected(config, with_noise(config, sources))
+    is_chief, skipped, left_out = workers.is_chief(), sources.skipped, sources.left_out
+    sources = with_noise(config, sources)
+    given = sources.audited
+    sources, corrections = corrected(config, sources)
     sources = as_trained_on(config, sources)
     check_same_labels(sources)
     # These refuse what they refuse before anything is written.
@@ -142,12 +151,14 @@ def _run_on(sources, config, folder, callbacks, verbose):
     if not is_chief:
         # All workers compute, and the first writes.
         for trial in range(config.trials):
-            run = Trial(config, trial, sources, pathlib.Path(folder))
+            run = Trial(config, trial, sources, pathlib.Path(folder).expanduser())
             run.result(callbacks, verbose)
         return None
     with workdir.occupied(folder, config) as folder:
         labels = sources.train.record
         keep_labels(labels, folder / "noise.npz", "Pass another `workdir`.")
+        keep_data(given, folder)
+        keep_left_out(left_out, folder / "left_out.csv")
         keep_corrections(config.data.corrections, folder / "corrections.csv")
         counts = {}
         if config.data.on_error == "skip":

@@ -14,11 +14,12 @@ from keras_ncr.datasets import faults_named
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
-from keras_ncr.experiments.data import load_sources, picture_folder
+from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.inputs import check_data
 from keras_ncr.experiments.labels import with_noise
+from keras_ncr.experiments.own_pictures import check_outside
 from keras_ncr.files import as_cell, check_no_links, replacing, write_json
 from keras_ncr.review import check_folder, write_review
-from keras_ncr.review.export import check_apart
 
 
 def audit_run(
@@ -45,10 +46,12 @@ def audit_run(
         check_folder(review)  # Before the pass over the data.
     config = workdir.read_config(folder)
     check_no_links(folder)
-    if review is not None and config.data.name == "folder":
-        check_apart(review, picture_folder(config.data), "review")
+    if review is not None:
+        check_outside(config.data, review, "review")
     model = _model(folder, trial)
     source = with_noise(config, load_sources(config.data, is_checked=False)).audited
+    if changes := check_data(source, folder):
+        print(f"{changes} They are audited as they are now.")
     batches = evaluation_batches(config, source, carry=("index",), cache=False)
     with faults_named(source):
         predictions = predict(model, batches, source.num_examples, verbose)

@@ -52,7 +52,7 @@ def occupied(path: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Pa
 
 def _checked(path, config):
     """Returns the path of a folder, or raises unless it is free for a config's run."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     check_no_links(path)
     if (path / "config.json").exists():
         _check_same(path, config)
@@ -93,7 +93,7 @@ def _is_empty(folder):
 
 def read_config(path: str | os.PathLike) -> ConfigDict:
     """Returns the config of the run in a folder."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     file = path / "config.json"
     if not file.exists():
         raise ValueError(
@@ -152,12 +152,12 @@ def flat(settings, prefix=""):
 
 def trial_folder(folder: str | os.PathLike, trial: int) -> pathlib.Path:
     """Returns the path of the folder of a trial, counted from 0."""
-    return pathlib.Path(folder) / f"trial-{trial}"
+    return pathlib.Path(folder).expanduser() / f"trial-{trial}"
 
 
 def audit_folder(folder: str | os.PathLike) -> pathlib.Path:
     """Returns the path of the folder of the run's audit."""
-    return pathlib.Path(folder) / "audit"
+    return pathlib.Path(folder).expanduser() / "audit"
 
 
 @contextlib.contextmanager

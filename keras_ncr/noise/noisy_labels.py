@@ -167,7 +167,10 @@ class NoisyLabels:
         }
         # `load` takes a missing array for None.
         arrays = {name: array for name, array in arrays.items() if array is not None}
-        with replacing(path) as temporary, open(temporary, "wb") as file:
+        with (
+            replacing(os.path.expanduser(path)) as temporary,
+            open(temporary, "wb") as file,
+        ):
             np.savez_compressed(file, **arrays)
 
     @classmethod
@@ -186,7 +189,7 @@ class NoisyLabels:
                 is something else.
         """
         # Outside of `try`: a file that is missing or may not be read is not damaged.
-        with open(path, "rb") as stream:
+        with open(os.path.expanduser(path), "rb") as stream:
             try:
                 return cls._read(stream)
             except _READ_ERRORS as error:

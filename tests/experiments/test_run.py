@@ -147,6 +147,7 @@ def test_run_leaves_what_it_promises(finished):
         "results.json",
         "history.csv",
         "noise.npz",
+        "data.json",
         "figures/memorization.png",
     }
 

@@ -18,8 +18,9 @@ from keras_ncr.experiments.batches import (
 )
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import Sources, load_sources, picture_folder
+from keras_ncr.experiments.data import Sources, load_sources
 from keras_ncr.experiments.model import backbone, compiled_model
+from keras_ncr.experiments.own_pictures import picture_folder
 from keras_ncr.experiments.schedule import learning_rate_schedule
 from keras_ncr.experiments.schedule import optimizer as optimizer_of
 from keras_ncr.pipelines import augmentation as augment

@@ -8,13 +8,14 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from keras_ncr.experiments.config_checks import check_config
-from keras_ncr.experiments.data import check_images, load_sources, picture_folder
+from keras_ncr.experiments.data import check_images, load_sources
+from keras_ncr.experiments.inputs import keep_left_out
 from keras_ncr.experiments.inspection.pictures import figures_of
 from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.own_pictures import check_outside
 from keras_ncr.files import replacing
-from keras_ncr.review.export import check_apart
 
 __all__ = ["inspect_config"]
 
@@ -53,11 +54,11 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
     '  training examples      1,437'
     """
     check_config(config)
-    if config.data.name == "folder":
-        check_apart(folder, picture_folder(config.data), "workdir")
-    _check_own(pathlib.Path(folder))
+    check_outside(config.data, folder, "workdir")
+    _check_own(pathlib.Path(folder).expanduser())
     # A look at a few images should not read all.
     sources = load_sources(config.data, is_checked=False)
+    left_out = sources.left_out
     sources, _ = corrected(config, with_noise(config, sources))
     sections = {
         "Data": data_rows(config, sources),
@@ -73,6 +74,7 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
         check_images((sources.train, sources.test))
         raise
     folder = _saved(figures, not_drawn, folder)
+    keep_left_out(left_out, folder / _LIST)
     sections[f"Pictures in {folder}"] = [
         *((name, _PICTURES[name]) for name in figures),
         *((name, f"not drawn: {reason}") for name, reason in not_drawn.items()),
@@ -91,6 +93,7 @@ _PICTURES = {
 }
 
 
+_LIST = "left_out.csv"
 # What is written into each picture; by it the next inspection knows its own.
 _AUTHOR = "keras-ncr inspect"
 
@@ -109,7 +112,9 @@ def _check_own(folder):
 
 
 def _is_own(path):
-    """Returns whether a file is a picture that an inspection wrote."""
+    """Returns whether a file is a picture or list that an inspection wrote."""
+    if path.name == _LIST and not path.is_symlink() and path.is_file():
+        return path.read_bytes().startswith(b"id,reason,split")
     if path.name not in _PICTURES or path.is_symlink() or not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -131,7 +136,7 @@ def _line(row):
 
 def _saved(figures, not_drawn, folder):
     """Writes the figures, and returns the path of their folder."""
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_own(folder)  # Meanwhile, somebody may have put files there.
