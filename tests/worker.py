@@ -5,6 +5,7 @@ python worker.py FOLDER
 Trains models on the same data, and writes what came of it into FOLDER.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -100,6 +101,19 @@ def normalized():
     }
 
 
+def synchronized():
+    """Returns what a model on one of our backbones learned and says."""
+    pixels = (40 * X + 120).reshape(67, 5, 1, 1).astype("uint8")
+    backbone = functools.partial(keras_ncr.backbones.mlp, (5, 1, 1), hidden=(8, 4))
+    model = compiled(lambda: keras_ncr.NCRModel(backbone(), 3, consistency_weight=0.5))
+    model.fit(pixels, Y, batch_size=32, epochs=2, verbose=0)
+    weights = model.get_weights()
+    return {
+        "predicted": model.predict(pixels[:37], verbose=0),
+        **{f"weight/{number}": weight for number, weight in enumerate(weights)},
+    }
+
+
 def indices(dataset):
     """Returns the examples that this process gets of each batch."""
     parts = strategy.experimental_distribute_dataset(dataset)
@@ -121,6 +135,7 @@ def main(folder):
             "plain": trained(plain_model, even_batches),
             "on_batches": on_batches(),
             "normalized": normalized(),
+            "synchronized": synchronized(),
         }
         source, _ = keras_ncr.datasets.digits()
         batches = keras_ncr.pipelines.training_batches(

@@ -6,6 +6,7 @@ found again by `model.get_layer`.
 """
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 # The filters of the four stages of the ResNets; a bottleneck puts out four times these.
@@ -47,6 +48,8 @@ def batch_normalization(x, name, zero_scale=False):
     return layers.BatchNormalization(
         momentum=0.9,
         epsilon=1e-5,
+        # Of the global batch, as the neighbors are: several replicas equal one device.
+        synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
         gamma_initializer="zeros" if zero_scale else "ones",
         name=name,
     )(x)

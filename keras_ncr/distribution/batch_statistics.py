@@ -2,7 +2,8 @@
 
 Keras lets each replica keep the moving statistics of its own part of the batches. Each
 would then evaluate another model than the others, and a checkpoint, which has those of
-one replica, would not be the model that was trained.
+one replica, would not be the model that was trained. Layers with `synchronized=True`,
+as those of `keras_ncr.backbones`, need none of this.
 """
 
 import keras

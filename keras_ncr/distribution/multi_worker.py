@@ -33,7 +33,10 @@ class MultiWorkerTraining:
     written by the first machine; `keras_ncr.distribution.is_chief()` says which it is.
 
     With several replicas, on one machine as well, `fit` also keeps the moving
-    statistics of batch normalization alike, which Keras leaves to each replica.
+    statistics of batch normalization alike, which Keras leaves to each replica. Several
+    replicas train as one does, up to rounding, where batch normalization is built with
+    `synchronized=True`: `keras_ncr.backbones` do that under a strategy of several
+    replicas. A layer without it normalizes by the part of the batch in its replica.
 
     Reference:
         - [Keras issue 20585](https://github.com/keras-team/keras/issues/20585)

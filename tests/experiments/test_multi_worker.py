@@ -52,6 +52,36 @@ def test_batch_normalization_is_the_same_in_both_processes(folder):
 
 
 @pytest.mark.slow
+def test_our_backbones_train_on_two_processes_as_on_one(folder):
+    first, second, alone = arrays_of(folder, "synchronized")
+    assert set(first) == set(alone)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], key)
+        np.testing.assert_allclose(first[key], alone[key], 1e-4, 1e-4, err_msg=key)
+
+
+DIFFERENT = """
+import json, os, sys
+from keras_ncr.experiments.config import default_config
+from keras_ncr.experiments.run import train
+config = default_config()
+config.strategy = "multi_worker"
+config.epochs = 2 + json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+train(config, sys.argv[1], verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_with_different_configs_are_refused(tmp_path):
+    with Workers(["-c", DIFFERENT, tmp_path / "run"], tmp_path) as workers:
+        assert workers.exit_codes() == [1, 1]
+        for index in (0, 1):
+            expected = f"the same config. Received: epochs={2 + index} here"
+            assert expected in workers.said(index)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ncr", "elr", "plain"])
 def test_each_prediction_comes_once_and_in_order(folder, name):
     for arrays in arrays_of(folder, name):

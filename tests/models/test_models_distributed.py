@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_ncr
 from keras_ncr import NCRModel
 from keras_ncr.distribution.batch_statistics import moving_statistics
 from keras_ncr.models.metrics import MemorizationMonitor
@@ -221,3 +222,33 @@ def test_moving_statistics_are_those_of_the_global_batch(two_replicas):
         np.testing.assert_array_equal(first, second)
         assert np.all(np.isfinite(first))
     assert_close(mean.numpy(), moving_statistics(one)[0].numpy())
+
+
+def with_our_backbone():
+    keras.utils.set_random_seed(1)
+    backbone = keras_ncr.backbones.mlp((5, 1, 1), hidden=(8, 4))
+    model = NCRModel(backbone, 3, consistency_weight=0.5)
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def test_backbones_with_batch_normalization_train_as_on_one_device(two_replicas):
+    pixels = np.random.default_rng(2).integers(0, 256, (67, 5, 1, 1)).astype("uint8")
+    one = with_our_backbone()
+    with two_replicas.scope():
+        two = with_our_backbone()
+    assert moving_statistics(one) and not moving_statistics(two)
+    settings = {"batch_size": 32, "shuffle": False, "verbose": 0, "epochs": 3}
+    # The last batch leaves two examples to one replica and one to the other.
+    ours, theirs = [m.fit(pixels, Y[:67], **settings).history for m in (two, one)]
+    for name in LOSSES:
+        assert_close(ours[name], theirs[name], 1e-4)
+    for first, second in zip(two.weights, one.weights, strict=True):
+        assert_close(first.numpy(), second.numpy(), 1e-4)
+    for mean in [w for w in two.weights if "moving" in w.path]:
+        parts = two_replicas.experimental_local_results(mean.value)
+        np.testing.assert_array_equal(*parts)
