@@ -236,7 +236,9 @@ def with_our_backbone():
     return model
 
 
-def test_backbones_with_batch_normalization_train_as_on_one_device(two_replicas):
+def test_backbones_with_batch_normalization_train_as_on_one_device(
+    two_replicas, tmp_path
+):
     pixels = np.random.default_rng(2).integers(0, 256, (67, 5, 1, 1)).astype("uint8")
     one = with_our_backbone()
     with two_replicas.scope():
@@ -252,3 +254,9 @@ def test_backbones_with_batch_normalization_train_as_on_one_device(two_replicas)
     for mean in [w for w in two.weights if "moving" in w.path]:
         parts = two_replicas.experimental_local_results(mean.value)
         np.testing.assert_array_equal(*parts)
+    # What two replicas trained goes on on one device.
+    two.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for model in (one, loaded):
+        model.fit(pixels, Y[:67], **settings)
+    assert_close(loaded(pixels).numpy(), one(pixels).numpy(), 1e-3)
