@@ -48,6 +48,8 @@ def main() -> None:
             method: [plan.job(noise, method, method) for noise in plan.noises]
             for method in methods_of(plan)
         }
+        jobs = [job for row in rows.values() for job in row]
+        comparison_flags.refuse_unused(jobs, *plan.overrides)
         if not REPORT_ONLY.value:
             run(plan, rows)
         text = report(plan, rows)

@@ -9,7 +9,8 @@ from ml_collections import config_flags
 from keras_ncr.cli.command_line import WORKDIR
 from keras_ncr.cli.config_flag import config_path, required_config
 from keras_ncr.cli.trials_flag import TRIALS
-from keras_ncr.experiments.comparison.plan import Plan, parse_noises
+from keras_ncr.experiments.comparison.plan import Job, Plan, parse_noises
+from keras_ncr.experiments.effects import unused_settings
 from keras_ncr.files import check_no_links
 
 NOISES = flags.DEFINE_list(
@@ -61,3 +62,11 @@ def refuse_given(
                 f"`{key}` must not be set in --config beside {flag}, which sets it. "
                 "Received: both. Leave one out."
             )
+
+
+def refuse_unused(jobs: Iterable[Job], *keys: str) -> None:
+    """Raises if one of some settings has no effect on any of the trainings."""
+    for key in keys:
+        found = [unused_settings(job.config, [key]) for job in jobs]
+        if found and all(found):
+            raise ValueError(f"{found[0][0]} Leave it out.")

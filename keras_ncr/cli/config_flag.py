@@ -7,6 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from keras_ncr.cli.command_line import required
+from keras_ncr.experiments.effects import unused_settings
 
 # In a checkout a link to `configs/`; in an installed package a folder.
 _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
@@ -54,3 +55,10 @@ def required_config() -> ConfigDict:
     """Returns the config, or ends the command with one line if none was given."""
     required(CONFIG)
     return CONFIG.value
+
+
+def note_unused() -> None:
+    """Prints a line for each setting that was typed and has no effect."""
+    typed = config_flags.get_override_values(flags.FLAGS["config"])
+    for sentence in unused_settings(CONFIG.value, typed):
+        print(f"Note: {sentence}")

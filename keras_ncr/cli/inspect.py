@@ -13,7 +13,7 @@ import re
 from absl import flags
 
 from keras_ncr.cli.command_line import WORKDIR, refusal_in_one_line
-from keras_ncr.cli.config_flag import required_config
+from keras_ncr.cli.config_flag import note_unused, required_config
 from keras_ncr.experiments.inspection import inspect_config
 
 # So that --help shows them.
@@ -26,6 +26,7 @@ def main() -> None:
     config = required_config()
     folder = WORKDIR.value or default_folder(config.data.name)
     with refusal_in_one_line():
+        note_unused()
         print(inspect_config(config, folder))
 
 

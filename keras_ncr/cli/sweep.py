@@ -67,7 +67,7 @@ def check(plan: Plan, tries: dict[str, list]) -> None:
         comparison_flags.refuse_given("", taken | {"trials"}, (key,), "--try")
         for value in values:
             for noise in plan.noises:
-                job_of(plan, noise, {key: value})
+                comparison_flags.refuse_unused([job_of(plan, noise, {key: value})], key)
 
 
 def run(jobs: list[Job]) -> None:

@@ -17,7 +17,7 @@ from keras_ncr.cli.command_line import (
     refusal_in_one_line,
     required,
 )
-from keras_ncr.cli.config_flag import required_config
+from keras_ncr.cli.config_flag import note_unused, required_config
 from keras_ncr.distribution import WorkerLost
 from keras_ncr.experiments.measures import spread
 from keras_ncr.experiments.run import MEASURES, train
@@ -41,6 +41,7 @@ def main() -> None:
     if has_gpu if DETERMINISTIC.value is None else DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     with refusal_in_one_line(WorkerLost), interruption_in_one_line():
+        note_unused()
         results = train(config, WORKDIR.value)
     if results is None:  # Another worker has them.
         return

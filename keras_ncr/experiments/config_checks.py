@@ -6,6 +6,7 @@ from keras_ncr.backbones.applications import application_names
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.experiments.batches import CROPS
 from keras_ncr.experiments.config import choose
+from keras_ncr.experiments.effects import check_effects
 from keras_ncr.experiments.labels import NOISES
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.experiments.model import BACKBONES
@@ -55,6 +56,7 @@ def check_config(config: ConfigDict) -> None:
         with naming("corrections"):
             read_corrections(config.data.corrections)
     _check_crop(config)
+    check_effects(config)
     settings = config.optimizer
     for key, is_right, expected in (
         ("learning_rate", settings.learning_rate > 0, "above 0"),

@@ -18,6 +18,7 @@ from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import training_batches
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import load_sources
+from keras_ncr.experiments.effects import notes
 from keras_ncr.experiments.inputs import (
     keep_corrections,
     keep_data,
@@ -154,6 +155,10 @@ def _run_on(sources, config, folder, callbacks, verbose):
             run = Trial(config, trial, sources, pathlib.Path(folder).expanduser())
             run.result(callbacks, verbose)
         return None
+    if verbose:
+        print(
+            "".join(f"Note: {note}\n" for note in notes(config, sources.train)), end=""
+        )
     with workdir.occupied(folder, config) as folder:
         labels = sources.train.record
         keep_labels(labels, folder / "noise.npz", "Pass another `workdir`.")

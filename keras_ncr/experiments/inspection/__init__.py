@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import check_images, load_sources
+from keras_ncr.experiments.effects import notes
 from keras_ncr.experiments.inputs import keep_left_out
 from keras_ncr.experiments.inspection.pictures import figures_of
 from keras_ncr.experiments.inspection.report import data_rows, noise_rows, training_rows
@@ -67,6 +68,7 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
     sources = as_trained_on(config, sources)
     model = compiled_model(config, sources.train)
     sections["Training"] = training_rows(config, sources.train, model)
+    sections["Training"] += [("note", note) for note in notes(config, sources.train)]
     try:
         figures, not_drawn = figures_of(config, sources)
     except tf.errors.InvalidArgumentError:

@@ -1,0 +1,147 @@
+"""Settings that cannot take effect: refused, or named in the first lines of a run."""
+
+from collections.abc import Iterable
+
+from ml_collections import ConfigDict
+
+from keras_ncr.datasets import Source
+from keras_ncr.experiments.batches import steps_per_epoch
+from keras_ncr.experiments.config import WITH_STEM
+from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
+
+
+def check_effects(config: ConfigDict) -> None:
+    """Raises if a part of the method would never come in."""
+    method = method_of(config)
+    sections = {"ncr": "NCR's term"} if method.has_consistency else {}
+    own = config.get(method.model, {})
+    if method.model != "ncr" and "warmup_epochs" in own:
+        sections[method.model] = method.model
+    for section, what in sections.items():
+        epochs = config[section].warmup_epochs
+        if epochs >= config.epochs:
+            raise ValueError(
+                f"`config.{section}.warmup_epochs` must be below config.epochs="
+                f"{config.epochs}, or {what} never comes in. Received: {epochs}. Set "
+                f"both, such as --config.{section}.warmup_epochs={config.epochs // 3}."
+            )
+
+
+def notes(config: ConfigDict, source: Source) -> list[str]:
+    """Returns sentences on settings that take effect in part, or not at all."""
+    method, found = method_of(config), []
+    examples = config.epochs * steps_per_epoch(config, source) * config.batch_size
+    if method.has_consistency:
+        ncr = consistency_settings(config)
+        if ncr["consistency_weight"] == 0:
+            found.append("NCR's term has the weight 0: this is training without it.")
+        largest = min(config.batch_size, source.num_examples) - 1 + ncr["queue_size"]
+        if ncr["num_neighbors"] > largest:
+            found.append(
+                f"config.ncr.num_neighbors={ncr['num_neighbors']} is more than the "
+                f"{largest} other examples of a batch: all of them are neighbors."
+            )
+        if ncr["queue_size"] > examples:
+            found.append(
+                f"config.ncr.queue_size={ncr['queue_size']:,} is never filled by the "
+                f"{examples:,} examples of the run: there is no neighbor from it."
+            )
+    own = config.get(method.model, {})
+    ramp = own.get("ramp_epochs", 0) + own.get("warmup_epochs", 0)
+    if ramp > config.epochs and "ramp_epochs" in own:
+        found.append(
+            f"config.{method.model}.ramp_epochs={own.ramp_epochs} is longer than the "
+            f"run of {config.epochs} epochs: its full value is never reached."
+        )
+    steps = config.epochs * steps_per_epoch(config, source)
+    if own.get("ramp_steps", 0) > steps:
+        found.append(
+            f"config.{method.model}.ramp_steps={own.ramp_steps:,} is longer than the "
+            f"run of {steps:,} steps: its full value is never reached."
+        )
+    if config.noise.kind != "none" and config.noise.rate == 0:
+        found.append(
+            f"config.noise.kind={config.noise.kind!r} has the rate 0: no label "
+            "is redrawn."
+        )
+    if config.top_5 and source.num_classes <= 5:
+        found.append(
+            f"config.top_5 is 100 % of {source.num_classes} classes: it says nothing."
+        )
+    return found
+
+
+def unused_settings(config: ConfigDict, keys: Iterable[str]) -> list[str]:
+    """Returns a sentence for each of some settings that has no effect on a config.
+
+    Keys are dotted, as `"ncr.num_neighbors"`: those that somebody typed.
+    """
+    unused = _unused(config)
+    reasons = {
+        key: next(
+            (
+                reason
+                for place, reason in unused.items()
+                if key == place or (place.endswith(".") and key.startswith(place))
+            ),
+            None,
+        )
+        for key in keys
+    }
+    return [
+        f"--config.{key} has no effect with {reason}."
+        for key, reason in reasons.items()
+        if reason
+    ]
+
+
+def _unused(config):
+    """Returns reasons by what has no effect: keys, and sections that end with a dot."""
+    method, method_reason = method_of(config), f"--config.method={config.method}"
+    used = {*method.words, *(["second_view"] if method.needs("views") else [])}
+    found = {
+        f"{word}.": method_reason
+        for word in TABLE
+        if word not in used and word in config
+    }
+    joined = TABLE[method.model].settings if TABLE[method.model].joins_ncr else {}
+    place = "ncr" if method.has_consistency else method.model
+    found |= {f"{place}.{key}": method_reason for key in joined}
+    data, noise = config.data, config.noise
+    is_own = data.name in ("folder", "table")
+    conditions = {
+        "noise.rate": (noise.kind == "none", "noise.kind=none"),
+        "noise.seed": (noise.kind == "none", "noise.kind=none"),
+        "noise.exact": (noise.kind in ("none", "instance"), f"noise.kind={noise.kind}"),
+        "noise.include_true": (noise.kind != "symmetric", f"noise.kind={noise.kind}"),
+        "model.stem": (
+            config.model.backbone not in WITH_STEM,
+            f"model.backbone={config.model.backbone}",
+        ),
+        "augment.min_area": (
+            config.augment.crop != "resized",
+            f"augment.crop={config.augment.crop}",
+        ),
+        "optimizer.nesterov": (not config.optimizer.momentum, "optimizer.momentum=0"),
+        "optimizer.decay_kernels_only": (
+            not config.optimizer.weight_decay,
+            "optimizer.weight_decay=0",
+        ),
+        "data.hold_out": (
+            is_own and data.test_path,
+            f"data.test_path={data.test_path}",
+        ),
+        "data.train_split": (
+            is_own and data.test_path,
+            f"data.test_path={data.test_path}",
+        ),
+        "data.test_split": (
+            is_own and data.test_path,
+            f"data.test_path={data.test_path}",
+        ),
+    }
+    return found | {
+        key: f"--config.{reason}"
+        for key, (is_unused, reason) in conditions.items()
+        if is_unused
+    }
