@@ -1,7 +1,8 @@
-"""Networks that turn raw pixels into features, for any classifier to follow.
+"""Networks that turn raw inputs into features, for any classifier to follow.
 
 Each function returns a Functional `keras.Model` from images `(batch, height, width,
-channels)`, uint8 or float in 0..255, to features `(batch, dim)`. `application` takes
+channels)`, uint8 or float in 0..255, to features `(batch, dim)`; `mlp` takes features
+too, `bag_of_words` texts and `column_mlp` the columns of a table. `application` takes
 any network of `keras.applications` as Keras has it. The others, our own, share these
 choices:
 
@@ -35,11 +36,14 @@ from keras_ncr.backbones.networks import (
     resnet50,
     small_cnn,
 )
+from keras_ncr.backbones.raw_inputs import bag_of_words, column_mlp
 
 __all__ = [
     "CosineClassifier",
     "HeteroscedasticClassifier",
     "application",
+    "bag_of_words",
+    "column_mlp",
     "mlp",
     "preact_resnet18",
     "resnet18",

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_ncr.checks import check_integer
+
 # The filters of the four stages of the ResNets; a bottleneck puts out four times these.
 STAGE_FILTERS = (64, 128, 256, 512)
 
@@ -116,3 +118,14 @@ def preact_block(x, filters, strides, name):
     if strides != 1 or x.shape[-1] != filters:
         x = convolution(x, filters, 1, strides, name=f"{name}_shortcut_conv")
     return layers.Add(name=f"{name}_add")([x, branch])
+
+
+def check_widths(name, widths):
+    """Refuses an empty list of layers, and layers without units."""
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(
+            f"`{name}` must be a tuple of at least one positive int, one per layer. "
+            f"Received: {name}={widths!r}."
+        )
+    for width in widths:
+        check_integer(width, name, minimum=1)

@@ -49,7 +49,7 @@ def small_cnn(
     TensorShape([2, 128])
     """
     _check_input_shape(input_shape, is_size_fixed=True)
-    _check_widths("filters", filters)
+    blocks.check_widths("filters", filters)
     check_integer(dim, "dim", minimum=1)
     if min(input_shape[:2]) < 2 ** len(filters):
         raise ValueError(
@@ -70,14 +70,19 @@ def small_cnn(
 def mlp(input_shape: tuple, hidden: tuple = (512, 512)) -> keras.Model:
     """Returns a network of dense layers with batch normalization and ReLU.
 
+    Pixels are brought to [-1, 1] first. Features, which may have any scale, are brought
+    to mean 0 and variance 1 by batch normalization.
+
     Args:
-        input_shape: Tuple `(height, width, channels)` of ints.
+        input_shape: Tuple of ints: `(height, width, channels)` of images, or `(dim,)`
+            of features.
         hidden: Tuple of ints, the units of each layer; the last is the number of
             features. Defaults to `(512, 512)`, our choice: it memorizes 10,000
             Fashion-MNIST images with wrong labels.
 
     Returns:
-        A `keras.Model` from raw pixels to features `(batch, hidden[-1])`.
+        A `keras.Model` from raw pixels, or from features, to features `(batch,
+        hidden[-1])`.
 
     Raises:
         ValueError: If an argument is no shape or holds anything but positive ints.
@@ -86,10 +91,17 @@ def mlp(input_shape: tuple, hidden: tuple = (512, 512)) -> keras.Model:
     >>> keras_ncr.backbones.mlp((28, 28, 1), hidden=(64, 32)).output_shape
     (None, 32)
     """
-    _check_input_shape(input_shape, is_size_fixed=True)
-    _check_widths("hidden", hidden)
-    inputs, x = blocks.pixel_input(input_shape)
-    x = layers.Flatten(name="flatten")(x)
+    blocks.check_widths("hidden", hidden)
+    if isinstance(input_shape, (tuple, list)) and len(input_shape) == 1:
+        check_integer(input_shape[0], "input_shape[0]", minimum=1)
+        inputs = keras.Input(input_shape, name="features")
+        x = layers.BatchNormalization(
+            epsilon=1e-6, center=False, scale=False, name="unit"
+        )(inputs)
+    else:
+        _check_input_shape(input_shape, is_size_fixed=True)
+        inputs, x = blocks.pixel_input(input_shape)
+        x = layers.Flatten(name="flatten")(x)
     for layer, width in enumerate(hidden, start=1):
         x = blocks.dense_relu(x, width, f"hidden{layer}")
     return keras.Model(inputs, x, name="mlp")
@@ -259,17 +271,6 @@ def _check_input_shape(input_shape, is_size_fixed=False):
     for axis, size in enumerate(input_shape):
         if size is not None or axis == 2 or is_size_fixed:
             check_integer(size, f"input_shape[{axis}]", minimum=1)
-
-
-def _check_widths(name, widths):
-    """Refuses an empty list of layers, and layers without units."""
-    if not isinstance(widths, (tuple, list)) or not widths:
-        raise ValueError(
-            f"`{name}` must be a tuple of at least one positive int, one per layer. "
-            f"Received: {name}={widths!r}."
-        )
-    for width in widths:
-        check_integer(width, name, minimum=1)
 
 
 def _check_stem(stem, input_shape):

@@ -26,9 +26,9 @@ def from_features(
     images whose features a large network has made.
 
     Args:
-        features: Array of shape `(n, dim)` or `(n, ...)`, finite numbers, which become
-            float32. Or the path of an .npz file with the arrays `features` and
-            `labels`, and if it has them `ids`, `class_names` and `clean_labels`.
+        features: Array of shape `(n, dim)`, finite numbers, which become float32. Or
+            the path of an .npz file with the arrays `features` and `labels`, and if it
+            has them `ids`, `class_names` and `clean_labels`.
         labels: Array of shape `(n,)`: class numbers from 0, or names. Left out for a
             file.
         class_names: Optional strings, the classes in the order of their numbers.
@@ -68,6 +68,7 @@ def from_features(
             "ids": ids,
             "clean_labels": clean_labels,
         }
+        _check_same_classes(class_names, arrays.get("class_names"), path)
         arrays |= {key: value for key, value in given.items() if value is not None}
     else:
         arrays = dict(
@@ -126,6 +127,17 @@ def _read(path):
         ) from error
 
 
+def _check_same_classes(expected, found, path):
+    """Raises if a file has other classes than are asked for, or in another order."""
+    if expected is None or found is None:
+        return
+    if [str(name) for name in found] != [str(name) for name in expected]:
+        raise ValueError(
+            f"`class_names` in {path!r} must be {list(expected)}. Received: "
+            f"{found.tolist()}."
+        )
+
+
 def _checked(features):
     """Returns features as finite float32, or raises."""
     try:
@@ -135,12 +147,12 @@ def _checked(features):
             "`features` must be an array of numbers. Received: "
             f"{type(features).__name__}, of which {error}."
         ) from error
-    if features.ndim < 2 or 0 in features.shape:
+    if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
             "`features` must have shape (n, dim), with at least one example. Received: "
-            f"shape {features.shape}."
+            f"shape {features.shape}. Of more axes: `features.reshape(n, -1)`."
         )
-    is_wrong = ~np.isfinite(features.reshape(len(features), -1)).all(axis=1)
+    is_wrong = ~np.isfinite(features).all(axis=1)
     if is_wrong.any():
         raise ValueError(
             "`features` must be finite. Received: NaN or infinite numbers in "

@@ -8,13 +8,16 @@ from ml_collections import ConfigDict
 from keras_ncr import pipelines
 from keras_ncr.datasets import Source
 from keras_ncr.experiments.config import choose
-from keras_ncr.experiments.methods import method_of
+from keras_ncr.experiments.methods import TABLE, method_of
 from keras_ncr.pipelines import augmentation as augment
 from keras_ncr.pipelines import mixing
 
 
-def input_shape(config: ConfigDict, source: Source) -> tuple:
-    """Returns the shape of the images that the network gets."""
+def input_shape(config: ConfigDict, source: Source) -> tuple | dict:
+    """Returns the shape of one example's inputs, as the network gets them."""
+    if source.kind != "images":
+        spec = source.dataset.element_spec["inputs"]
+        return tf.nest.map_structure(lambda part: tuple(part.shape), spec)
     size = config.data.image_size
     shape = (size, size, source.image_shape[-1]) if size else source.image_shape
     if None in shape:
@@ -25,8 +28,38 @@ def input_shape(config: ConfigDict, source: Source) -> tuple:
     return tuple(shape)
 
 
+def check_fits(config: ConfigDict, source: Source) -> None:
+    """Raises for methods and settings that mean nothing to inputs of a kind."""
+    if source.kind == "images":
+        return
+    for word in method_of(config).words:
+        reason = ""
+        if word == "second_view" or "views" in TABLE[word].needs:
+            reason = "it changes the colors and places of images"
+        elif source.kind != "features" and TABLE[word].mixes:
+            reason = "it mixes inputs, and only numbers can be mixed"
+        if reason:
+            raise ValueError(
+                f"`config.method` must not have {word!r} on {source.kind}: {reason}. "
+                f"Received: {config.method!r}. Leave it out, or take 'ncr+elr', which "
+                "is for inputs of any kind."
+            )
+    for section, keys in (
+        ("data", ("image_size", "short_side")),
+        ("augment", ("padding", "flip")),
+    ):
+        for key in keys:
+            if config[section][key]:
+                raise ValueError(
+                    f"`config.{section}.{key}` is for images, and has no effect on "
+                    f"{source.kind}. Received: {config[section][key]!r}. Leave it out."
+                )
+
+
 def augmentation(config: ConfigDict, source: Source) -> Callable | None:
     """Returns the augmentation of single images, or `None`."""
+    if source.kind != "images":
+        return None
     make = choose(config.augment.crop, CROPS, "config.augment.crop")
     return make(config, source.image_shape[-1])
 
@@ -66,7 +99,7 @@ CROPS = {"padded": _padded_crop, "random": _random_crop, "resized": _resized_cro
 
 def preparation(config: ConfigDict, source: Source) -> Callable | None:
     """Returns the crop of single test images, or `None`."""
-    if not config.data.image_size:
+    if not config.data.image_size or source.kind != "images":
         return None
     return augment.central_crop(
         config.data.image_size, config.data.short_side or None, source.image_shape[-1]
@@ -103,6 +136,7 @@ def training_batches(
     Options are those of `pipelines.training_batches`, in place of the config's.
     """
     method = method_of(config)
+    check_fits(config, source)
     settings = {
         "batch_size": config.batch_size,
         "augment": augmentation(config, source),

@@ -93,11 +93,14 @@ def _data_settings():
     data.limit = 0  # Training examples, a fixed random subset. 0: all.
     # Names of features, or columns. Empty: as the data set itself has it.
     data.image_key = ""  # Of a table: the column of the files.
+    data.text_key = ""  # Of a table of texts.
+    data.id_key = ""  # Of texts and rows. Empty: the numbers of the rows.
+    data.columns = ""  # Of a table of rows: "a,b". Empty: all but label and id.
     data.label_key = ""
     data.clean_label_key = ""  # The true label.
     data.is_clean_key = ""  # Whether the label is right.
     # The user's own data.
-    data.path = ""  # A folder of class folders, or a table of files and labels.
+    data.path = ""  # A folder of class folders, a table, or a file of features.
     data.test_path = ""  # Empty: part of the training data is held out.
     data.hold_out = 0.2  # The share of it.
     data.check_images = True  # Whether every image is decoded once at the start.
@@ -203,6 +206,32 @@ def own_pictures(kind: str, arguments: dict) -> ml_collections.ConfigDict:
     config.ncr.warmup_epochs = arguments["epochs"] // 3
     config.augment.crop = "resized"
     config.augment.min_area = 0.25  # Small parts of small pictures show nothing.
+    return config
+
+
+def own_data(kind: str, arguments: dict) -> ml_collections.ConfigDict:
+    """Returns settings for the user's own data that are no pictures.
+
+    The paper's training for fewer epochs, as for pictures, without augmentation.
+
+    Args:
+        kind: `"features"`, `"text"` or `"tabular"`.
+        arguments: Dict with `"path"`, `"method"`, `"backbone"` and `"epochs"`.
+
+    Returns:
+        `ml_collections.ConfigDict`, locked, with the keys of `default_config`.
+
+    Example:
+    >>> from keras_ncr.experiments.config import own_data, string_arguments
+    >>> arguments = string_arguments(
+    ...     "f.npz", path="", method="ncr", backbone="mlp", epochs=50
+    ... )
+    >>> own_data("features", arguments).model.backbone
+    'mlp'
+    """
+    config = own_pictures(kind, {**arguments, "size": 0})
+    config.augment.crop, config.augment.flip = "padded", False
+    config.augment.min_area = default_config().augment.min_area
     return config
 
 

@@ -269,6 +269,40 @@ def _table_sources(data, verbose):
     return Sources(train, test)
 
 
+def _other_sources(data, verbose):
+    """Returns features, texts or rows; those for testing are given, or held out."""
+    read, keys = _OTHERS[data.name]
+    arguments = {argument: data[key] for argument, key in keys.items() if data[key]}
+    if "columns" in arguments:
+        arguments["columns"] = split_names(arguments["columns"])
+    with naming("path"):
+        train = read(own_path(data), **arguments)
+    if not data.test_path:
+        return _with_part_held_out(train, data)
+    arguments.pop("clean_label", None)  # A test label is the truth.
+    if train.kind == "columns":
+        arguments["columns"] = list(train.stored_inputs)
+    with naming("test_path"):
+        test = read(data.test_path, class_names=train.class_names, **arguments)
+    specs = [source.dataset.element_spec["inputs"] for source in (train, test)]
+    if specs[0] != specs[1]:
+        raise ValueError(
+            "`config.data.test_path` must hold inputs as `config.data.path` does. "
+            f"Received: {specs[1]}, and there {specs[0]}."
+        )
+    return Sources(train, test)
+
+
+_LABEL_KEYS = {"label": "label_key", "clean_label": "clean_label_key"}
+_ROW_KEYS = {**_LABEL_KEYS, "id_column": "id_key"}
+# Of data that are no images, what reads them, and which settings are its arguments.
+_OTHERS = {
+    "features": (datasets.from_features, {}),
+    "text": (datasets.from_texts, {"text": "text_key", **_ROW_KEYS}),
+    "tabular": (datasets.from_columns, {"columns": "columns", **_ROW_KEYS}),
+}
+
+
 def _decodable(source, data, verbose):
     """Returns a source without broken images, if these are skipped.
 
@@ -280,7 +314,7 @@ def _decodable(source, data, verbose):
 
 
 def _with_part_held_out(whole, data):
-    """Returns both parts of the pictures, if none were given for testing."""
+    """Returns both parts of the data, if none were given for testing."""
     counts = np.bincount(whole.labels, minlength=whole.num_classes)
     if data.hold_out * counts[counts > 1].sum() < 0.5:
         raise ValueError(
@@ -315,6 +349,10 @@ DATA = {
         _table_sources,
         (*_OWN_KEYS, "image_key", "label_key", "clean_label_key"),
     ),
+    **{
+        name: (_other_sources, ("path", "test_path", "hold_out", *keys.values()))
+        for name, (_, keys) in _OTHERS.items()
+    },
 }
 
 

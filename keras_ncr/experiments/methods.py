@@ -35,6 +35,7 @@ class Word(NamedTuple):
     loss: str = "any"  # Of a model: "any", "cross_entropy", or "own" (compiles none).
     num_networks: int = 1
     own_classifier: bool = False  # Of a model: whether no other head fits it.
+    mixes: bool = False  # Whether inputs are mixed with each other.
     joins_ncr: bool = False  # Whether NCR's term can be part of the objective.
     # Makes the callback that sees all training examples between two epochs.
     between_epochs: Callable | None = None
@@ -100,6 +101,7 @@ TABLE = {
         needs=("index", "unmixed"),
         loss="cross_entropy",
         num_networks=2,
+        mixes=True,
         joins_ncr=True,
     ),
     "gjs": Word(
@@ -140,7 +142,7 @@ TABLE = {
     "gce": Word("loss", losses.GeneralizedCrossEntropy),
     "sce": Word("loss", losses.SymmetricCrossEntropy),
     "js": Word("loss", losses.JensenShannon, needs=("unmixed",)),
-    "mixup": Word("addition", mixing.mixup, needs=("one_hot",)),
+    "mixup": Word("addition", mixing.mixup, needs=("one_hot",), mixes=True),
     # With the pixels by which an image moves.
     "second_view": Word("addition", mixing.color_jitter, {"shift": 0}),
     "oracle": Word("addition"),

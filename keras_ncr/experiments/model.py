@@ -26,6 +26,14 @@ BACKBONES = {
     "resnet34": backbones.resnet34,
     "resnet50": backbones.resnet50,
     "preact_resnet18": backbones.preact_resnet18,
+    "bag_of_words": backbones.bag_of_words,
+    "column_mlp": backbones.column_mlp,
+}
+# Those of inputs that are no images.
+_BACKBONES_OF = {
+    "features": ("mlp",),
+    "text": ("bag_of_words",),
+    "columns": ("column_mlp",),
 }
 
 
@@ -38,7 +46,10 @@ def compiled_model(config: ConfigDict, source: Source, seed: int = 0) -> keras.M
     method = method_of(config)
     make = _standard_model if method.row.makes is None else _method_model
     model = make(config, method, source, shape, seed)
-    model.build((None, *shape))
+    if isinstance(shape, dict):
+        model.build({name: (None, *one) for name, one in shape.items()})
+    else:
+        model.build((None, *shape))
     compile_arguments = {"metrics": _metrics(config, method)}
     if method.row.loss != "own":
         compile_arguments["loss"] = _loss(config, method)
@@ -47,9 +58,10 @@ def compiled_model(config: ConfigDict, source: Source, seed: int = 0) -> keras.M
     return model
 
 
-def backbone(settings: ConfigDict, shape: tuple) -> keras.Model:
-    """Returns the network from pixels to features: ours, or a Keras application."""
+def backbone(settings: ConfigDict, source: Source, shape) -> keras.Model:
+    """Returns the network from raw inputs to features: ours, or Keras' own."""
     name = settings.backbone
+    _check_takes(name, source)
     for key, default, names in (
         ("stem", "cifar", WITH_STEM),
         ("weights", "", application_names()),
@@ -64,12 +76,30 @@ def backbone(settings: ConfigDict, shape: tuple) -> keras.Model:
         return backbones.application(name, shape, weights=settings.weights or None)
     if name in WITH_STEM:
         return BACKBONES[name](shape, stem=settings.stem)
+    if source.kind in ("text", "columns"):
+        return BACKBONES[name](source.stored_inputs)
     return BACKBONES[name](shape)
+
+
+def _check_takes(name, source):
+    """Raises unless a network is for the inputs of a source."""
+    if source.kind == "images":
+        own = {name for names in _BACKBONES_OF.values() for name in names}
+        known = [other for other in BACKBONES if other == "mlp" or other not in own]
+        is_fit = name in known or name not in BACKBONES  # A Keras application.
+    else:
+        known = _BACKBONES_OF[source.kind]
+        is_fit = name in known
+    if not is_fit:
+        raise ValueError(
+            f"`config.model.backbone` must be one for {source.kind}: "
+            f"{', '.join(known)}. Received: {name!r}, and the data {source.name!r}."
+        )
 
 
 def _standard_model(config, method, source, shape, seed):
     """Returns a plain Keras classifier."""
-    network = backbone(config.model, shape)
+    network = backbone(config.model, source, shape)
     (classifier,) = _classifiers(config, method, source.num_classes, seed)
     classifier = classifier_layer(classifier, source.num_classes)
     # Keras' own model is enough on one device.
@@ -87,7 +117,7 @@ def _method_model(config, method, source, shape, seed):
         "num_views": 2 if method.needs("views") else 1,
         "seed": seed,
     }
-    networks = [backbone(config.model, shape) for _ in range(row.num_networks)]
+    networks = [backbone(config.model, source, shape) for _ in range(row.num_networks)]
     classifiers = _classifiers(config, method, source.num_classes, seed)
     if arguments.get("forget_rate") == 0:
         raise ValueError(

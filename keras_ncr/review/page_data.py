@@ -59,6 +59,25 @@ def others_of(frame, shown, neighbors):
     return np.setdiff1d(beside, shown)
 
 
+def details_of(source):
+    """Returns what a page shows of inputs that are no images: texts, or columns."""
+    import pandas as pd
+
+    if source is None or source.kind not in ("text", "columns"):
+        return None  # Nobody can read features.
+    stored = source.stored_inputs
+    columns = stored if isinstance(stored, dict) else {"text": stored}
+    return pd.DataFrame({name: _readable(rows) for name, rows in columns.items()})
+
+
+def _readable(rows):
+    """Returns numbers, or text in place of bytes."""
+    rows = np.asarray(rows)
+    if rows.dtype.kind != "O":
+        return rows
+    return [row.decode("utf-8", "replace") for row in rows]
+
+
 def page_data(frame, shown, neighbors, others, pictures, details):
     """Returns all that the page shows, as a dict for JSON.
 

@@ -14,7 +14,13 @@ from keras_ncr.review.page_checks import (
     check_neighbors,
     check_source,
 )
-from keras_ncr.review.page_data import as_script, others_of, page_data, select
+from keras_ncr.review.page_data import (
+    as_script,
+    details_of,
+    others_of,
+    page_data,
+    select,
+)
 from keras_ncr.review.page_folder import FILES, THUMBNAILS, check_folder
 from keras_ncr.review.thumbnails import write_thumbnails
 
@@ -53,10 +59,10 @@ def write_review(
             example's nearest neighbors, nearest first. Defaults to `None`: the page
             shows none.
         source: Optional `keras_ncr.datasets.Source` of the same examples, for their
-            pictures. Defaults to `None`: no pictures.
+            pictures, texts or columns. Defaults to `None`: no pictures.
         details: Optional pandas DataFrame of n rows, in the order of the index: what
             else to show, such as texts or columns, up to 5,000 characters per value.
-            Defaults to `None`.
+            Defaults to the texts or columns of the source, if it has any.
         limit: Int, at least 1. Most examples to show, label issues first. Defaults to
             10,000, which scroll smoothly.
         num_neighbors: Int, at least 0. Most neighbors to show per example. Defaults to
@@ -101,6 +107,7 @@ def write_review(
     neighbors = check_neighbors(neighbors, len(frame), num_neighbors)
     check_source(source, frame)
     check_details(details, len(frame))
+    details = details_of(source) if details is None else details
 
     shown = select(frame, limit)
     others = others_of(frame, shown, neighbors)
@@ -109,7 +116,7 @@ def write_review(
             if (_PAGE / name).exists():  # All but data.js.
                 shutil.copyfile(_PAGE / name, new / name)
         pictures = None
-        if source is not None:
+        if source is not None and source.kind == "images":
             longest_sides = np.zeros(len(frame), "int32")
             longest_sides[others] = thumbnail_size
             longest_sides[shown] = 2 * thumbnail_size

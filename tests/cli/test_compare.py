@@ -561,3 +561,17 @@ def test_command_trains_and_compares(run_command, tmp_path):
     assert float(standard["realized_rate"]) == pytest.approx(0.36, abs=0.001)
     # The runs are those of the command: it finds nothing left to do.
     assert "2 runs, 2 of them finished before\n" in run_command(compare, *words)
+
+
+@pytest.mark.parametrize("kind", ["features", "text", "tabular"])
+def test_plan_is_run_on_data_of_any_kind(run_command, plan, tmp_path, kind):
+    printed = run_command(
+        compare,
+        f"--config={REPOSITORY / 'configs' / kind}.py:my data",
+        "--methods=standard,ncr",
+        "--trials=3",
+        "--workdir=runs",
+    )
+    assert "| ncr | **50.0 ± 0.0** |" in printed
+    ran = [" ".join(call["words"]) for call in calls(tmp_path)]
+    assert len(ran) == 2 and all("my data" in words for words in ran)

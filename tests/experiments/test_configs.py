@@ -49,10 +49,13 @@ def test_there_is_a_config_for_every_data_set():
         "clothing1m.py",
         "digits.py",
         "fashion_mnist.py",
+        "features.py",
         "folder.py",
         "food101n.py",
         "mini_imagenet.py",
         "table.py",
+        "tabular.py",
+        "text.py",
         "tfds.py",
         "webvision.py",
     ]
@@ -104,6 +107,10 @@ def made_data(config, folder):
         config.data.path = str(folder / "labels.csv" if is_table else folder)
         yield
         return
+    if config.data.name in ("features", "text", "tabular"):
+        config.data.path = str(write_rows(folder, config.data.name))
+        yield
+        return
     with tfds.testing.mock_data(num_examples=6):
         yield
 
@@ -121,6 +128,18 @@ def write_pictures(folder):
     (folder / "labels.csv").write_text("\n".join(rows))
 
 
+def write_rows(folder, kind):
+    """Twelve rows of two classes: features, or a table of texts and numbers."""
+    labels = ["cat", "dog"] * 6
+    if kind == "features":
+        features = np.random.default_rng(0).normal(size=(12, 4))
+        np.savez(folder / "features.npz", features=features, labels=labels)
+        return folder / "features.npz"
+    rows = [f"a {label} {n},{n},{label}" for n, label in enumerate(labels)]
+    (folder / "rows.csv").write_text("\n".join(["text,size,label", *rows]))
+    return folder / "rows.csv"
+
+
 def small(config):
     """Shrinks what the data do not depend on: batches, and files to download."""
     config.batch_size = 2
@@ -135,6 +154,8 @@ def small(config):
 def smaller(config):
     """Shrinks images and network too."""
     config = small(config)
+    if config.data.name in ("features", "text", "tabular"):
+        return config
     if config.data.image_size > 32:
         config.data.short_side = 36 if config.data.short_side else 0
         config.data.image_size = 32
@@ -175,10 +196,13 @@ NAMES = [
     "clothing1m.py:ncr,balanced=true",
     "digits.py:standard",
     "fashion_mnist.py:standard,noise=instance,rate=0.8",
+    "features.py",
     "folder.py",
     "food101n.py:standard",
     "mini_imagenet.py:standard,color=blue,rate=80,size=32",
     "table.py:labels.csv,method=standard,size=32",
+    "tabular.py",
+    "text.py:texts.csv,method=standard",
     "tfds.py:mnist",
     "webvision.py",
 ]
@@ -359,7 +383,8 @@ def test_clothing1m_starts_from_imagenet_weights_or_says_why_not(monkeypatch):
     monkeypatch.setattr(file_utils, "get_file", get_file)
     config = load_config("clothing1m.py")
     with pytest.raises(ValueError, match="(?s)ResNet50.*Network is unreachable"):
-        backbone_of(config.model, (224, 224, 3))
+        photographs = types.SimpleNamespace(name="photographs", kind="images")
+        backbone_of(config.model, photographs, (224, 224, 3))
 
 
 def test_decay_is_on_all_variables_of_a_pretrained_network():

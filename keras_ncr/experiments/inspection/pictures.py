@@ -21,11 +21,15 @@ def figures_of(config, sources):
     train = sources.train
     name, names = config.data.name, train.class_names
     figures, not_drawn = {}, {}
-    figures["batch.png"] = _batch_figure(config, train)
-    images, test_labels = _first_test_images(config, sources.test)
-    figures["evaluation.png"] = plots.contact_sheet(
-        images, test_labels, names, title=f"{name}: the first test images"
-    )
+    if train.kind == "images":
+        figures["batch.png"] = _batch_figure(config, train)
+        images, test_labels = _first_test_images(config, sources.test)
+        figures["evaluation.png"] = plots.contact_sheet(
+            images, test_labels, names, title=f"{name}: the first test images"
+        )
+    else:
+        reason = f"the inputs are no images, but {train.kind}"
+        not_drawn = {"batch.png": reason, "evaluation.png": reason}
     if augmentation(config, train) is None:
         not_drawn["same_images.png"] = "there is no augmentation"
     else:

@@ -22,14 +22,27 @@ def data_rows(config, sources):
         *final,
         ("classes", train.num_classes),
     ]
-    stored = "encoded files" if train.is_encoded else "pixels"
     return [
         ("name", config.data.name),
         *((name, f"{size:,}") for name, size in sizes),
-        ("images as stored", f"{_shape(train.image_shape)}, {stored}"),
-        ("as the network sees", _shape(input_shape(config, train))),
+        *_input_rows(config, train),
         *_class_sizes(train, counts, largest, smallest),
         ("empty classes", _some_classes(train, empty)),
+    ]
+
+
+def _input_rows(config, train):
+    """Returns the rows on the inputs: what they are, and as the network gets them."""
+    if train.kind != "images":
+        shape = input_shape(config, train)
+        names = (
+            ", ".join(shape) if train.kind == "columns" else str(shape or "a string")
+        )
+        return [("inputs", f"{train.kind}: {names}")]
+    stored = "encoded files" if train.is_encoded else "pixels"
+    return [
+        ("images as stored", f"{_shape(train.image_shape)}, {stored}"),
+        ("as the network sees", _shape(input_shape(config, train))),
     ]
 
 

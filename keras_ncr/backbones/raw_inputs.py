@@ -1,0 +1,131 @@
+"""Networks from texts and from columns of a table to features, preprocessing inside."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from keras_ncr.backbones import blocks
+from keras_ncr.checks import check_integer
+
+# Words of a column with more different ones than this share numbers by their hash.
+_MOST_WORDS = 500
+# Rows that a layer is adapted to at a time.
+_AT_ONCE = 4096
+
+
+def bag_of_words(
+    texts, max_tokens: int = 20_000, ngrams: int = 2, hidden: tuple = (256,)
+) -> keras.Model:
+    """Returns a network that knows which words, and pairs of them, a text has.
+
+    `keras.layers.TextVectorization`, adapted to the texts, turns a text into ones and
+    zeros, which are scaled to length 1; dense layers with batch normalization and ReLU
+    follow. The vocabulary is part of the network and is saved with it.
+
+    Args:
+        texts: Strings of shape `(n,)`, as an array or a tensor: those of training.
+        max_tokens: Int, at least 2: the most frequent words and sequences of words that
+            are kept. Defaults to 20,000, as in Keras' guides.
+        ngrams: Int, at least 1: the longest sequence of words that counts as one.
+            Defaults to 2.
+        hidden: Tuple of ints, the units of each layer; the last is the number of
+            features. Defaults to `(256,)`, our choice.
+
+    Returns:
+        A `keras.Model` from strings `(batch,)` to features `(batch, hidden[-1])`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or no text has a word.
+
+    Example:
+    >>> texts = tf.constant(["well done", "badly done"])
+    >>> backbone = keras_ncr.backbones.bag_of_words(texts, hidden=(8,))
+    >>> backbone(tf.constant(["well, well"])).shape
+    TensorShape([1, 8])
+    """
+    check_integer(max_tokens, "max_tokens", minimum=2)
+    check_integer(ngrams, "ngrams", minimum=1)
+    blocks.check_widths("hidden", hidden)
+    settings = {"ngrams": ngrams, "output_mode": "multi_hot", "name": "words"}
+    adapted = layers.TextVectorization(max_tokens, **settings)
+    with tf.device("CPU:0"):
+        adapted.adapt(tf.data.Dataset.from_tensor_slices(texts).batch(_AT_ONCE))
+    vocabulary = adapted.get_vocabulary(include_special_tokens=False)
+    if not vocabulary:
+        raise ValueError(
+            f"`texts` must have words. Received: {len(texts)} texts without any."
+        )
+    # An adapted one is saved with a word on each line, and words may have line breaks.
+    words = layers.TextVectorization(vocabulary=vocabulary, **settings)
+    inputs = keras.Input((), dtype="string", name="text")
+    x = keras.ops.cast(words(inputs), "float32")
+    x = layers.UnitNormalization(name="words_unit")(x)
+    return keras.Model(inputs, _dense(x, hidden), name="bag_of_words")
+
+
+def column_mlp(columns: dict, hidden: tuple = (256, 256)) -> keras.Model:
+    """Returns a network of dense layers on the columns of a table.
+
+    `keras.utils.FeatureSpace`, adapted to the columns, brings numbers to mean 0 and
+    variance 1, and gives each word of a column a place of its own; words of a column of
+    more than 500, or with line breaks, share 500 places by their hash. Dense layers
+    with batch normalization and ReLU follow. The preprocessing is part of the network
+    and is saved with it.
+
+    Args:
+        columns: Dict from names to arrays or tensors `(n,)`, float or string: those of
+            training.
+        hidden: Tuple of ints, the units of each layer; the last is the number of
+            features. Defaults to `(256, 256)`, our choice.
+
+    Returns:
+        A `keras.Model` from a dict of `(batch,)` or `(batch, 1)` by the same names to
+        features `(batch, hidden[-1])`.
+
+    Raises:
+        ValueError: If there is no column, or `hidden` is out of its range.
+
+    Example:
+    >>> columns = {"age": np.array([31.0, 7.0]), "town": np.array(["Bonn", "Prague"])}
+    >>> backbone = keras_ncr.backbones.column_mlp(columns, hidden=(8,))
+    >>> backbone({"age": tf.constant([5.0]), "town": tf.constant(["Bonn"])}).shape
+    TensorShape([1, 8])
+    """
+    blocks.check_widths("hidden", hidden)
+    if not columns:
+        raise ValueError("`columns` must have at least one column. Received: none.")
+    columns = {name: np.asarray(column) for name, column in columns.items()}
+    space = keras.utils.FeatureSpace(
+        {name: _feature_of(column) for name, column in columns.items()}
+    )
+    with tf.device("CPU:0"):
+        tensors = {name: tf.constant(column) for name, column in columns.items()}
+        space.adapt(tf.data.Dataset.from_tensor_slices(tensors).batch(_AT_ONCE))
+    x = _dense(space.get_encoded_features(), hidden)
+    return keras.Model(dict(space.get_inputs()), x, name="column_mlp")
+
+
+def _feature_of(column):
+    """Returns how a column of a table is encoded."""
+    space = keras.utils.FeatureSpace
+    if column.dtype.kind in "biuf":
+        return space.float_normalized()
+    words = {_text(word) for word in np.unique(column)}
+    # A saved vocabulary has a word on each line, and none that is empty.
+    has_lines = any(len(word.splitlines()) > 1 for word in words)
+    if len(words) > _MOST_WORDS or has_lines:
+        return space.string_hashed(_MOST_WORDS)
+    return space.feature("string", layers.StringLookup(mask_token=""), "one_hot")
+
+
+def _text(word):
+    """Returns a word of an array as a string."""
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+def _dense(x, hidden):
+    """Returns dense layers with batch normalization and ReLU."""
+    for layer, width in enumerate(hidden, start=1):
+        x = blocks.dense_relu(x, width, f"hidden{layer}")
+    return x
