@@ -39,7 +39,9 @@ def outcome(folder, trial=0):
     result = json.loads((folder / "result.json").read_text())
     for name in ("seconds", "resumed_at_epoch", "resumed_at_step"):
         del result[name]
+    means = folder / "mean_predictions.npz"
     return {
+        "means": np.load(means)["means"].tobytes() if means.exists() else None,
         "weights": [weight.tobytes() for weight in weights],
         "history": (folder / "history.csv").read_text(),
         "confidence": np.load(folder / "confidence.npy").tobytes(),

@@ -46,6 +46,15 @@ class Predictions:
             is_out_of_sample=True,
         )
 
+    def with_probabilities_of(self, examples, probabilities):
+        """Returns these predictions with other probabilities of some examples."""
+        kept = _kept(self.labels[examples], probabilities.astype("float32"))
+        changed = {}
+        for name in ("classes", "probabilities", "given_probabilities"):
+            changed[name] = getattr(self, name).copy()
+            changed[name][examples] = kept[name]
+        return dataclasses.replace(self, **changed)
+
     def as_sparse(self):
         """Returns the kept probabilities as a sparse float32 `(n, num_classes)`."""
         from scipy.sparse import csr_matrix

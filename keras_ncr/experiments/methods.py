@@ -206,6 +206,13 @@ class Method(NamedTuple):
         return "second_view" in self.words
 
     @property
+    def has_mean_predictions(self) -> bool:
+        """Whether a row of a batch is one example, which one network predicts."""
+        is_plain = self.row.makes is None or self.row.num_networks > 1
+        is_changed = self.is_mixed or self.has_second_view or self.needs("views")
+        return not is_plain and not is_changed
+
+    @property
     def is_oracle(self) -> bool:
         """Whether wrong labels are left out."""
         return "oracle" in self.words

@@ -3,6 +3,7 @@
 import os
 
 import keras
+import numpy as np
 
 from keras_ncr import plots
 from keras_ncr.audit.auditing import check_calls, identity_of
@@ -36,7 +37,8 @@ def audit_run(
 
     The user's own pictures that were held out are audited too, since their labels are
     as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
-    `labels.parquet`, `summary.json` and pictures.
+    `labels.parquet`, `summary.json` and pictures. Each label is judged by the mean of
+    the predictions over training, where the run's method lets it keep that.
     """
     check_calls(threshold, expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)
@@ -55,6 +57,7 @@ def audit_run(
     batches = evaluation_batches(config, source, carry=("index",), cache=False)
     with faults_named(source):
         predictions = predict(model, batches, source.num_examples, verbose)
+    predictions = _with_means(predictions, source, workdir.trial_folder(folder, trial))
     out = workdir.audit_folder(folder)
     out.mkdir(exist_ok=True)
     if num_folds:
@@ -90,6 +93,23 @@ def _model(folder, trial):
     remedy = f"Remove {path.parent}: the command that began the run trains it again."
     with workdir.damage_named(path, remedy):
         return keras.models.load_model(path)
+
+
+def _with_means(predictions, source, folder):
+    """Returns predictions with the means over training, where the run kept any."""
+    path = folder / "mean_predictions.npz"
+    if not path.exists():
+        return predictions
+    with np.load(path) as arrays:
+        ids, means = arrays["ids"].tolist(), arrays["means"]
+    places = {name: place for place, name in enumerate(np.asarray(source.ids).tolist())}
+    is_known = np.array([name in places for name in ids]) & ~np.isnan(means).any(axis=1)
+    examples = [
+        places[name] for name, known in zip(ids, is_known, strict=True) if known
+    ]
+    return predictions.with_probabilities_of(
+        np.array(examples, "int64"), means[is_known]
+    )
 
 
 def _write(frame, is_wrong, out):

@@ -9,7 +9,12 @@ from keras_ncr.checks import check_integer, check_layer, check_rate
 from keras_ncr.distribution import MultiWorkerTraining, replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.models.example_memory import ExampleMemory, num_examples_of, numbered
+from keras_ncr.models.example_memory import (
+    ExampleMemory,
+    index_of,
+    num_examples_of,
+    numbered,
+)
 from keras_ncr.models.fitting import (
     check_takes_logits,
     checked_training_data,
@@ -47,6 +52,8 @@ class Classifier(MultiWorkerTraining, keras.Model):
     built_in_loss: str | None = None
     num_views = 1
     training_trackers = ()
+    # A `MeanPredictions`, which attaches itself.
+    mean_predictions = None
 
     def __init__(
         self,
@@ -161,6 +168,8 @@ class Classifier(MultiWorkerTraining, keras.Model):
             scaled_objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(scaled_objective, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
+        if self.mean_predictions is not None:
+            self.mean_predictions.update(index_of(y), logits)
         return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
 
     def batch_objective(self, x, y, sample_weight=None):

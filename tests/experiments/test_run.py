@@ -49,7 +49,13 @@ SETTINGS = {
 }
 # For what does not depend on the network: one without convolutions compiles faster.
 QUICK = {"model.backbone": "mlp"}
-TRIAL_FILES = {"history.csv", "result.json", "model.keras", "confidence.npy"}
+TRIAL_FILES = {
+    "history.csv",
+    "result.json",
+    "model.keras",
+    "confidence.npy",
+    "mean_predictions.npz",
+}
 
 
 def config_of(**settings):

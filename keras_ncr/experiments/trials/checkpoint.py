@@ -16,7 +16,8 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves the state of a trial, and restores it exactly.
 
     The state is weights, the optimizer's momenta and step number, the states of random
-    generators and the metrics of the running epoch, not the state of other callbacks.
+    generators, the mean predictions of a model that has them, and the metrics of the
+    running epoch, not the state of other callbacks.
     It is saved at the end of each epoch, and within an epoch when enough time has
     passed. Several workers save at the end of epochs only: within one, each has its own
     clock and its own signals, and would wait for the others.
@@ -144,7 +145,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 def _state(model):
     """Returns what training changes: weights, statistics, momenta, step number."""
-    return _named("state", [*model.variables, *model.optimizer.variables])
+    kept = getattr(model, "mean_predictions", None)
+    of_examples = [] if kept is None else kept.variables
+    variables = [*model.variables, *model.optimizer.variables, *of_examples]
+    return _named("state", variables)
 
 
 def _metrics(model):

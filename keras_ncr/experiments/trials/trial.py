@@ -1,6 +1,7 @@
 """One training run of a config: from a seed to a model, its measures and its files."""
 
 import contextlib
+import math
 import time
 
 import keras
@@ -26,6 +27,7 @@ from keras_ncr.experiments.trials.non_finite import FailAtNonFiniteLoss, NonFini
 from keras_ncr.features.extraction import features_of
 from keras_ncr.features.label_propagation import propagate_labels
 from keras_ncr.files import replacing, write_json
+from keras_ncr.models.mean_predictions import MeanPredictions
 from keras_ncr.models.metrics import MemorizationMonitor
 
 
@@ -73,6 +75,8 @@ class Trial:
         start = time.monotonic()
         keras.utils.set_random_seed(self.seed)
         model = compiled_model(self.config, self.sources.train, self.seed)
+        if self.keeps_means:
+            self.mean_predictions().attach(model)
         position = checkpoint.restore(model, self.test_batches())
         try:
             if position.epoch < self.config.epochs:
@@ -116,6 +120,7 @@ class Trial:
                 callbacks=[
                     self.fail_at_non_finite_loss(),
                     *self.callbacks_of_method(),
+                    *([model.mean_predictions] if self.keeps_means else []),
                     # Adds to the logs that the loggers below write.
                     *monitors,
                     *callbacks,
@@ -139,7 +144,25 @@ class Trial:
             model.save(temporary)
         with replacing(self.folder / "confidence.npy") as temporary:
             np.save(temporary, confidence)
+        if self.keeps_means:
+            means = model.mean_predictions.means().astype("float16")
+            with replacing(self.folder / "mean_predictions.npz") as temporary:
+                np.savez(temporary, ids=self.sources.train.ids, means=means)
         return {**self.measures(), **measures}
+
+    @property
+    def keeps_means(self):
+        """Whether the examples' mean predictions are kept, for an audit."""
+        is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        return is_one and method_of(self.config).has_mean_predictions
+
+    def mean_predictions(self):
+        """Returns the callback that keeps them, from the end of warm-up on."""
+        train, optimizer = self.sources.train, self.config.optimizer
+        # The first epoch begins with what random weights say.
+        first = max(math.ceil(optimizer.warmup_epochs), 1)
+        first = min(first, self.config.epochs - 1)
+        return MeanPredictions(train.num_examples, train.num_classes, first)
 
     @property
     def steps_per_epoch(self):
@@ -148,6 +171,8 @@ class Trial:
 
     def training_batches(self, position, **options):
         """Returns the batches from a position on, as `fit` wants them."""
+        if self.keeps_means:
+            options.setdefault("carry", ("index",))
         batches = training_batches(
             self.config,
             self.sources.train,
