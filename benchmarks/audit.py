@@ -28,6 +28,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.predictions import from_probabilities, predict
+from keras_ncr.audit.unseen import log_margins
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
@@ -104,6 +105,7 @@ def rows_of(folder):
     models = {path.stem: np.load(path) for path in folder.glob("*.npz")}
     lists = {
         "audit of NCR": (audit_list, "ncr"),
+        "margin and plain rule on NCR": (plain_list, "ncr"),
         "cleanlab on NCR": (cleanlab_list, "ncr"),
         "cleanlab on 5 folds": (cleanlab_list, "folds"),
         "loss of cross-entropy": (loss_list, "standard"),
@@ -145,8 +147,16 @@ def audit_list(arrays):
     if "features" in arrays:  # Predictions of folds need no neighbors.
         neighborhood = Neighborhood(*nearest_neighbors(arrays["features"], 10))
     judgment = judge(predictions, neighborhood)
-    is_called = called_issues(judgment, predictions.labels, 0.8)
-    return -judgment.quality, is_called, judgment.issue_probability.mean()
+    is_called = called_issues(judgment, predictions.labels)
+    return -judgment.quality, is_called, 1 - judgment.quality.mean()
+
+
+def plain_list(arrays):
+    """Returns the same from margins: called if a class is twice as probable."""
+    probabilities, labels = probabilities_of(arrays), arrays["labels"]
+    margins, _ = log_margins(np.maximum(probabilities, 1e-9), labels)
+    is_called = margins < -np.log(2)
+    return -margins, is_called, is_called.mean()
 
 
 def cleanlab_list(arrays):
