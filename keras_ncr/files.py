@@ -182,6 +182,60 @@ def check_no_links(folder):
                 )
 
 
+def is_ours(path, mark):
+    """Returns whether a file is one that the package wrote, by a mark in it.
+
+    Args:
+        path: `pathlib.Path`: what is there, or nothing.
+        mark: String that stands in the first thousand bytes of such files.
+
+    Returns:
+        Bool. A link is never the package's own.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.files import is_ours
+    >>> _ = pathlib.Path("table.csv").write_text("method,noise,rate")
+    >>> is_ours(pathlib.Path("table.csv"), "method,"), is_ours(pathlib.Path("x"), "x")
+    (True, False)
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return mark.encode() in file.read(1000)
+
+
+def check_none_lost(folder, names, mark):
+    """Raises if writing would replace a file that is not the package's own.
+
+    Args:
+        folder: `pathlib.Path`: the workdir of a command, which need not exist.
+        names: Strings: what is written to it. If the first is the package's own, all
+            are.
+        mark: String, as in `is_ours`: what the first begins with.
+
+    Raises:
+        ValueError: If there is a file of one of the names.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.files import check_none_lost
+    >>> _ = pathlib.Path("picture.png").write_text("mine")
+    >>> check_none_lost(pathlib.Path("."), ["table.csv", "picture.png"], "method,")
+    Traceback (most recent call last):
+    ValueError: `workdir` must not hold files ... Received: picture.png, ...
+    """
+    if is_ours(folder / names[0], mark):
+        return
+    for path in (folder / name for name in names):
+        if os.path.lexists(path):
+            raise ValueError(
+                "`workdir` must not hold files of yours that would be replaced. "
+                f"Received: {path}, which this command did not write. Move it away, or "
+                "pass another workdir."
+            )
+
+
 def as_cell(value):
     """Returns a value as it goes into a CSV file that people open in a spreadsheet.
 

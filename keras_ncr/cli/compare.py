@@ -25,9 +25,9 @@ from keras_ncr.cli.config_flag import CONFIG
 from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.plan import Job, Plan
-from keras_ncr.experiments.comparison.table import markdown, write_csv
+from keras_ncr.experiments.comparison.table import CSV_HEADER, markdown, write_csv
 from keras_ncr.experiments.methods import METHOD_ROWS
-from keras_ncr.files import replacing
+from keras_ncr.files import check_none_lost, replacing
 
 METHODS = flags.DEFINE_list(
     "methods",
@@ -50,6 +50,11 @@ def main() -> None:
         }
         jobs = [job for row in rows.values() for job in row]
         comparison_flags.refuse_unused(jobs, *plan.overrides)
+        check_none_lost(
+            plan.workdir,
+            ("table.csv", "table.md", "picture.png"),
+            ",".join(CSV_HEADER),
+        )
         if not REPORT_ONLY.value:
             run(plan, rows)
         text = report(plan, rows)
@@ -92,9 +97,9 @@ def report(plan: Plan, rows: Rows) -> str:
     cells = cells_of(rows)
     text = markdown(cells)
     plan.workdir.mkdir(parents=True, exist_ok=True)
+    write_csv(cells, plan.workdir / "table.csv")
     with replacing(plan.workdir / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    write_csv(cells, plan.workdir / "table.csv")
     return text
 
 

@@ -23,6 +23,7 @@ from keras_ncr.configs import digits
 from keras_ncr.experiments import run as training
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.measures import spread
+from keras_ncr.files import replacing
 from keras_ncr.noise import NoisyLabels
 
 METHODS = {"cross-entropy": "standard", "NCR": "ncr"}
@@ -49,8 +50,8 @@ def main() -> None:
         )
         figure = _draw(folder, trials)
     _print_table(results, time.monotonic() - start)
-    with refusal_in_one_line():
-        figure.savefig(path, dpi=120)
+    with refusal_in_one_line(), replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format=path.suffix[1:] or "png")
     print(f"Picture: {path}")
 
 

@@ -24,7 +24,7 @@ from keras_ncr.experiments.comparison.jobs import run_jobs
 from keras_ncr.experiments.comparison.plan import Job, Plan
 from keras_ncr.experiments.comparison.search import job_of, parse_tries, search
 from keras_ncr.experiments.measures import mean_and_deviation, spread
-from keras_ncr.files import replacing, write_json
+from keras_ncr.files import check_none_lost, replacing, write_json
 
 TRIES = flags.DEFINE_multi_string(
     "try", [], "KEY=VALUE,VALUE,...: a setting and what to try. May come repeatedly."
@@ -48,6 +48,7 @@ def main() -> None:
         plan = comparison_flags.plan(**shares)
         tries = parse_tries(TRIES.value, CONFIG.value)
         check(plan, tries)
+        check_none_lost(plan.workdir, ("sweep.json", "picture.png"), '"config": ')
         try:
             for stages in search(plan, tries, run):
                 keep(plan, stages)

@@ -489,6 +489,18 @@ def test_links_in_the_workdir_are_refused(command, tmp_path, name):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["table.md", "table.csv", "picture.png"])
+def test_files_of_the_users_are_not_replaced(command, tmp_path, name):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / name).write_text("mine")
+    with pytest.raises(SystemExit, match=f"not hold files of yours.*{name}"):
+        command("--methods=standard", "--report_only")
+    assert (tmp_path / "runs" / name).read_text() == "mine"
+    (tmp_path / "runs" / name).unlink()
+    for _ in range(2):  # Its own files are replaced.
+        command("--methods=standard", "--report_only")
+
+
 def test_clock_that_is_set_back_makes_no_time_negative(plan, capsys, monkeypatch):
     later = iter(range(10_000, 0, -100))
     monkeypatch.setattr(time, "time", lambda: next(later))

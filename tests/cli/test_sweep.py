@@ -99,6 +99,16 @@ def test_each_setting_keeps_the_best_of_those_before(command, plan, tmp_path):
     assert (tmp_path / "runs" / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("name", ["sweep.json", "picture.png"])
+def test_files_of_the_users_are_not_replaced(command, tmp_path, name):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / name).write_text("mine")
+    with pytest.raises(SystemExit, match=f"not hold files of yours.*{name}"):
+        command(*TRIES)
+    assert (tmp_path / "runs" / name).read_text() == "mine"
+    assert not (tmp_path / "calls.jsonl").exists()
+
+
 def test_runs_hold_out_examples_and_never_see_the_test_set(command, plan, tmp_path):
     plan(PLAN)
     command(*TRIES, "--validation=0.2", "--config.epochs=5", "--trials=3")

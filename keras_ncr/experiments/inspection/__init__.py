@@ -16,7 +16,7 @@ from keras_ncr.experiments.inspection.report import data_rows, noise_rows, train
 from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.own_pictures import check_outside
-from keras_ncr.files import replacing
+from keras_ncr.files import is_ours, replacing
 
 __all__ = ["inspect_config"]
 
@@ -105,7 +105,7 @@ def _check_own(folder):
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     for name in names:
         # Hidden files are neither pictures nor anybody's work.
-        if not name.startswith(".") and not _is_own(folder / name):
+        if not name.startswith(".") and not _is_picture(folder / name):
             raise ValueError(
                 "`workdir` must be a folder that is new, empty, or holds nothing but "
                 "pictures of an earlier inspection, which are then replaced. Received: "
@@ -113,14 +113,9 @@ def _check_own(folder):
             )
 
 
-def _is_own(path):
-    """Returns whether a file is a picture or list that an inspection wrote."""
-    if path.name == _LIST and not path.is_symlink() and path.is_file():
-        return path.read_bytes().startswith(b"id,reason,split")
-    if path.name not in _PICTURES or path.is_symlink() or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return _AUTHOR.encode() in file.read(1000)  # PNG files begin with it.
+def _is_picture(path):
+    """Returns whether a file is a picture that an inspection wrote."""
+    return path.name in _PICTURES and is_ours(path, _AUTHOR)
 
 
 def _line(row):
@@ -151,7 +146,7 @@ def _saved(figures, not_drawn, folder):
                     metadata={"Author": _AUTHOR},
                 )
         for name in not_drawn:  # An old picture would be of another config.
-            if _is_own(folder / name):
+            if _is_picture(folder / name):
                 (folder / name).unlink()
     except OSError as error:
         raise ValueError(
