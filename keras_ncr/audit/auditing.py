@@ -3,15 +3,18 @@
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
-from keras_ncr import pipelines
+from keras_ncr.audit.arguments import (
+    batches_of,
+    check_before_pass,
+    check_names,
+    check_same_classes,
+    length_of,
+)
 from keras_ncr.audit.findings import Identity, find
 from keras_ncr.audit.predictions import from_probabilities, predict
-from keras_ncr.checks import check_integer, check_labels, check_rate
+from keras_ncr.checks import check_integer, check_rate
 from keras_ncr.datasets import Source, from_arrays
-from keras_ncr.distribution.targets import label_of
-from keras_ncr.features.extraction import check_ends
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review import check_folder, write_review
 
@@ -75,9 +78,9 @@ def audit(
     Args:
         model: `NCRModel`, `NetworkPair`, or a built Functional or Sequential Keras
             classifier, which may return logits or probabilities.
-        x: `keras_ncr.datasets.Source`; or inputs, an array of n rows or a tuple or dict
-            of such arrays; or a `tf.data.Dataset` of batches `(inputs, labels)` that
-            is not shuffled.
+        x: `keras_ncr.datasets.Source`; or inputs, an array of n rows (a `DataFrame` of
+            numbers and bools, a `Series` of texts) or a tuple or dict of such arrays;
+            or a `tf.data.Dataset` of batches `(inputs, labels)` that is not shuffled.
         y: Labels of shape `(n,)`, with inputs. With a source, labels in place of its
             own. Defaults to `None`.
         ids: Optional array of shape `(n,)`: ints or strings, all different, to know
@@ -128,11 +131,12 @@ def audit(
     check_integer(num_neighbors, "num_neighbors", minimum=1)
     if review is not None:
         check_folder(review)  # Rather now than after the pass over the data.
-    batches = _batches(x, y, prepare, batch_size)
-    predictions = predict(model, batches, _length(x, y), verbose != 0)
+    batches = batches_of(x, y, prepare, batch_size)
+    check_before_pass(model, x, y, ids, class_names, probabilities)
+    predictions = predict(model, batches, length_of(x, y), verbose != 0)
     if probabilities is not None:
         out_of_sample = from_probabilities(predictions.labels, probabilities)
-        _check_classes(out_of_sample, predictions)
+        check_same_classes(out_of_sample.num_classes, predictions.num_classes)
         predictions = out_of_sample.with_views_of(predictions)
     if isinstance(x, Source):
         ids = x.ids if ids is None else ids
@@ -237,76 +241,13 @@ def identity_of(predictions, name, ids=None, class_names=None):
     >>> identity_of(from_probabilities([0], [[0.9, 0.1]]), "one").class_names
     ['0', '1']
     """
-    num_classes = predictions.num_classes
     if class_names is None:
-        class_names = range(num_classes)
-    class_names = [str(class_name) for class_name in class_names]
-    if len(class_names) != num_classes or len(set(class_names)) != num_classes:
-        raise ValueError(
-            f"`class_names` must be {num_classes} different strings, one for each "
-            f"class of the model. Received: {len(class_names)}, "
-            f"{len(set(class_names))} of them different."
-        )
+        class_names = [str(number) for number in range(predictions.num_classes)]
+    class_names = check_names(class_names, predictions.num_classes)
     ids = np.arange(len(predictions)) if ids is None else ids
     # The record checks that they are as many as the labels, and all different.
     record = NoisyLabels(None, predictions.labels, ids)
     return Identity(name, record.ids, class_names)
-
-
-def _batches(x, y, prepare, batch_size):
-    """Returns batches of `(inputs, targets)` of whatever the user has."""
-    if isinstance(x, Source):
-        return pipelines.evaluation_batches(
-            x if y is None else x.relabeled(y),
-            batch_size,
-            prepare=prepare,
-            carry=("index",),
-            cache=False,
-        )
-    if prepare is not None:
-        raise ValueError(
-            "`prepare` is for the images of a source. Received: "
-            f"prepare={prepare!r} and x of type {type(x).__name__}. Map the dataset."
-        )
-    if isinstance(x, tf.data.Dataset):
-        check_ends(x)
-        spec = x.element_spec
-        is_pair = isinstance(spec, tuple) and len(spec) > 1
-        if y is not None or not is_pair or label_of(spec[1]).shape.rank == 0:
-            raise ValueError(
-                "A dataset must give batches of (inputs, labels), without `y` beside "
-                f"it. Received: y of type {type(y).__name__} and the elements {spec}. "
-                "Single examples become batches by `.batch(256)`."
-            )
-        return x
-    if y is None:
-        raise ValueError("`y` must hold the labels of `x`. Received: y=None.")
-    y = check_labels(y)
-    x = _arrays(x)
-    lengths = [len(part) if part.ndim else 0 for part in tf.nest.flatten(x)]
-    if set(lengths) != {len(y)}:
-        raise ValueError(
-            "`x` and `y` must be equally many. Received: inputs of length "
-            f"{', '.join(map(str, lengths))} and {len(y)} labels."
-        )
-    batch_size = check_integer(batch_size, "batch_size", minimum=1)
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
-
-
-def _length(x, y):
-    """Returns the number of examples, or None if it is not known beforehand."""
-    if isinstance(x, Source):
-        return x.num_examples
-    return None if y is None else len(y)
-
-
-def _arrays(x):
-    """Returns inputs as an array, or as a tuple or dict of several."""
-    if isinstance(x, list):
-        # As in Keras, a list of arrays is an input with several parts.
-        is_several = all(hasattr(part, "shape") for part in x)
-        x = tuple(x) if is_several else np.asarray(x)
-    return tf.nest.map_structure(np.asarray, x)
 
 
 def check_calls(threshold, expected_precision):
@@ -331,16 +272,6 @@ def check_calls(threshold, expected_precision):
         return
     if check_rate(expected_precision, "expected_precision") == 0:
         raise ValueError("`expected_precision` must be above 0. Received: 0.")
-
-
-def _check_classes(out_of_sample, predictions):
-    """Raises unless probabilities are of the classes of the model."""
-    if out_of_sample.num_classes != predictions.num_classes:
-        raise ValueError(
-            f"`probabilities` must have a column for each of the "
-            f"{predictions.num_classes} classes of the model. Received: "
-            f"{out_of_sample.num_classes} columns."
-        )
 
 
 def _write_review(folder, findings, x, verbose):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.audit.near_duplicates import duplicate_descriptors
-from keras_ncr.checks import check_integer, check_labels
+from keras_ncr.checks import check_integer, check_labels, refuse_sparse
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.features.extraction import features_and_logits_model
 from keras_ncr.features.nearest import check_finite, unit_rows
@@ -74,17 +74,13 @@ class Predictions:
 
 def from_probabilities(labels, probabilities, features=None):
     """Returns the `Predictions` of arrays, after checking that they fit together."""
-    probabilities = np.asarray(probabilities, "float32")
-    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise ValueError(
-            "`probabilities` must have shape (n, num_classes), with at least two "
-            f"classes. Received: shape {probabilities.shape}."
-        )
+    probabilities = _of_classes(probabilities)
     num_classes = probabilities.shape[1]
     labels = check_labels(labels, num_classes)
     _check_length(labels, probabilities, "probabilities")
     _check_probabilities(probabilities)
     if features is not None:
+        refuse_sparse(features, "features")
         features = np.asarray(features)
         if features.ndim != 2:
             raise ValueError(
@@ -240,6 +236,40 @@ def _check_length(labels, others, name):
             f"`labels` and {name} must be equally many. Received: {len(labels)} labels "
             f"and {len(others)} rows."
         )
+
+
+def check_probabilities(probabilities):
+    """Returns probabilities as float32 `(n, num_classes)`, or raises.
+
+    Args:
+        probabilities: As in `from_probabilities`.
+
+    Returns:
+        NumPy array.
+
+    Raises:
+        ValueError: If it has no such shape, or a row does not sum to 1 within 0.01.
+
+    Example:
+    >>> from keras_ncr.audit.predictions import check_probabilities
+    >>> check_probabilities([[0.5, 0.5]]).dtype
+    dtype('float32')
+    """
+    probabilities = _of_classes(probabilities)
+    _check_probabilities(probabilities)
+    return probabilities
+
+
+def _of_classes(probabilities):
+    """Returns an array with a column for each class, or raises."""
+    refuse_sparse(probabilities, "probabilities")
+    probabilities = np.asarray(probabilities, "float32")
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
+        raise ValueError(
+            "`probabilities` must have shape (n, num_classes), with at least two "
+            f"classes. Received: shape {probabilities.shape}."
+        )
+    return probabilities
 
 
 def _check_probabilities(probabilities):

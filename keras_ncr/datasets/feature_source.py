@@ -5,7 +5,13 @@ import zipfile
 
 import numpy as np
 
-from keras_ncr.checks import check_clean_labels, check_known, check_labels
+from keras_ncr.checks import (
+    check_clean_labels,
+    check_known,
+    check_labels,
+    check_spellings,
+    in_order_of_classes,
+)
 from keras_ncr.datasets.array_source import classes_of, source_in_memory
 from keras_ncr.datasets.source import Source
 
@@ -180,6 +186,8 @@ def _numbered(labels, class_names):
     names = [str(label) for label in labels.tolist()]
     if class_names is None:
         class_names = sorted(set(names))
+        check_spellings(class_names, "Names in `labels`")
+    class_names = in_order_of_classes(class_names)
     numbers = {str(name): number for number, name in enumerate(class_names)}
     for name in dict.fromkeys(names):
         check_known(name, numbers, "labels")

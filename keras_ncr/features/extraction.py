@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.datasets.dataset_order import check_fixed_order
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
 
@@ -42,6 +43,8 @@ def features_of(
     (32, 16)
     """
     check_ends(x)
+    if isinstance(x, tf.data.Dataset):
+        check_fixed_order(x, "x")
     both = features_and_logits_model(model)
     features, _ = both.predict(x, batch_size=batch_size, verbose=verbose)
     return np.asarray(features, "float32")

@@ -122,6 +122,10 @@ def with_nan():
         ((FEATURES[0], [0, 1, 0]), r"shape \(n, dim\)"),
         ((FEATURES,), "`labels` must be given"),
         ((np.array([["a"], ["b"]]), [0, 1]), "must be an array of numbers"),
+        ((FEATURES, ["1", "1.0", "2", "2"]), "'1' and '1.0'"),
+        ((FEATURES, ["a", "b"] * 2, {"b": 0, "a": 1}), "order of the class .*a dict"),
+        ((FEATURES, [0, 1] * 2, {"b": 0, "a": 1}), "order of the class .*a dict"),
+        ((FEATURES, [1, 2] * 2), "none of class 0"),
     ],
 )
 def test_bad_features_are_named(arguments, message):
