@@ -201,9 +201,9 @@ class SGNModel(NCRModel):
         """Returns the objective of `NCRModel`, once the average has moved."""
         if not self.built:
             self(x)
-        network = [*self.backbone.weights, *self.classifier.weights]
         decay = decay_at(self.optimizer.iterations, self.average_decay)
-        move_average(self.average.weights, network, decay)
+        move_average(self.average.backbone, self.backbone, decay)
+        move_average(self.average.classifier, self.classifier, decay)
         return super().batch_objective(x, y, sample_weight)
 
     def supervised_loss(self, x, y, features, logits, sample_weight=None):

@@ -62,24 +62,32 @@ def clipped(logits):
     return tf.clip_by_value(tf.nn.softmax(logits), 1e-4, 1 - 1e-4)
 
 
-def by_hand(networks, num_steps, weights, alpha, ramp_steps):
-    """Returns each step's loss, and the weights, targets and averages at the end."""
+def grown(step, num_steps):
+    return np.exp(-5 * (1 - min(step / num_steps, 1)) ** 2)
+
+
+def by_hand(networks, num_steps, weights, alpha, ramp_steps, by_targets=False):
+    """Returns each step's loss, and the weights, targets and averages at the end.
+
+    Decay and ramp count the step itself, from 1, and targets move by softmax as it is:
+    `update_ema_variables`, `_train_epoch` and `update_hist` of the released code
+    (https://github.com/shengliu66/ELR, ELR_plus/trainer/trainer.py, model/loss.py).
+    """
     networks = [[tf.constant(w) for w in network] for network in networks]
     averages = networks
     targets = [np.zeros((12, 3)), np.zeros((12, 3))]
     partners = [*range(1, 12), 0]
     losses = []
     for step in range(num_steps):
-        decay = min(1 - 1 / max(step, 1), 0.9)
+        decay = min(1 - 1 / (step + 1), 0.9)
         averages = [
             [decay * mean + (1 - decay) * w for mean, w in zip(*pair, strict=True)]
             for pair in zip(averages, networks, strict=True)
         ]
-        ramp = np.exp(-5 * (1 - min(step / ramp_steps, 1)) ** 2) if ramp_steps else 1.0
+        ramp = grown(step + 1, ramp_steps) if ramp_steps else 1.0
         moved, total = [], 0.0
         for own, w in [(0, 0.7), (1, 0.6)]:
-            seen = clipped(linear(averages[1 - own], X)[1]).numpy()
-            seen = seen / seen.sum(axis=1, keepdims=True)
+            seen = tf.nn.softmax(linear(averages[1 - own], X)[1]).numpy()
             targets[own] = 0.7 * targets[own] + 0.3 * seen
             q = w * targets[own] + (1 - w) * targets[own][partners]
             with tf.GradientTape() as tape:
@@ -89,6 +97,9 @@ def by_hand(networks, num_steps, weights, alpha, ramp_steps):
                 log_p = tf.nn.log_softmax(logits)
                 labels = weights[:, None] * np.eye(3, dtype="float32")[Y]
                 labels = w * labels + (1 - w) * labels[partners]
+                if by_targets:  # `forward` of the released loss, with 100 classes.
+                    sums = labels.sum(axis=1, keepdims=True)
+                    labels = labels * q / (labels * q).sum(axis=1, keepdims=True) * sums
                 supervised = -tf.reduce_sum(labels * log_p) / 12
                 consistency = tf.reduce_mean(
                     keras_ncr.losses.neighbor_consistency(features, logits)
@@ -107,15 +118,17 @@ def by_hand(networks, num_steps, weights, alpha, ramp_steps):
 
 
 @pytest.mark.parametrize(
-    "alpha, ramp_steps, weighted", [(0.0, 0, False), (0.6, 2, True)]
+    "alpha, ramp_steps, weighted, by_targets",
+    [(0.0, 0, False, False), (0.6, 2, True, False), (0.0, 3, False, True)],
 )
-def test_steps_are_those_by_hand(alpha, ramp_steps, weighted):
+def test_steps_are_those_by_hand(alpha, ramp_steps, weighted, by_targets):
     model = Fixed(
         [dense(6, 1), dense(6, 2)],
         3,
         elr_weight=2.0,
         average_decay=0.9,
         ramp_steps=ramp_steps,
+        labels_by_targets=by_targets,
         consistency_weight=alpha,
         classifier=[dense(3, 3), dense(3, 4)],
     )
@@ -125,7 +138,9 @@ def test_steps_are_those_by_hand(alpha, ramp_steps, weighted):
     weights = WEIGHTS if weighted else np.ones(12, "float32")
     given = {"sample_weight": WEIGHTS} if weighted else {}
     history = model.fit(X, Y, epochs=4, **SETTINGS, **given).history
-    losses, networks, targets, averages = by_hand(start, 4, weights, alpha, ramp_steps)
+    losses, networks, targets, averages = by_hand(
+        start, 4, weights, alpha, ramp_steps, by_targets
+    )
     assert_close(history["loss"], losses)
     for own in range(2):
         assert_same_variables(model.networks[own].weights, networks[own])
@@ -171,6 +186,98 @@ def test_moving_statistics_are_copied_and_weights_averaged():
             assert np.abs(weight.numpy() - mean.numpy()).max() > 1e-5, weight.path
         elif "moving" in weight.path:
             np.testing.assert_array_equal(weight.numpy(), mean.numpy())
+
+
+def test_the_decay_grows_as_in_the_released_configs_of_cifar():
+    """`ema_update` is true there: 0.997 * exp(-5 * (1 - (s + 1) / 40000)**2)."""
+    model = make(average_ramp_steps=40, average_decay=0.9)
+    model(X)
+    model.fit(X, Y, epochs=1, **SETTINGS)
+    network, average = model.networks[0].weights[0], model.averages[0].weights[0]
+    average.assign(tf.zeros_like(average))
+    for steps, expected in [(19, 0.9 * np.exp(-1.25)), (39, 0.9), (500, 0.9)]:
+        model.optimizer.iterations.assign(steps)
+        average.assign(tf.zeros_like(average))
+        model.update_averages()
+        assert_close(average, (1 - expected) * network.numpy())
+
+
+def test_averages_predict_as_in_training():
+    """By the batch's statistics: the released code leaves them in train mode."""
+    backbones = [normalized_backbone(1), normalized_backbone(2)]
+    model = make(backbones=backbones, target_momentum=0.0)
+    model(X)
+    hidden = model.networks[1].backbone.layers[0](X).numpy()
+    normalized = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-3)
+    expected = tf.nn.softmax(model.networks[1].classifier(normalized))
+    model.fit(X, Y, **SETTINGS)
+    assert_close(model.targets[0].rows.numpy(), expected)
+
+
+def with_input(*before, after=()):
+    layers = [keras.Input((4,)), *before, dense(6, 1, name="features"), *after]
+    return keras.Sequential(layers)
+
+
+def adapted():
+    layer = keras.layers.Normalization()
+    layer.adapt(10 * X + 50)
+    return layer
+
+
+def with_lora():
+    backbone = with_input()
+    backbone.layers[0].enable_lora(2)
+    return backbone
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [lambda: with_input(adapted()), with_lora],
+    ids=["adapted to data", "with LoRA"],
+)
+def test_averages_predict_as_their_networks_at_first(backbone):
+    model = make(backbones=[backbone(), backbone()], average_decay=0.0)
+    model.optimizer.learning_rate = 0.0
+    model.fit(X, Y, **SETTINGS)
+    for network, average in zip(model.networks, model.averages, strict=True):
+        assert_close(average(X), network(X))
+
+
+def test_what_is_adapted_later_reaches_the_averages():
+    layer = keras.layers.Normalization()
+    model = make(backbones=[with_input(layer), with_input(adapted())])
+    layer.adapt(10 * X + 50)
+    model.optimizer.learning_rate = 0.0
+    model.fit(X, Y, **SETTINGS)
+    assert_close(model.averages[0](X), model.networks[0](X))
+
+
+def test_weights_that_appear_later_are_refused():
+    backbones = [with_input(), with_input()]
+    model = make(backbones=backbones)
+    backbones[0].layers[0].enable_lora(2)
+    with pytest.raises(ValueError, match="layer 'features' .*lora_.* Enable LoRA"):
+        model.fit(X, Y, **SETTINGS)
+
+
+class Blocks(keras.layers.Layer):
+    """A layer whose own layers get other names in each copy."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.second = keras.layers.Dense(5), keras.layers.Dense(6)
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+
+def test_layers_within_layers_are_averaged_by_their_place():
+    with keras.saving.custom_object_scope({"Blocks": Blocks}):
+        model = make(backbones=[Blocks(), Blocks()], average_decay=0.0)
+    model.fit(X, Y, **SETTINGS)
+    model.update_averages()
+    assert_close(model.averages[0](X), model.networks[0](X))
 
 
 def test_averages_are_not_trained():
@@ -262,6 +369,8 @@ def test_predictions_are_without_the_averages():
         ({"average_decay": -1}, "average_decay=-1"),
         ({"mixup_alpha": -0.5}, "mixup_alpha=-0.5"),
         ({"ramp_steps": 0.5}, "ramp_steps=0.5"),
+        ({"average_ramp_steps": -1}, "average_ramp_steps=-1"),
+        ({"labels_by_targets": 1}, "labels_by_targets=1"),
         ({"seed": -1}, "seed=-1"),
         ({"num_examples": 0}, "num_examples=0"),
     ],
