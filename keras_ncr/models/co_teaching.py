@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.checks import check_bool, check_integer, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
@@ -17,19 +17,23 @@ class CoTeachingModel(NetworkPair):
     learns from these: their losses are averaged over those kept. In epoch t, counted
     from 0, the share kept is
 
-        R(t) = 1 - forget_rate * min(t / ramp_epochs, 1)
+        R(t) = 1 - forget_rate * min((t + 1) / (ramp_epochs - 1), 1)
 
-    so that the first epoch keeps all. Right labels are fitted first, so those of large
-    loss are mostly wrong ones; and two networks do not make the same mistakes.
+    as in the released code, which counts from 0 as well, and trains from epoch 1 on:
+    with 10 epochs of ramp it forgets a ninth of the rate in the first epoch of
+    training, and all of it in the ninth. Right labels are fitted first, so those of
+    large loss are mostly wrong ones; and two networks do not make the same mistakes.
 
     The share is one of the global batch, under a `tf.distribute` strategy too. It is
-    rounded to whole examples, at least one; of equal losses the earlier example is
-    kept. Sample weights act on the losses of those kept, not on the choice. With
-    `consistency_weight` above 0, NCR is joined: eq. 4 with this classification loss,
-    and neighbor consistency of the whole batch, since it needs no label.
+    rounded down to whole examples, but to one at least; of equal losses the earlier
+    example is kept. Labels that the loss ignores, by its `ignore_class`, are neither
+    kept nor counted. Sample weights act on the losses of those kept, not on the choice.
+    With `consistency_weight` above 0, NCR is joined: eq. 4 with this classification
+    loss, and neighbor consistency of the whole batch, since it needs no label.
 
     The released code divides by the number kept twice, which Adam hides; here it is
-    done once.
+    done once. It reports the accuracy of each network, and so predictions are those of
+    one: the mean of both, an ensemble, is better than what papers print.
 
     Args:
         backbones: As in `NetworkPair`.
@@ -38,7 +42,10 @@ class CoTeachingModel(NetworkPair):
             wrong, known or estimated. It has no default, since no value is good for
             all data.
         ramp_epochs: Int, at least 0 (the paper's T_k): epochs over which the share
-            forgotten grows from 0 to `forget_rate`. Defaults to 10, the paper's.
+            forgotten grows from 0, before training, to `forget_rate`. Defaults to 10,
+            the paper's.
+        ensemble: Bool. Whether predictions are the mean of both networks' logits, and
+            not the first network's. Defaults to `False`; `all_logits` returns both.
         **kwargs: As in `NetworkPair`, `consistency_weight` for example.
 
     Raises:
@@ -63,7 +70,7 @@ class CoTeachingModel(NetworkPair):
     >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
     >>> history = model.fit(x, y, epochs=2, verbose=0)
     >>> [round(model.forget_rate_at(epoch), 2) for epoch in (0, 5, 10, 20)]
-    [0.0, 0.2, 0.4, 0.4]
+    [0.04, 0.27, 0.4, 0.4]
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class CoTeachingModel(NetworkPair):
         num_classes: int,
         forget_rate: float,
         ramp_epochs: int = 10,
+        ensemble: bool = False,
         **kwargs,
     ):
         super().__init__(backbones, num_classes, **kwargs)
@@ -83,41 +91,52 @@ class CoTeachingModel(NetworkPair):
             )
         self.forget_rate = float(forget_rate)
         self.ramp_epochs = check_integer(ramp_epochs, "ramp_epochs", minimum=0)
+        self.ensemble = check_bool(ensemble, "ensemble")
         # A plain variable, as the weight of the consistency loss: it belongs to the run
         # of `fit`, which sets it every epoch. Loops without `fit` assign it themselves.
         self.current_forget_rate = tf.Variable(self.forget_rate_at(0), trainable=False)
 
     def forget_rate_at(self, epoch: int) -> float:
         """Returns the share that is forgotten in `epoch`, counted from 0."""
-        if epoch >= self.ramp_epochs:
+        if epoch + 1 >= self.ramp_epochs - 1:
             return self.forget_rate
-        return self.forget_rate * epoch / self.ramp_epochs
+        return self.forget_rate * (epoch + 1) / (self.ramp_epochs - 1)
+
+    def call(self, inputs, training=None):
+        if self.ensemble:
+            return super().call(inputs, training=training)
+        return self.networks[0](inputs, training=training)
 
     def own_callbacks(self):
         """Returns those of all models, and one that sets the share forgotten."""
         return [*super().own_callbacks(), ForgetRateSchedule()]
 
     def network_objectives(self, x, y, sample_weight=None):
-        """Returns each network's loss on what the other one keeps, and mean logits."""
+        """Returns each network's loss on what the other one keeps, and the logits."""
         outputs = self.features_and_logits(x)
+        labels = label_of(y)
+        is_labeled = has_label(self.loss, labels)
         objectives = []
         for (features, logits), (_, teacher_logits) in zip(
             outputs, reversed(outputs), strict=True
         ):
-            losses = example_losses(self.loss, label_of(y), teacher_logits)
-            weights = kept_weights(losses, 1 - self.current_forget_rate)
+            losses = example_losses(self.loss, labels, teacher_logits)
+            weights = kept_weights(losses, 1 - self.current_forget_rate, is_labeled)
             if sample_weight is not None:
                 own = tf.reshape(weight_of(sample_weight), [-1])
                 weights *= tf.cast(own, weights.dtype)
             supervised = self.classification_loss(y, logits, weights)
             objectives.append(self.joined_loss(supervised, features, logits))
-        return objectives, mean_logits(outputs)
+        (_, first), _ = outputs
+        logits = mean_logits(outputs) if self.ensemble else tf.stop_gradient(first)
+        return objectives, logits
 
     def get_config(self):
         return {
             **super().get_config(),
             "forget_rate": self.forget_rate,
             "ramp_epochs": self.ramp_epochs,
+            "ensemble": self.ensemble,
         }
 
 
@@ -148,21 +167,35 @@ def example_losses(loss, labels, logits):
     return tf.stop_gradient(losses)
 
 
-def kept_weights(losses, share):
+def has_label(loss, labels):
+    """Returns which rows have a label that the loss does not ignore: `(batch,)`."""
+    labels = tf.convert_to_tensor(labels)
+    ignored = getattr(keras.losses.get(loss), "ignore_class", None)
+    if ignored is None:
+        return tf.ones(tf.shape(labels)[:1], "bool")
+    return tf.reshape(labels, [-1]) != tf.cast(ignored, labels.dtype)
+
+
+def kept_weights(losses, share, is_labeled=None):
     """Returns sample weights that average a loss over the examples of smallest loss.
 
     They are 0 for examples not kept, and one number for the rest. `share`, in (0, 1],
-    is the part of the global batch to keep.
+    is the part to keep of the rows of the global batch that are labeled.
     """
-    first, pool = 0, losses
+    is_labeled = tf.ones_like(losses, "bool") if is_labeled is None else is_labeled
+    first, pool = 0, tf.where(is_labeled, losses, losses.dtype.max)
     if replicas.has_other_replicas():
         first = replicas.first_of_replica(losses)
-        pool = replicas.gather_replicas(losses)
-    num_kept = tf.round(tf.cast(share, "float32") * tf.cast(tf.size(pool), "float32"))
+        pool = replicas.gather_replicas(pool)
+    num_labeled = tf.reduce_sum(tf.cast(is_labeled, "float32"))
+    if replicas.has_other_replicas():
+        num_labeled = replicas.global_sum(num_labeled)
+    # The share is of single precision: a whole number may miss itself by that much.
+    num_kept = tf.floor(tf.cast(share, "float32") * num_labeled + 1e-3)
     num_kept = tf.maximum(num_kept, 1.0)
     # The place of each example in the order of losses.
     ranks = tf.math.invert_permutation(tf.argsort(pool, stable=True))
     own_ranks = ranks[first : first + tf.size(losses)]
-    # `classification_loss` is going to divide by the size of the global batch.
-    scale = tf.cast(tf.size(pool), "float32") / num_kept
-    return tf.where(tf.cast(own_ranks, "float32") < num_kept, scale, 0.0)
+    is_kept = is_labeled & (tf.cast(own_ranks, "float32") < num_kept)
+    # `classification_loss` is going to divide by the number of labeled examples.
+    return tf.where(is_kept, num_labeled / num_kept, 0.0)

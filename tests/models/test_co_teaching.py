@@ -55,6 +55,32 @@ def test_examples_of_smallest_loss_are_kept(losses, share, expected):
     assert_close(kept_weights(tf.constant(losses), share), expected)
 
 
+def test_rows_without_a_label_are_neither_kept_nor_counted():
+    losses, is_labeled = [0.0, 3.0, 0.2, 0.0, 0.3], [False, True, True, False, True]
+    weights = kept_weights(tf.constant(losses), 0.7, tf.constant(is_labeled))
+    assert_close(weights, [0, 0, 1.5, 0, 1.5])
+    none = kept_weights(tf.zeros(3), 0.5, tf.zeros(3, "bool"))
+    assert_close(none, [0, 0, 0])
+
+
+def test_labels_that_the_loss_ignores_leave_training_to_the_others():
+    few, all_of_them = make(0.5), make(0.5)
+    few.compile(few.optimizer, cross_entropy(ignore_class=-1), run_eagerly=True)
+    is_labeled = np.arange(20) % 2 == 1
+    few.fit(X, np.where(is_labeled, Y, -1), **SETTINGS)
+    settings = {**SETTINGS, "batch_size": 10}
+    all_of_them.fit(X[is_labeled], Y[is_labeled], **settings)
+    for ours, theirs in zip(few.weights, all_of_them.weights, strict=True):
+        assert_close(ours, theirs)
+
+
+# `int(remember_rate * len(loss_1_sorted))` in the released code, loss.py, of
+# https://github.com/bhanML/Co-teaching, with the rates of `rate_schedule`, main.py.
+@pytest.mark.parametrize("rate, kept", [(0.2, 102), (0.15, 108), (0.45, 70), (0.5, 64)])
+def test_the_number_kept_is_rounded_down_as_in_the_released_code(rate, kept):
+    assert np.count_nonzero(kept_weights(tf.range(128.0), 1 - rate)) == kept
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
 def test_the_number_kept_is_exact(rate):
     weights = kept_weights(tf.range(10.0), tf.constant(1.0) - tf.constant(rate))
@@ -96,9 +122,19 @@ def test_a_loss_that_is_not_per_example_is_refused(loss):
 
 @pytest.mark.parametrize(
     "ramp_epochs, rates",
-    [(4, [0, 0.1, 0.2, 0.3, 0.4, 0.4]), (1, [0, 0.4, 0.4]), (0, [0.4, 0.4])],
+    [
+        (4, np.array([1, 2, 3, 3]) * 0.4 / 3),
+        (10, np.minimum(np.arange(1, 13), 9) * 0.4 / 9),
+        (2, [0.4, 0.4]),
+        (1, [0.4, 0.4]),
+        (0, [0.4, 0.4]),
+    ],
 )
 def test_the_share_forgotten_grows_to_its_end(ramp_epochs, rates):
+    """`np.linspace(0, forget_rate, num_gradual)`, of which training takes 1 first.
+
+    So main.py of the released code, which evaluates in epoch 0 and trains from 1 on.
+    """
     model = make(0.4, ramp_epochs)
     assert_close([model.forget_rate_at(epoch) for epoch in range(len(rates))], rates)
 
@@ -114,7 +150,7 @@ def test_fit_sets_the_share_of_its_epoch(initial_epoch):
     )
     settings = SETTINGS | {"initial_epoch": initial_epoch, "epochs": 4}
     model.fit(X, Y, callbacks=[look], **settings)
-    assert_close(seen, [0.0, 0.1, 0.2, 0.3][initial_epoch:])
+    assert_close(seen, [0.4 / 3, 0.8 / 3, 0.4, 0.4][initial_epoch:])
 
 
 # A step
@@ -175,6 +211,19 @@ def test_consistency_is_joined_by_eq_4():
 # A Keras classifier
 
 
+def test_predictions_and_accuracy_are_those_of_one_network():
+    model = make()
+    first, second = [logits.numpy() for logits in model.all_logits(X)]
+    np.testing.assert_array_equal(model.predict(X, batch_size=20, verbose=0), first)
+    seen = model.fit(X, Y, **SETTINGS).history["accuracy"]
+    assert_close(seen, [np.mean(first.argmax(axis=1) == Y)])
+    both = make(ensemble=True)
+    predictions = both.predict(X, batch_size=20, verbose=0)
+    assert_close(predictions, (first + second) / 2)
+    seen = both.fit(X, Y, **SETTINGS).history["accuracy"]
+    assert_close(seen, [np.mean(predictions.argmax(axis=1) == Y)])
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -182,6 +231,7 @@ def test_consistency_is_joined_by_eq_4():
         ({"forget_rate": 1}, "Received: forget_rate=1"),
         ({"forget_rate": -0.1}, "forget_rate=-0.1"),
         ({"ramp_epochs": -1}, "ramp_epochs=-1"),
+        ({"ensemble": 1}, "ensemble=1"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
