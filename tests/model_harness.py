@@ -56,7 +56,8 @@ def dense(units, seed, **kwargs):
 
 
 def head(seed):
-    return dense(3, seed + 10, dtype="float32")
+    # Logits are never of half precision.
+    return dense(3, seed + 10, dtype=keras.config.floatx())
 
 
 class AddLoss(keras.layers.Layer):

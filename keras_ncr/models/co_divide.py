@@ -12,17 +12,22 @@ from keras_ncr.models.example_memory import index_of
 from keras_ncr.models.fitting import check_carries
 
 
-def normalized(losses):
-    """Returns losses scaled to [0, 1], zeros where all are the same, or raises."""
-    losses = np.asarray(losses, "float64")
+def normalized(losses, is_known=None):
+    """Returns losses scaled to [0, 1], zeros where all are the same, or raises.
+
+    Those that are not known stay as they are.
+    """
+    losses = np.array(losses, "float64")
     if not np.all(np.isfinite(losses)):
         position = int(np.argmin(np.isfinite(losses)))
         raise ValueError(
             f"`losses` must be finite. Received: {losses[position]} at position "
             f"{position}. Training has diverged; lower the learning rate."
         )
-    width = np.ptp(losses)
-    return (losses - losses.min()) / width if width > 0 else np.zeros_like(losses)
+    is_known = np.full(losses.shape, True) if is_known is None else is_known
+    known = losses[is_known]
+    losses[is_known] = (known - known.min()) / (np.ptp(known) or 1.0)
+    return losses
 
 
 def clean_probabilities(losses, seed=0):

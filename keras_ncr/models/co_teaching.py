@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_ncr.checks import check_bool, check_integer, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.models.network_pair import NetworkPair, mean_logits
+from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -165,15 +165,6 @@ def example_losses(loss, labels, logits):
             "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
         )
     return tf.stop_gradient(losses)
-
-
-def has_label(loss, labels):
-    """Returns which rows have a label that the loss does not ignore: `(batch,)`."""
-    labels = tf.convert_to_tensor(labels)
-    ignored = getattr(keras.losses.get(loss), "ignore_class", None)
-    if ignored is None:
-        return tf.ones(tf.shape(labels)[:1], "bool")
-    return tf.reshape(labels, [-1]) != tf.cast(ignored, labels.dtype)
 
 
 def kept_weights(losses, share, is_labeled=None):

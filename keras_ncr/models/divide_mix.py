@@ -22,10 +22,10 @@ from keras_ncr.models.co_divide import (
 )
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
-from keras_ncr.models.network_pair import NetworkPair, mean_logits
+from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
-# No cross-entropy is negative: this stands for an epoch without losses.
+# No cross-entropy is negative: this stands for one that is not known.
 NOT_KNOWN = -1.0
 
 
@@ -42,7 +42,8 @@ class DivideMixModel(NetworkPair):
         t_i = sharpen(w_i * y_i + (1 - w_i) * own p_i)    or    sharpen(mean p_i)
         sharpen(p) = p**(1 / T) / sum of the same
 
-    where predictions are means over the views of an example. All rows are mixed with
+    where predictions are means over the views of an example. One without a label, which
+    the loss ignores by its `ignore_class`, is never trusted. All rows are mixed with
     others as in mixup, `v = max(u, 1 - u)` of their own, u ~ Beta(a, a), and count as
     what the owner is. A network minimizes
 
@@ -192,30 +193,42 @@ class DivideMixModel(NetworkPair):
 
     def losses_of_networks(self, inputs, labels):
         """Returns both networks' cross-entropy, `(batch, 2)`, as in evaluation."""
+        is_labeled = has_label(self.loss, labels)
         losses = []
         for logits in self.all_logits(inputs, training=False):
+            logits = tf.cast(logits, "float32")
             distributions = label_distributions(tf.cast(labels, "float32"), logits)
-            losses.append(
-                tf.nn.softmax_cross_entropy_with_logits(distributions, logits)
-            )
+            loss = tf.nn.softmax_cross_entropy_with_logits(distributions, logits)
+            losses.append(tf.where(is_labeled, loss, NOT_KNOWN))
         return tf.stack(losses, axis=1)
 
     def divide(self, losses, is_first=False):
         """Decides anew how probable it is of each label that it is right.
 
         Args:
-            losses: Array of shape `(num_examples, 2)`: both networks' cross-entropy.
+            losses: Array of shape `(num_examples, 2)`: both networks' cross-entropy;
+                -1 for an example without a label, which is never trusted.
             is_first: Bool. Whether losses of earlier epochs do not count.
         """
-        losses = np.stack([normalized(column) for column in np.transpose(losses)], 1)
+        is_labeled = losses[:, 0] != NOT_KNOWN
+        if not np.any(is_labeled):
+            raise ValueError(
+                "`y` must hold a label for some examples. Received: none that the loss "
+                "does not ignore."
+            )
+        losses = np.stack([normalized(one, is_labeled) for one in losses.T], axis=1)
         if self.averaged_epochs > 1:
             past = self.past_losses.rows.numpy().reshape(-1, self.averaged_epochs, 2)
             past = np.full_like(past, NOT_KNOWN) if is_first else past
             past = np.concatenate([past[:, 1:], losses[:, None]], axis=1)
             self.past_losses.rows.assign(past.reshape(len(past), -1))
-            losses = past[:, past[0, :, 0] != NOT_KNOWN].mean(axis=1)
-        probabilities = [clean_probabilities(column, self.seed) for column in losses.T]
-        self.clean_probabilities.rows.assign(np.stack(probabilities, axis=1))
+            is_known = past[np.argmax(is_labeled), :, 0] != NOT_KNOWN
+            losses = past[:, is_known].mean(axis=1)
+        probabilities = np.zeros(losses.shape)
+        probabilities[is_labeled] = np.stack(
+            [clean_probabilities(one[is_labeled], self.seed) for one in losses.T], axis=1
+        )
+        self.clean_probabilities.rows.assign(probabilities)
 
     def network_objectives(self, x, y, sample_weight=None):
         """Returns what each network minimizes in the current phase, and the logits."""
@@ -225,7 +238,7 @@ class DivideMixModel(NetworkPair):
         seen = [tf.stop_gradient(logits) for logits in self.all_logits(x, True)]
         objectives = []
         targets, is_labeled = self.targets(
-            y, [tf.nn.softmax(logits) for logits in seen]
+            y, [tf.nn.softmax(tf.cast(logits, "float32")) for logits in seen]
         )
         weight = weight_of(sample_weight)
         for network, target, labeled in zip(
@@ -234,8 +247,13 @@ class DivideMixModel(NetworkPair):
             mixed_x, mixed_target = self.mixed(x, target)
             features, logits = network(mixed_x, training=True, return_features=True)
             loss = mix_match_loss(
-                logits, mixed_target, labeled, self.current_weight(), weight
+                tf.cast(logits, "float32"),
+                mixed_target,
+                labeled,
+                self.current_weight(),
+                weight,
             )
+            loss = tf.cast(loss, keras.config.floatx())
             objectives.append(self.joined_loss(loss, features, logits))
         return objectives, (seen[0] + seen[1]) / 2
 

@@ -14,7 +14,8 @@ from keras_ncr.models.views import by_example
 
 # Where noise starts, as in the released config: at exactly 0 it has no gradient.
 INITIAL_SCALE = 1e-8
-# The least that noise leaves of a probability, as in the released code.
+# The least that noise leaves of a probability, before and after these are scaled to sum
+# 1, as in the released code.
 PROBABILITY_FLOOR = 1e-4
 
 
@@ -27,7 +28,7 @@ class SOPModel(NCRModel):
     away elsewhere. With `p = softmax(logits)` and no gradient into `[...]`:
 
         U_i = min(u_i**2, 1) * y_i,   V_i = min(v_i**2, 1) * (1 - y_i)
-        q_i = max(p_i + U_i - [V_i], 1e-4), scaled to sum 1
+        q_i = max(p_i + U_i - [V_i], 1e-4), scaled to sum 1, and again 1e-4 at least
         loss = mean_i cross_entropy(y_i, q_i) + |onehot(argmax p_i) + U_i - V_i - y_i|^2
 
     The compiled optimizer trains the network, on the first term; plain gradient descent
@@ -226,6 +227,7 @@ def sop_loss(labels, logits, u, v):
     noisy = tf.nn.softmax(logits) + added - tf.stop_gradient(removed)
     noisy = tf.maximum(noisy, PROBABILITY_FLOOR)
     predictions = noisy / tf.reduce_sum(noisy, axis=1, keepdims=True)
+    predictions = tf.maximum(predictions, PROBABILITY_FLOOR)
     cross_entropy = -tf.reduce_sum(labels * tf.math.log(predictions), axis=1)
     classes = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1], dtype=logits.dtype)
     unexplained = tf.reduce_sum((classes + added - removed - labels) ** 2, axis=1)

@@ -191,6 +191,25 @@ def test_a_heteroscedastic_classifier_trains_and_is_saved(name, tmp_path):
     assert_same_history(fit(loaded), fit(model))
 
 
+# Double precision
+
+
+@ALL_MODELS
+def test_double_precision_trains_as_single_precision(name):
+    histories, start = [], None
+    for dtype in ("float32", "float64"):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        model = compiled(name)
+        model(X.astype(dtype))
+        variables = model.trainable_variables
+        start = start or [variable.numpy() for variable in variables]
+        for variable, value in zip(variables, start, strict=True):
+            variable.assign(value)
+        histories.append(fit(model, X.astype(dtype), epochs=2))
+    assert_same_history(*histories, 1e-4)
+
+
 # What is refused
 
 

@@ -118,6 +118,34 @@ def test_division_by_several_epochs_averages_their_normalized_losses():
     assert_close(model.clean_probabilities.rows[:, 1], expected, 1e-3)
 
 
+def test_labels_that_the_loss_ignores_are_never_trusted():
+    model = make(num_examples=24, averaged_epochs=2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    model.compile("sgd", loss, run_eagerly=True)
+    is_labeled = INDEX % 4 > 0
+    co_divide = CoDivide(batches(y=np.where(is_labeled, Y, -1)))
+    co_divide.set_model(model)
+    co_divide.on_train_begin()
+    losses = co_divide.look()
+    assert np.all(losses[~is_labeled] == -1) and np.all(losses[is_labeled] > 0)
+    for _ in range(2):  # The mean of equal epochs is that of one.
+        model.divide(losses)
+    rows = model.clean_probabilities.rows.numpy()
+    assert not rows[~is_labeled].any()
+    expected = clean_probabilities(normalized(losses[is_labeled, 0]))
+    assert_close(rows[is_labeled, 0], expected, 1e-3)
+    with pytest.raises(ValueError, match="`y` must hold a label for some examples"):
+        model.divide(np.full((24, 2), -1.0))
+
+
+def test_examples_without_a_label_train_by_guesses():
+    model = make(warmup_epochs=1, optimizer=keras.optimizers.SGD(0.1))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    model.compile(model.optimizer, loss, run_eagerly=True)
+    model.fit(X, np.where(INDEX % 4, Y, -1), 12, 3, 0)
+    assert all(np.all(np.isfinite(value)) for value in values_of(model.weights))
+
+
 def test_look_takes_each_networks_losses_in_evaluation_form():
     model = make(num_examples=24)
     order = np.random.default_rng(0).permutation(24)

@@ -74,7 +74,8 @@ def oracle(kernel, u, v, fixed_kernel, fixed_v, x, labels, weights, settings):
         removed = [min(v[i, c] ** 2, 1) * (1 - y[c]) for c in range(3)]
         fixed = [min(fixed_v[i, c] ** 2, 1) * (1 - y[c]) for c in range(3)]
         q = np.array([max(p[c] + added[c] - fixed[c], 1e-4) for c in range(3)])
-        q = q / q.sum()
+        # Twice, as `forward` of the released loss has it (model/loss.py).
+        q = np.maximum(q / q.sum(), 1e-4)
         predictions.append(q)
         cross_entropy = -sum(y[c] * np.log(q[c]) for c in range(3))
         hard = np.eye(3)[np.argmax(p)]
@@ -161,6 +162,17 @@ def test_noise_on_the_right_classes_explains_a_wrong_label():
     _, loss = sop_loss(labels, logits, tf.ones((1, 1)), tf.constant([[1.0, 1.0, 0.0]]))
     # What is left are the two classes at the floor of the probabilities.
     np.testing.assert_allclose(loss, [np.log(1 + 2e-4)], rtol=1e-3)
+
+
+def test_probabilities_are_at_least_the_floor_once_they_sum_to_one():
+    """The released code clamps before and after it normalizes, at 1e-4 both times."""
+    labels, logits = tf.constant([[0.0, 1.0, 0.0]]), tf.constant([[50.0, 0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        q, loss = sop_loss(labels, logits, tf.zeros((1, 1)), tf.zeros((1, 3)))
+    np.testing.assert_allclose(q, [[1 / 1.0002, 1e-4, 1e-4]], rtol=1e-6)
+    np.testing.assert_allclose(loss, [2 - np.log(1e-4)], rtol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(loss, logits), np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
