@@ -65,6 +65,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.optimizer.learning_rate = 0.1  # At its peak; the paper's for CIFAR.
     config.optimizer.momentum = 0.9
     config.optimizer.nesterov = False
+    # Whether learning rates stand outside of the velocity, as in the authors' code.
+    config.optimizer.plain_velocity = False
     config.optimizer.weight_decay = 5e-4  # As papers state it; experiments/schedule.py.
     config.optimizer.decay_kernels_only = False  # The released code decays all weights.
     config.optimizer.warmup_epochs = 0.0  # Linear from 0; then cosine decay to 0.
@@ -121,7 +123,8 @@ def paper_config() -> ml_collections.ConfigDict:
 
     SGD with momentum 0.9, a peak learning rate of 0.1 after 5 epochs of linear warm-up,
     cosine decay to 0, weight decay 5e-4; flips; ResNet-18; the loss of eq. 3 with
-    T = 2; five trials. Labels are as the data set gives them.
+    T = 2; five trials. Momentum is that of its released code, `PlainSGD`. Labels are
+    as the data set gives them.
 
     Returns:
         `ml_collections.ConfigDict`, locked, with the keys of `default_config`.
@@ -142,6 +145,7 @@ def paper_config() -> ml_collections.ConfigDict:
     config.noise.kind = "none"
     config.model.backbone = "resnet18"
     config.optimizer.warmup_epochs = 5.0
+    config.optimizer.plain_velocity = True
     config.augment.flip = True
     return config
 

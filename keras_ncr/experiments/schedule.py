@@ -3,15 +3,27 @@
 import keras
 from ml_collections import ConfigDict
 
+from keras_ncr.models import PlainSGD
+
 
 def optimizer(config: ConfigDict, steps_per_epoch: int) -> keras.optimizers.SGD:
-    """Returns SGD with linear warm-up and cosine decay, as in all of the paper."""
+    """Returns SGD with linear warm-up and cosine decay, as in all of the paper.
+
+    Papers add weight decay to the gradient, and momentum accumulates it: in the long
+    run each step shrinks a weight by `learning_rate * weight_decay / (1 - momentum)`.
+    Keras shrinks it by `learning_rate * weight_decay` alone. The division here gives
+    `config.optimizer.weight_decay` the papers' meaning; `PlainSGD`, which
+    `config.optimizer.plain_velocity` asks for, has that meaning itself.
+    """
     settings = config.optimizer
-    sgd = keras.optimizers.SGD(
+    weight_decay, cls = settings.weight_decay, PlainSGD
+    if not settings.plain_velocity:
+        weight_decay, cls = weight_decay / (1 - settings.momentum), keras.optimizers.SGD
+    sgd = cls(
         learning_rate_schedule(config, steps_per_epoch),
         momentum=settings.momentum,
         nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay / (1 - settings.momentum) or None,
+        weight_decay=weight_decay or None,
     )
     if settings.decay_kernels_only and settings.weight_decay:
         sgd.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])

@@ -11,6 +11,7 @@ from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import NetworkPair
+from keras_ncr.models.plain_sgd import PlainSGD
 from keras_ncr.models.sgn import SGNModel
 from keras_ncr.models.sop import SOPModel
 from keras_ncr.models.warmup import ConsistencyWarmup
@@ -30,6 +31,7 @@ __all__ = [
     "MemorizationRate",
     "NCRModel",
     "NetworkPair",
+    "PlainSGD",
     "SGNModel",
     "SOPModel",
 ]

@@ -226,7 +226,8 @@ class DivideMixModel(NetworkPair):
             losses = past[:, is_known].mean(axis=1)
         probabilities = np.zeros(losses.shape)
         probabilities[is_labeled] = np.stack(
-            [clean_probabilities(one[is_labeled], self.seed) for one in losses.T], axis=1
+            [clean_probabilities(one[is_labeled], self.seed) for one in losses.T],
+            axis=1,
         )
         self.clean_probabilities.rows.assign(probabilities)
 

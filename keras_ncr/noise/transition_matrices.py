@@ -35,6 +35,8 @@ _CIFAR100_SUPERCLASSES = (
     (8, 13, 48, 58, 90),  # vehicles 1
     (41, 69, 81, 85, 89),  # vehicles 2
 )
+# What ELR's code takes for superclasses: numbers in a row.
+_CIFAR100_BLOCKS = tuple(tuple(range(i, i + 5)) for i in range(0, 100, 5))
 
 
 def symmetric(num_classes: int, rate: float, *, include_true: bool) -> np.ndarray:
@@ -87,12 +89,14 @@ def asymmetric(mapping, rate: float, *, num_classes: int | None = None) -> np.nd
     airplane, deer to horse, cat to dog and dog to cat. Half of the classes have no
     target, so a rate of 0.4 makes 20 % of all labels wrong.
 
-    `"cifar100"` goes round within each of the 20 superclasses, in the order of the fine
-    class numbers, from the last to the first. Published figures for "asymmetric 40 %"
-    on CIFAR-100 mix at least five tasks: this one (MOIT, GJS); a random other member of
-    the superclass (C2D); the next class within blocks of five consecutive numbers,
-    which mostly leaves the superclass (ELR, UNICON); one swapped pair in each such
-    block, some 16 % wrong labels (SOP); the next of all classes (DISC; `pair_flip`).
+    Published figures for "asymmetric 40 %" on CIFAR-100 mix at least five tasks, of
+    which two have a name here. `"cifar100"` goes round within each of the 20
+    superclasses, in the order of the fine class numbers, from the last to the first
+    (MOIT, GJS). `"cifar100_blocks"` goes round within blocks of five consecutive
+    numbers, `i -> 5 * (i // 5) + (i + 1) % 5`, of which 6 of 100 steps stay within a
+    superclass: classes are numbered by their names (ELR, ELR+, UNICON). The others are
+    a random other member of the superclass (C2D); one swapped pair in each such block,
+    some 16 % wrong labels (SOP); the next of all classes (DISC; `pair_flip`).
 
     `"digits"` is the map of look-alikes that is used on MNIST: 2 to 7, 3 to 8, 5 to 6
     and back, 7 to 1. For `"fashion_mnist"` there is no usual one; ours is
@@ -100,8 +104,9 @@ def asymmetric(mapping, rate: float, *, num_classes: int | None = None) -> np.nd
     boot: half of the classes, as on CIFAR-10.
 
     Args:
-        mapping: `"cifar10"`, `"cifar100"`, `"digits"`, `"fashion_mnist"`, or a dict
-            from source to target class. Classes that are no source keep their labels.
+        mapping: `"cifar10"`, `"cifar100"`, `"cifar100_blocks"`, `"digits"`,
+            `"fashion_mnist"`, or a dict from source to target class. Classes that are
+            no source keep their labels.
         rate: Float in [0, 1]: share of the labels of each source class that changes.
         num_classes: Int, at least 2. Needed with a dict, and only then.
 
@@ -115,6 +120,8 @@ def asymmetric(mapping, rate: float, *, num_classes: int | None = None) -> np.nd
     Reference:
         - [Patrini et al., 2017](https://arxiv.org/abs/1609.03683), for the maps of
           CIFAR-10 and of digits.
+        - [Liu et al., 2020](https://arxiv.org/abs/2007.00151), the released code, for
+          the blocks of CIFAR-100.
 
     Example:
     >>> keras_ncr.noise.asymmetric({0: 2}, 0.25, num_classes=3)
@@ -171,7 +178,8 @@ def _named_mapping(name, num_classes):
     """Returns a data set's mapping and its number of classes."""
     known = {
         "cifar10": (_CIFAR10_TARGETS, 10),
-        "cifar100": (_cifar100_targets(), 100),
+        "cifar100": (_next_within(_CIFAR100_SUPERCLASSES), 100),
+        "cifar100_blocks": (_next_within(_CIFAR100_BLOCKS), 100),
         "digits": (_DIGITS_TARGETS, 10),
         "fashion_mnist": (_FASHION_MNIST_TARGETS, 10),
     }
@@ -184,10 +192,10 @@ def _named_mapping(name, num_classes):
     return known[name]
 
 
-def _cifar100_targets():
-    """Returns the next class within the superclass, for each fine class."""
+def _next_within(groups):
+    """Returns the next class within its group, for each class."""
     return {
         source: target
-        for members in _CIFAR100_SUPERCLASSES
+        for members in groups
         for source, target in zip(members, members[1:] + members[:1], strict=True)
     }

@@ -272,6 +272,7 @@ def test_training_is_that_of_table_4(name):
     assert config.model.backbone == backbone
     assert (config.batch_size, config.epochs, config.trials) == (batch_size, epochs, 5)
     assert config.optimizer.momentum == 0.9 and not config.optimizer.nesterov
+    assert config.optimizer.plain_velocity
     assert config.optimizer.weight_decay == weight_decay
     assert not config.optimizer.decay_kernels_only
     # Five epochs of warm-up from 0; then half a cosine, its middle halfway to the end.
@@ -294,6 +295,36 @@ def test_training_is_that_of_table_4(name):
 def test_epochs_have_all_images_or_the_papers_1000_batches(name, num_examples, steps):
     source = types.SimpleNamespace(num_examples=num_examples)
     assert steps_per_epoch(load_config(name), source) == steps
+
+
+# Of ELR+: steps of both ramps, and labels by targets (ELR_plus/config_cifar*.json of
+# the released code); of DivideMix: epochs of warm-up, lambda_u, and the penalty
+# (Train_CIFAR.py, and the paper's table of lambda_u).
+@pytest.mark.parametrize(
+    ("argument", "elr_plus", "divide_mix"),
+    [
+        ("rate=0.2", (0, 40_000, False), (10, 0.0, False)),
+        ("rate=0.8", (0, 40_000, False), (10, 25.0, False)),
+        ("noise=asymmetric", (0, 40_000, False), (10, 0.0, True)),
+        ("classes=100,rate=0.2", (40_000, 40_000, True), (30, 25.0, False)),
+        ("classes=100,rate=0.5", (40_000, 40_000, True), (30, 150.0, False)),
+        ("classes=100,noise=asymmetric_blocks", (40_000,) * 2 + (True,), (30, 150, 1)),
+    ],
+)
+def test_peers_have_on_cifar_what_their_code_has(argument, elr_plus, divide_mix):
+    config = load_config(f"cifar.py:elr_plus,{argument}")
+    ours = config.elr_plus
+    assert (
+        ours.ramp_steps,
+        ours.average_ramp_steps,
+        ours.labels_by_targets,
+    ) == elr_plus
+    ours = config.divide_mix
+    assert (
+        ours.warmup_epochs,
+        ours.unlabeled_weight,
+        ours.penalize_confidence,
+    ) == divide_mix
 
 
 # alpha, k, e of the paper's Table 5; CIFAR's there are for NCR with ELR.

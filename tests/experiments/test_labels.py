@@ -114,9 +114,20 @@ def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
     assert pairs == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
 
 
-def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known():
+def test_asymmetric_noise_of_cifar100_in_blocks_is_that_of_elr():
     config = default_config()
-    config.data.name, config.noise.kind = "mnist", "asymmetric"
+    config.data.name, config.noise.kind = "cifar100", "asymmetric_blocks"
+    source = noisy(config, random_source(400, num_classes=100))
+    clean = source.clean_labels
+    expected = np.where(source.is_noisy, 5 * (clean // 5) + (clean + 1) % 5, clean)
+    assert np.array_equal(source.labels, expected)
+    assert source.is_noisy.any()
+
+
+@pytest.mark.parametrize("kind", ["asymmetric", "asymmetric_blocks"])
+def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known(kind):
+    config = default_config()
+    config.data.name, config.noise.kind = "mnist", kind
     with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
         noisy(config, digits()[0])
 

@@ -356,6 +356,39 @@ def test_weight_decay_shrinks_as_the_papers_does(momentum):
     assert np.log(ours[-1]) == pytest.approx(np.log(weight), rel=0.01)
 
 
+def by_pytorchs_sgd(rates, gradients, momentum, weight_decay, nesterov):
+    """Returns the weight after all steps, as documented for torch.optim.SGD."""
+    weight, velocity = 1.0, 0.0
+    for rate, gradient in zip(rates, gradients, strict=True):
+        gradient = gradient + weight_decay * weight
+        velocity = momentum * velocity + gradient
+        step = gradient + momentum * velocity if nesterov else velocity
+        weight -= rate * step
+    return weight
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_plain_velocity_takes_the_steps_of_the_authors_optimizer(momentum, nesterov):
+    config = default_config()
+    config.epochs, config.optimizer.warmup_epochs = 20, 10.0
+    settings = {"momentum": momentum, "nesterov": nesterov, "weight_decay": 0.05}
+    gradients = np.random.default_rng(0).normal(0.5, 1.0, 20).astype("float32")
+    weights = []
+    for is_plain in (True, False):
+        config.optimizer.update({"plain_velocity": is_plain, **settings})
+        sgd = optimizer_of(config, steps_per_epoch=1)
+        rates = [float(sgd._learning_rate(step)) for step in range(20)]
+        variable = keras.Variable([1.0])
+        for gradient in gradients:
+            sgd.apply([np.array([gradient])], [variable])
+        weights.append(float(variable[0]))
+    expected = by_pytorchs_sgd(rates, gradients, **settings)
+    assert weights[0] == pytest.approx(expected, rel=1e-5)
+    if momentum:
+        assert abs(weights[1] - expected) > 1e-2
+
+
 def decayed(config):
     """Returns the names of the weights that shrink when there is no gradient."""
     model = compiled_model(config, random_source(20, (8, 8, 1)))
@@ -375,8 +408,12 @@ def decayed(config):
         (5e-4, False, {"kernel", "bias", "gamma", "beta"}),
     ],
 )
-def test_weights_that_decay_are_those_asked_for(weight_decay, kernels_only, expected):
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_weights_that_decay_are_those_asked_for(
+    is_plain, weight_decay, kernels_only, expected
+):
     config = default_config()
+    config.optimizer.plain_velocity = is_plain
     config.optimizer.weight_decay = weight_decay
     config.optimizer.decay_kernels_only = kernels_only
     assert decayed(config) == expected

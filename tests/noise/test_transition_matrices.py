@@ -31,6 +31,7 @@ MATRICES = {
     ),
     "cifar10": lambda rate: noise.asymmetric("cifar10", rate),
     "cifar100": lambda rate: noise.asymmetric("cifar100", rate),
+    "cifar100 in blocks": lambda rate: noise.asymmetric("cifar100_blocks", rate),
     "pair flip": lambda rate: noise.pair_flip(7, rate),
 }
 
@@ -104,6 +105,17 @@ def test_asymmetric_cifar100_stays_within_the_superclass():
     for source, target in zip(sources, targets, strict=True):
         members = np.flatnonzero(COARSE_LABELS == COARSE_LABELS[source]).tolist()
         assert members.index(target) == (members.index(source) + 1) % 5
+
+
+def test_asymmetric_cifar100_in_blocks_is_the_map_of_elr():
+    """`asymmetric_noise` in ELR/data_loader/cifar100.py of the released code."""
+    matrix = noise.asymmetric("cifar100_blocks", 0.4)
+    expected = 0.6 * np.eye(100)
+    for i in range(100):
+        expected[i, 5 * (i // 5) + (i + 1) % 5] = 0.4
+    np.testing.assert_allclose(matrix, expected)
+    sources, targets = np.argwhere(matrix == 0.4).T
+    assert np.sum(COARSE_LABELS[sources] == COARSE_LABELS[targets]) == 6
 
 
 def test_asymmetric_takes_a_dict():
