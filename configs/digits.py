@@ -34,9 +34,12 @@ def get_config(argument=None):
     for settings in (config.elr, config.elr_plus):
         settings.consistency_weight, settings.temperature_squared = 0.6, False
     config.gjs.label_weight = 0.3
-    config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
+    for settings in (config.sop, config.sop_plus):
+        settings.v_learning_rate = 30.0  # Few examples are seen few times.
     # 50 epochs of 6 steps, where SGN's authors have 600 of 350.
     config.sgn.correction_decay, config.sgn.average_decay = 0.94, 0.99
     config.second_view.shift = 1
+    for settings in (config.gjs, config.sop_plus, config.divide_mix):
+        settings.views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

@@ -46,7 +46,10 @@ def get_config(argument=None):
         for settings in (config.elr, config.elr_plus):
             settings.target_momentum = 0.8
     config.gjs.label_weight = 0.3
-    config.sop.v_learning_rate = 30.0  # Few examples are seen few times.
+    for settings in (config.sop, config.sop_plus):
+        settings.v_learning_rate = 30.0  # Few examples are seen few times.
     config.second_view.shift = 2
+    for settings in (config.gjs, config.sop_plus, config.divide_mix):
+        settings.views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "fashion_mnist.json")
     return config

@@ -1,5 +1,6 @@
 """The batches of a run: crops, augmentation, mixing, and what its method needs."""
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -7,6 +8,7 @@ from ml_collections import ConfigDict
 
 from keras_ncr import pipelines
 from keras_ncr.datasets import Source
+from keras_ncr.datasets.images import decode
 from keras_ncr.experiments.config import choose
 from keras_ncr.experiments.methods import TABLE, method_of
 from keras_ncr.pipelines import augmentation as augment
@@ -61,7 +63,44 @@ def augmentation(config: ConfigDict, source: Source) -> Callable | None:
     if source.kind != "images":
         return None
     make = choose(config.augment.crop, CROPS, "config.augment.crop")
-    return make(config, source.image_shape[-1])
+    crop = make(config, source.image_shape[-1])
+    method = method_of(config)
+    if not method.needs("views"):
+        return crop
+    pair = choose(config[method.model].views, VIEWS, f"config.{method.model}.views")
+    if pair is None:  # They are made of whole batches, after one crop.
+        return crop
+    views = [_view(config, source, crop, policy) for policy in pair]
+    return pipelines.views_of(*views)
+
+
+def _view(config, source, crop, policy):
+    """Returns the augmentation that makes one view of an image."""
+    crop = crop or functools.partial(_as_stored, source.image_shape)
+    if policy is None:
+        return crop
+    height, *_ = input_shape(config, source)
+    cutout = pipelines.cutout(height // 2)  # 16 pixels of 32, as on CIFAR.
+    # As in the authors' code images change before they are cropped; but where they are
+    # brought to a size first, afterwards.
+    is_first = not config.data.image_size and not source.is_encoded
+    steps = [policy(), crop] if is_first else [crop, policy()]
+    return pipelines.one_after_another(*steps, cutout)
+
+
+def _as_stored(shape, image, seed):
+    """Returns the pixels of an image."""
+    return tf.ensure_shape(decode(image, shape[-1]), shape)
+
+
+# What makes the first and the second view of an example; None beside: its crop alone.
+VIEWS = {
+    "plain": (None, None),
+    "rand_augment": (pipelines.rand_augment, pipelines.rand_augment),
+    "auto_augment": (None, pipelines.auto_augment),
+    # One crop, and the changes of `config.second_view`, drawn anew for each view.
+    "jittered": None,
+}
 
 
 def _padded_crop(config, channels):
@@ -113,8 +152,11 @@ def batch_augmentation(config: ConfigDict) -> Callable | None:
     if method.has_second_view:
         steps.append(mixing.second_view(*_changes_of_view(config.second_view)))
     if method.needs("views"):
-        changes = _changes_of_view(config.second_view)
-        steps.append(mixing.second_view(*changes, keep_first=False))
+        if config[method.model].views == "jittered":
+            changes = _changes_of_view(config.second_view)
+            steps.append(mixing.second_view(*changes, keep_first=False))
+        else:
+            steps.append(pipelines.views_in_rows())
     if method.is_mixed:
         steps.append(mixing.mixup(config.mixup.alpha))
     return mixing.in_sequence(*steps) if len(steps) > 1 else (steps or [None])[0]

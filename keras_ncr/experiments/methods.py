@@ -107,6 +107,7 @@ TABLE = {
     "gjs": Word(
         "model",
         models.GJSModel,
+        {"views": "rand_augment"},  # One of VIEWS in experiments/batches.py.
         needs=("views", "unmixed"),
         loss="own",
         joins_ncr=True,
@@ -124,6 +125,19 @@ TABLE = {
         loss="own",
         joins_ncr=True,
     ),
+    # SOP with both terms of its released config, and a view for the first of these.
+    "sop_plus": Word(
+        "model",
+        models.SOPModel,
+        {
+            "consistency_term_weight": 0.9,
+            "balance_weight": 0.1,
+            "views": "auto_augment",
+        },
+        needs=("index", "views", "unmixed"),
+        loss="own",
+        joins_ncr=True,
+    ),
     "sgn": Word(
         "model", models.SGNModel, loss="own", own_classifier=True, joins_ncr=True
     ),
@@ -131,6 +145,7 @@ TABLE = {
     "divide_mix": Word(
         "model",
         models.DivideMixModel,
+        {"views": "plain"},
         needs=("index", "views", "unmixed"),
         loss="cross_entropy",
         num_networks=2,
@@ -289,4 +304,5 @@ def consistency_settings(config) -> dict:
     """Returns the settings of NCR: `config.ncr`, as a joined model changes it."""
     model = method_of(config).model
     section = config.get(model, {})
-    return {**config.ncr, **{key: section[key] for key in TABLE[model].settings}}
+    changed = TABLE[model].settings.keys() & config.ncr.keys()
+    return {**config.ncr, **{key: section[key] for key in changed}}

@@ -23,6 +23,7 @@ from keras_ncr.models.co_divide import (
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
 from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
+from keras_ncr.models.views import by_example
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
 # No cross-entropy is negative: this stands for one that is not known.
@@ -63,9 +64,10 @@ class DivideMixModel(NetworkPair):
     `fit` on arrays does all by itself. On a `tf.data.Dataset`, pass `num_examples`,
     batches with targets `{"label": ..., "index": ...}`, and a `CoDivide`. The paper has
     two views of each example: `num_views=2`, with the views in neighboring rows, as
-    `keras_ncr.pipelines.second_view` makes them. Inputs are mixed, so they have to be
-    numbers such as pixels. `clean_probabilities.rows`, of shape `(num_examples, 2)`,
-    has the latest `w` by each network's losses.
+    `pipelines.views_of` and `views_in_rows` make them; warm-up takes the first.
+    Inputs are mixed, so they have to be numbers such as pixels.
+    `clean_probabilities.rows`, of shape `(num_examples, 2)`, has the latest `w` by each
+    network's losses.
 
     Args:
         backbones: As in `NetworkPair`.
@@ -259,7 +261,14 @@ class DivideMixModel(NetworkPair):
         return objectives, (seen[0] + seen[1]) / 2
 
     def warmup_objectives(self, x, y, sample_weight=None):
-        """Returns the objectives before the first division, as `network_objectives`."""
+        """Returns the objectives before the first division, as `network_objectives`.
+
+        They have one view of each example.
+        """
+        if self.num_views > 1:
+            x, y, sample_weight = keras.tree.map_structure(
+                self.of_first_view, (x, y, sample_weight)
+            )
         outputs = self.features_and_logits(x)
         objectives = []
         for features, logits in outputs:
@@ -267,7 +276,11 @@ class DivideMixModel(NetworkPair):
             if self.penalize_confidence:
                 loss -= replicas.global_mean(entropy(logits))
             objectives.append(self.joined_loss(loss, features, logits))
-        return objectives, mean_logits(outputs)
+        return objectives, tf.repeat(mean_logits(outputs), self.num_views, axis=0)
+
+    def of_first_view(self, rows):
+        """Returns the rows of a batch that are first views of examples."""
+        return None if rows is None else by_example(rows, self.num_views)[:, 0]
 
     def targets(self, y, predictions):
         """Returns co-refined labels and guesses, and which rows are labeled.

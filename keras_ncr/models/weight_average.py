@@ -36,7 +36,7 @@ def decay_at(step, decay):
 
 
 def move_average(average, network, decay):
-    """Moves an average toward trained weights, and copies those that are not trained."""
+    """Moves an average toward trained weights, and copies those not trained."""
     for weight, mean in weight_pairs(network, average):
         value = tf.convert_to_tensor(weight.value)
         if weight.trainable:
@@ -76,8 +76,8 @@ def weight_pairs(network, copy):
         if [weight.shape for weight in own] != [weight.shape for weight in others]:
             raise ValueError(
                 "`backbones` must keep the weights that they had when the model was "
-                f"made: the method averages them. Received: layer {layer.name!r} with weights "
-                f"{[weight.name for weight in own]}, where there were "
+                f"made: the method averages them. Received: layer {layer.name!r} "
+                f"with {[weight.name for weight in own]}, where there were "
                 f"{[weight.name for weight in others]}. Enable LoRA, or quantize, "
                 "before the model is made."
             )

@@ -1,6 +1,8 @@
 """The words of `config.method`: what they stand for, and what makes no sense."""
 
 import inspect
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from keras_ncr.experiments.config import default_config, set_noise
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources
 from keras_ncr.experiments.methods import METHOD_ROWS, TABLE
-from keras_ncr.experiments.model import compiled_model
+from keras_ncr.experiments.model import BACKBONES, compiled_model
 
 
 def config_of(method, **settings):
@@ -50,6 +52,7 @@ CLASSES = {
     "gjs": "GJSModel",
     "ncr+gjs": "GJSModel",
     "sop": "SOPModel",
+    "sop_plus": "SOPModel",
     "co_teaching": "CoTeachingModel",
     "co_teaching+gce": "CoTeachingModel",
     "divide_mix": "DivideMixModel",
@@ -128,6 +131,22 @@ def test_settings_reach_the_model(method, key, value, where):
     assert model == value
 
 
+TESTS = pathlib.Path(__file__).parents[1]
+
+
+def test_page_on_fidelity_has_every_method_and_network_and_names_tests_that_exist():
+    page = (TESTS.parent / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    missing = [name for name in [*TABLE, *BACKBONES] if f"`{name}`" not in page]
+    assert not missing
+    file, found = None, 0
+    for path, name in re.findall(r"`([\w/]+\.py)?(?:::(test_\w+))?`", page):
+        file = TESTS / path if path else file
+        if name:
+            assert f"def {name}(" in file.read_text(encoding="utf-8"), name
+            found += 1
+    assert found > 25
+
+
 # One set of defaults: a class, its config section, and what is built from it.
 
 
@@ -153,9 +172,9 @@ def test_default_consistency_is_that_of_the_class(method):
     assert configs[0] | {"name": ""} == configs[1] | {"name": ""}
 
 
-def first_batch(method):
+def first_batch(method, **settings):
     source = small_source()
-    batches = training_batches(config_of(method), source, 0)
+    batches = training_batches(config_of(method, **settings), source, 0)
     images, targets = next(iter(batches))
     return images.numpy(), targets
 
@@ -176,9 +195,44 @@ def test_second_view_keeps_the_first_and_views_change_both():
     images, labels = first_batch("ncr+second_view")
     assert np.array_equal(images[::2], originals) and len(labels) == 32
     assert not np.array_equal(images[1::2], originals)
-    images, labels = first_batch("gjs")
+    images, labels = first_batch("gjs", **{"gjs.views": "jittered"})
     assert len(images) == 32 and not np.array_equal(images[::2], originals)
     assert np.array_equal(labels[::2], labels[1::2])
+
+
+@pytest.mark.parametrize("method", ["divide_mix", "gjs", "sop_plus"])
+def test_views_are_those_of_the_authors(method):
+    """Two crops; RandAugment on both; a crop alone, and AutoAugment with cutout."""
+    crop = {"augment.padding": 2, "augment.flip": True}
+    originals, _ = first_batch("standard")
+    cropped, _ = first_batch("standard", **crop)
+    images, targets = first_batch(method, **crop)
+    first, second = images[::2], images[1::2]
+    assert images.shape == (32, 6, 6, 1) and images.dtype == np.uint8
+    assert not np.array_equal(first, second)
+    labels = targets["label"] if isinstance(targets, dict) else targets
+    assert np.array_equal(labels[::2], labels[1::2])
+    is_blank = [
+        np.any(np.mean(view == 128, axis=(1, 2, 3)) > 0.1) for view in (first, second)
+    ]
+    assert is_blank == {"divide_mix": [0, 0], "gjs": [1, 1], "sop_plus": [0, 1]}[method]
+    assert not np.array_equal(cropped, originals)
+
+
+def test_views_are_a_function_of_seed_epoch_and_example():
+    once, again = [first_batch("sop_plus")[0] for _ in range(2)]
+    np.testing.assert_array_equal(once, again)
+
+
+def test_views_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match="`config.gjs.views` must be one of"):
+        first_batch("gjs", **{"gjs.views": "plane"})
+
+
+def test_sop_plus_has_both_terms():
+    model = compiled_model(config_of("sop_plus"), small_source())
+    assert (model.num_views, model.consistency_term_weight) == (2, 0.9)
+    assert model.balance_weight == 0.1
 
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.

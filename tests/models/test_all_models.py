@@ -89,6 +89,8 @@ def test_predictions_are_logits_and_evaluation_is_validation(name):
     logits = model.predict(X, verbose=0)
     assert logits.dtype == "float32"
     networks = getattr(model, "networks", [model])
+    if name == "co_teaching":  # As its authors report it.
+        networks = networks[:1]
     assert_close(logits, np.mean([network(X) for network in networks], axis=0))
     loss, accuracy = model.evaluate(X, Y, verbose=0)
     assert_close([loss, accuracy], [history["val_loss"][0], history["val_accuracy"][0]])
