@@ -63,15 +63,20 @@ def augmentation(config: ConfigDict, source: Source) -> Callable | None:
     if source.kind != "images":
         return None
     make = choose(config.augment.crop, CROPS, "config.augment.crop")
-    crop = make(config, source.image_shape[-1])
-    method = method_of(config)
+    return make(config, source.image_shape[-1])
+
+
+def view_augmentations(config: ConfigDict, source: Source) -> list:
+    """Returns the augmentation of each view of an image: one, or as the method has it.
+
+    A single one is `None` where there is nothing to change.
+    """
+    crop, method = augmentation(config, source), method_of(config)
     if not method.needs("views"):
-        return crop
+        return [crop]
     pair = choose(config[method.model].views, VIEWS, f"config.{method.model}.views")
-    if pair is None:  # They are made of whole batches, after one crop.
-        return crop
-    views = [_view(config, source, crop, policy) for policy in pair]
-    return pipelines.views_of(*views)
+    # Jittered views are made of whole batches, after one crop.
+    return [_view(config, source, crop, one) for one in pair] if pair else [crop]
 
 
 def _view(config, source, crop, policy):
@@ -177,11 +182,11 @@ def training_batches(
 
     Options are those of `pipelines.training_batches`, in place of the config's.
     """
-    method = method_of(config)
     check_fits(config, source)
+    method, views = method_of(config), view_augmentations(config, source)
     settings = {
         "batch_size": config.batch_size,
-        "augment": augmentation(config, source),
+        "augment": views[0] if len(views) == 1 else pipelines.views_of(*views),
         "batch_augment": batch_augmentation(config),
         "num_epochs": config.epochs,
         "carry": ("index",) if method.needs("index") else (),

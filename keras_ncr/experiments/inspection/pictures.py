@@ -5,9 +5,9 @@ import numpy as np
 from keras_ncr import plots
 from keras_ncr.datasets.images import decode
 from keras_ncr.experiments.batches import (
-    augmentation,
     evaluation_batches,
     training_batches,
+    view_augmentations,
 )
 
 _MOST_IMAGES = 36
@@ -30,7 +30,7 @@ def figures_of(config, sources):
     else:
         reason = f"the inputs are no images, but {train.kind}"
         not_drawn = {"batch.png": reason, "evaluation.png": reason}
-    if augmentation(config, train) is None:
+    if view_augmentations(config, train)[-1] is None:
         not_drawn["same_images.png"] = "there is no augmentation"
     else:
         figures["same_images.png"] = _augmentation_figure(config, train)
@@ -99,7 +99,7 @@ def _first_test_images(config, source):
 
 def _augmentation_figure(config, source):
     """Returns the first images of a data set, each augmented several times."""
-    augment = augmentation(config, source)
+    *_, augment = view_augmentations(config, source)  # The last view changes most.
     examples = list(source.dataset.take(_AUGMENTED_IMAGES))
     originals = [example["inputs"] for example in examples]
     # The seeds are not those of training: this shows the kind of change, no epoch.
