@@ -1,7 +1,7 @@
 r"""How good lists of wrong labels are, where it is known which labels are wrong.
 
     python benchmarks/audit.py --workdir=runs/audit --data_dir=TFDS_DATA \
-        --out=benchmarks/results/audit.csv
+        --out=audit.csv
 
 Copies of digits, Fashion-MNIST and CIFAR-10 (5,000 images of each of the latter two)
 with symmetric, asymmetric and instance-dependent noise. In each copy the same network
