@@ -100,7 +100,8 @@ def _with_means(predictions, source, folder):
     path = folder / "mean_predictions.npz"
     if not path.exists():
         return predictions
-    with np.load(path) as arrays:
+    remedy = "Remove it: the last weights of the model then judge alone."
+    with workdir.damage_named(path, remedy), np.load(path) as arrays:
         ids, means = arrays["ids"].tolist(), arrays["means"]
     places = {name: place for place, name in enumerate(np.asarray(source.ids).tolist())}
     is_known = np.array([name in places for name in ids]) & ~np.isnan(means).any(axis=1)

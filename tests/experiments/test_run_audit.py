@@ -190,6 +190,13 @@ def test_damaged_model_is_named_with_the_remedy(run, tmp_path):
         audit_run(copy, verbose=0)
 
 
+def test_damaged_means_are_named_with_the_remedy(tmp_path):
+    path = tmp_path / "mean_predictions.npz"
+    path.write_bytes(b"PK half")
+    with pytest.raises(ValueError, match=f"^{path} is damaged: .*Remove it"):
+        run_audit._with_means(None, None, tmp_path)
+
+
 def test_page_within_the_pictures_is_refused(tmp_path):
     config = default_config()
     config.data.name, config.data.path = "folder", str(tmp_path)
