@@ -35,8 +35,8 @@ from keras_ncr.experiments.cross_validation import out_of_sample_predictions
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy
 from keras_ncr.experiments.trials import Trial
-from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.files import replacing
+from keras_ncr.models.nearest import nearest_neighbors
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")

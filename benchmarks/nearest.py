@@ -20,7 +20,7 @@ import time
 
 import numpy as np
 
-from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
+from keras_ncr.models.nearest import EXACT_LIMIT, nearest_neighbors
 
 DIM = 512
 CHECKED = 1000

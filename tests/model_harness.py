@@ -16,6 +16,7 @@ from keras_ncr.models import (
     NetworkPair,
     SGNModel,
     SOPModel,
+    SSRModel,
 )
 
 # Rows 2i and 2i + 1 have one label: they can be two views of one example.
@@ -30,6 +31,7 @@ SINGLE = {
     # Small gradients: half precision skips steps whose scaled ones overflow.
     "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.01}),
     "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
+    "ssr": (SSRModel, {"num_neighbors": 4, "vote_threshold": 0.4}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
 }
 PAIRS = {
@@ -40,10 +42,11 @@ PAIRS = {
     "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
-WITH_BUILT_IN_LOSS = ["gjs", "sgn", "sop"]
+WITH_BUILT_IN_LOSS = ["gjs", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["sgn"]
+WITH_WHOLE_SET = ["ssr", "divide_mix"]
 WITH_VIEWS = ["gjs", "sop"]
-WITH_MEMORY = ["elr", "sop", "elr_plus", "divide_mix"]
+WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix"]
 
 
 def cross_entropy(**kwargs):

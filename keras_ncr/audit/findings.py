@@ -9,7 +9,7 @@ from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.near_duplicates import conflicting_duplicates
 from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
 from keras_ncr.audit.outliers import is_outlier, outlier_scores
-from keras_ncr.features.nearest import nearest_neighbors
+from keras_ncr.models.nearest import nearest_neighbors
 from keras_ncr.review.corrections import dataset_hash
 
 # A pair of classes is confused in one direction if chance alone would rarely make

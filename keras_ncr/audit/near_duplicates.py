@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.features.nearest import EXACT_LIMIT, nearest_neighbors
+from keras_ncr.models.nearest import EXACT_LIMIT, nearest_neighbors
 
 # Pictures are compared at this height and width, or their own if smaller.
 THUMBNAIL = 8

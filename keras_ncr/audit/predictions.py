@@ -10,9 +10,9 @@ from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.checks import check_integer, check_labels, refuse_sparse
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.features.extraction import features_and_logits_model
-from keras_ncr.features.nearest import check_finite, unit_rows
 from keras_ncr.models import NetworkPair
 from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.nearest import check_finite, unit_rows
 
 # All probabilities of a million examples and 1,000 classes would take 4 GB. Beyond the
 # 20 most likely classes hardly any probability is left.

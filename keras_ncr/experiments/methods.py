@@ -141,6 +141,14 @@ TABLE = {
     "sgn": Word(
         "model", models.SGNModel, loss="own", own_classifier=True, joins_ncr=True
     ),
+    "ssr": Word(
+        "model",
+        models.SSRModel,
+        needs=("index", "views", "unmixed"),
+        loss="own",
+        joins_ncr=True,
+        between_epochs=models.SampleSelection,
+    ),
     "l_dmi": Word("model", models.LDMIModel),
     "divide_mix": Word(
         "model",
@@ -172,7 +180,7 @@ METHOD_ROWS = (
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
-    "sgn",
+    *("sgn", "ssr"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

@@ -13,8 +13,8 @@ from keras_ncr.checks import (
     check_positive,
     check_rate,
 )
-from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.losses.neighbors import ROUNDING
+from keras_ncr.models.nearest import nearest_neighbors
 
 
 def propagate_labels(

@@ -14,6 +14,7 @@ from keras_ncr.models.network_pair import NetworkPair
 from keras_ncr.models.plain_sgd import PlainSGD
 from keras_ncr.models.sgn import SGNModel
 from keras_ncr.models.sop import SOPModel
+from keras_ncr.models.ssr import SampleSelection, SSRModel
 from keras_ncr.models.warmup import ConsistencyWarmup
 
 __all__ = [
@@ -33,5 +34,7 @@ __all__ = [
     "NetworkPair",
     "PlainSGD",
     "SGNModel",
+    "SSRModel",
+    "SampleSelection",
     "SOPModel",
 ]

@@ -1,15 +1,10 @@
 """Divides examples by their losses: into labels that are right, and others."""
 
-import math
 import warnings
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_ncr.distribution.targets import label_of
-from keras_ncr.models.example_memory import index_of
-from keras_ncr.models.fitting import check_carries
+from keras_ncr.models.whole_set import WholeSet
 
 
 def normalized(losses, is_known=None):
@@ -53,7 +48,7 @@ def clean_probabilities(losses, seed=0):
     return mixture.predict_proba(losses)[:, np.argmin(mixture.means_[:, 0])]
 
 
-class CoDivide(keras.callbacks.Callback):
+class CoDivide(WholeSet):
     """Divides the training examples anew, for a `DivideMixModel`, as an epoch begins.
 
     From the epoch on that follows warm-up, it runs both networks over all training
@@ -81,88 +76,11 @@ class CoDivide(keras.callbacks.Callback):
     With `keras_ncr.pipelines`: `evaluation_batches(source, 256, carry=["index"])`.
     """
 
-    def __init__(self, dataset: tf.data.Dataset):
-        super().__init__()
-        check_carries(dataset, "index")
-        self.dataset = dataset
-
-    def on_train_begin(self, logs=None):
-        losses_of = self.model.losses_of_networks
-        # Traced once, not once a shape: the last batch is smaller.
-        self.losses_of = (
-            losses_of
-            if self.model.run_eagerly
-            else tf.function(losses_of, reduce_retracing=True)
-        )
+    def seen(self, inputs, labels):
+        """Returns both networks' losses on a batch, `(batch, 2)`."""
+        return self.model.losses_of_networks(inputs, labels)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.begin_epoch(epoch)
         if epoch >= self.model.warmup_epochs:
             self.model.divide(self.look(), is_first=epoch == self.model.warmup_epochs)
-
-    def look(self):
-        """Returns both networks' losses on all examples: an array `(n, 2)`."""
-        num_examples = self.model.num_examples
-        losses = np.zeros((num_examples, 2))
-        num_looks = np.zeros(num_examples, int)
-        for inputs, targets in self.dataset:
-            index = np.asarray(index_of(targets))
-            if index.size and not 0 <= index.min() <= index.max() < num_examples:
-                raise ValueError(
-                    f"`dataset` must have an index in 0..{num_examples - 1}. Received: "
-                    f"indices from {index.min()} to {index.max()}. Pass the examples "
-                    "that the model is trained on, numbered as there."
-                )
-            losses[index] = self.losses_of(inputs, label_of(targets))
-            np.add.at(num_looks, index, 1)
-        if not np.all(num_looks == 1):
-            position = int(np.argmax(num_looks != 1))
-            raise ValueError(
-                f"`dataset` must hold each of the {num_examples} training examples "
-                f"once. Received: the one with index {position} "
-                f"{num_looks[position]} times. Neither repeat it nor leave out a rest."
-            )
-        return losses
-
-
-def with_co_divide(arguments):
-    """Returns the arguments of `fit`, with a `CoDivide` among callbacks, or raises."""
-    callbacks = arguments["callbacks"]
-    is_list = isinstance(callbacks, keras.callbacks.CallbackList)
-    given = callbacks.callbacks if is_list else callbacks
-    if any(isinstance(callback, CoDivide) for callback in given):
-        return arguments
-    if arguments["y"] is None:
-        raise ValueError(
-            "`callbacks` must have a `CoDivide` where training data are not arrays: it "
-            "needs all training examples as in evaluation. Received: "
-            f"callbacks={callbacks!r}. Pass `keras_ncr.models.CoDivide(dataset)`; "
-            "`keras_ncr.pipelines.evaluation_batches(source, 256, "
-            'carry=["index"])` makes the dataset.'
-        )
-    co_divide = CoDivide(evaluation_data(arguments))
-    if is_list:
-        co_divide.set_model(callbacks.model)
-        callbacks.callbacks.insert(0, co_divide)
-        return arguments
-    return {**arguments, "callbacks": [co_divide, *given]}
-
-
-def evaluation_data(arguments):
-    """Returns the batches of arrays that `CoDivide` wants, each example once."""
-    x, y = arguments["x"], arguments["y"]
-    # TensorFlow takes a list for one array, where Keras takes it for several inputs.
-    x = tuple(x) if isinstance(x, list) else x
-    y = {"label": y["label"], "index": y["index"]}
-    arrays = training_part((x, y), arguments["validation_split"])
-    dataset = tf.data.Dataset.from_tensor_slices(arrays)
-    return dataset.batch(arguments["batch_size"] or 32)
-
-
-def training_part(arrays, validation_split):
-    """Returns arrays, nested in any way, without what `fit` keeps for validation."""
-
-    def first_rows(array):
-        return array[: math.floor(len(array) * (1.0 - validation_split))]
-
-    return keras.tree.map_structure(first_rows, arrays) if validation_split else arrays

@@ -14,16 +14,12 @@ from keras_ncr.checks import (
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
-from keras_ncr.models.co_divide import (
-    clean_probabilities,
-    normalized,
-    training_part,
-    with_co_divide,
-)
+from keras_ncr.models.co_divide import CoDivide, clean_probabilities, normalized
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
 from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
 from keras_ncr.models.views import by_example
+from keras_ncr.models.whole_set import training_part, with_whole_set
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
 # No cross-entropy is negative: this stands for one that is not known.
@@ -176,7 +172,7 @@ class DivideMixModel(NetworkPair):
                 "example in neighboring rows, as `pipelines.second_view` makes "
                 "them."
             )
-        return with_co_divide(super().prepared(arguments))
+        return with_whole_set(super().prepared(arguments), CoDivide)
 
     def reserve(self, x, y, validation_split):
         """Makes room for the examples that are not kept for validation."""

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
 from keras_ncr.audit.outliers import is_outlier, outlier_scores
-from keras_ncr.features.nearest import nearest_neighbors
+from keras_ncr.models.nearest import nearest_neighbors
 
 
 def slow_scores(similarities):

@@ -58,6 +58,8 @@ CLASSES = {
     "divide_mix": "DivideMixModel",
     "l_dmi": "LDMIModel",
     "sgn": "SGNModel",
+    "ssr": "SSRModel",
+    "ncr+ssr": "SSRModel",
     "ncr+sgn+mixup": "SGNModel",
 }
 
@@ -119,6 +121,7 @@ def test_method_has_its_loss(method, loss):
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
+        ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
         ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
         ("ncr+heteroscedastic", "heteroscedastic.rank", 3, "classifier.rank"),
@@ -237,7 +240,7 @@ def test_sop_plus_has_both_terms():
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
-    *("heteroscedastic", "l_dmi", "sgn"),
+    *("heteroscedastic", "l_dmi", "sgn", "ssr"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

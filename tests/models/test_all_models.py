@@ -11,6 +11,7 @@ from model_harness import (
     WITH_MEMORY,
     WITH_OWN_CLASSIFIER,
     WITH_VIEWS,
+    WITH_WHOLE_SET,
     X,
     Y,
     assert_close,
@@ -49,7 +50,9 @@ def test_labels_in_any_form_train_alike(name, form):
     assert_same_history(history, plain_history(name))
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "divide_mix"])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if name not in WITH_WHOLE_SET]
+)
 def test_datasets_train_as_arrays(name):
     arguments = {"num_examples": 12 if name == "sop" else 24}
     index = np.arange(24) // (2 if name in WITH_VIEWS else 1)
@@ -241,7 +244,9 @@ def test_wrong_labels_are_refused_before_training(name):
     assert int(model.optimizer.iterations) == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "divide_mix"])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if name not in WITH_WHOLE_SET]
+)
 def test_wrong_labels_in_a_dataset_stop_the_step(name):
     model = compiled(name, {"num_examples": 12} if name in WITH_MEMORY else None)
     with pytest.raises(tf.errors.InvalidArgumentError, match="A label in `x` must be"):
@@ -290,7 +295,7 @@ def test_examples_without_good_numbers_are_refused(name, num_examples, x, y, mes
         fit(model, x(), y, batch_size=None)
 
 
-@pytest.mark.parametrize("name", ["elr", "sop", "elr_plus"])
+@pytest.mark.parametrize("name", ["elr", "ssr", "sop", "elr_plus"])
 def test_a_step_without_numbers_is_refused(name):
     with pytest.raises(ValueError, match='"label" and "index"'):
         compiled(name, {"num_examples": 24}).train_on_batch(X, Y)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_ncr.features import nearest
-from keras_ncr.features.nearest import nearest_neighbors
+from keras_ncr.models import nearest
+from keras_ncr.models.nearest import nearest_neighbors
 
 
 def slow_neighbors(features, num_neighbors):
