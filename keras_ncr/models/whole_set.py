@@ -56,7 +56,7 @@ class WholeSet(keras.callbacks.Callback):
                 )
             rows = np.asarray(self.see(inputs, label_of(targets)))
             if found is None:
-                found = np.zeros((num_examples, rows.shape[1]))
+                found = np.zeros((num_examples, rows.shape[1]), rows.dtype)
             found[index] = rows
             np.add.at(num_looks, index, 1)
         if not np.all(num_looks == 1):

@@ -59,6 +59,10 @@ def checkpoints(folder):
         ("ncr+elr", {}, [["step", 1, 2], ["validation", 2]]),
         ("elr_plus", {}, [["step", 1, 3]]),
         ("sop", {}, [["checkpoint_moved", 5]]),
+        ("ssr", {"ssr.feature_consistency_weight": 1.0}, [["step", 1, 2]]),
+        ("sgn", {"sgn.average_decay": 0.9}, [["step", 1, 2]]),
+        ("l_dmi", {}, [["step", 2, 2]]),
+        ("heteroscedastic", {"heteroscedastic.num_samples": 50}, [["step", 1, 2]]),
         (
             "divide_mix",
             {"divide_mix.warmup_epochs": 1, "divide_mix.averaged_epochs": 2},

@@ -107,6 +107,8 @@ def test_predictions_are_logits_and_evaluation_is_validation(name):
 
 
 REPLICATED = {
+    # All examples share the samples, whatever replica they are in.
+    "ncr": {"classifier": "heteroscedastic"},
     "elr": {},
     "gjs": {},
     "l_dmi": {},
