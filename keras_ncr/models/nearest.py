@@ -62,7 +62,7 @@ def nearest_neighbors(
 
     Example:
     >>> features = [[1, 0], [0, 2], [3, 0], [1, 1]]
-    >>> indices, similarities = keras_ncr.models.nearest_neighbors(features, 2)
+    >>> indices, similarities = keras_ncr.features.nearest_neighbors(features, 2)
     >>> indices
     array([[2, 3],
            [3, 0],
