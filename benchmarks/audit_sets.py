@@ -30,8 +30,8 @@ from keras_ncr.audit.doubts import estimate
 from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.predictions import from_probabilities
-from keras_ncr.features.nearest import nearest_neighbors
 from keras_ncr.files import replacing
+from keras_ncr.models.nearest import nearest_neighbors
 
 SETS = pathlib.Path(__file__).with_suffix(".json")
 VIEWS = (

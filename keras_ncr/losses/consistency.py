@@ -205,9 +205,14 @@ def neighbor_consistency(
     Args:
         features: Tensor of shape `(batch, dim)`, float32 or float64.
         logits: Tensor of shape `(batch, num_classes)` and the same dtype.
-        num_neighbors, temperature, similarity_power, direction: As in
-            `NeighborConsistencyLoss`, but not checked.
-        temperature_squared, cross_replica, rows_per_block: Likewise.
+        num_neighbors: As in `NeighborConsistencyLoss`, as all that follow. Unlike there
+            they are not checked.
+        temperature: See there.
+        similarity_power: See there.
+        direction: See there.
+        temperature_squared: See there.
+        cross_replica: See there.
+        rows_per_block: See there.
 
     Returns:
         Tensor of shape `(batch,)` and the same dtype: nats, at least 0.

@@ -52,6 +52,18 @@ def test_one_class_in_a_batch_stops_the_second_stage_alone():
         fit(compiled("l_dmi"), y=0 * Y)
 
 
+def test_rows_without_a_label_have_no_part_in_the_second_stage():
+    loss = cross_entropy(ignore_class=-1)
+    unlabeled = np.where(np.arange(24) % 3 == 0, -1, Y)
+    received = fit(compiled("l_dmi", loss=loss), y=unlabeled, batch_size=24)["loss"]
+    keep = unlabeled >= 0
+    model = compiled("l_dmi", loss=loss)
+    expected = fit(model, X[keep], Y[keep], batch_size=24)["loss"][0]
+    # All rows count in the mean, which adds a constant for each of three classes.
+    constant = 0.01 * 3 * np.log(24 / keep.sum())
+    assert received[0] == pytest.approx(expected + constant, rel=1e-5)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, "0.5"])
 def test_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match="`first_stage_share` must be "):
