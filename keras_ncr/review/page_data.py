@@ -28,6 +28,8 @@ _SCORES = {
 # Most characters of a detail; of a neighbor's, and how many of these: less, since there
 # are many neighbors.
 _LONGEST_DETAIL, _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR = 5_000, 200, 6
+# Of what is not called there may be a hundred thousand.
+_LONGEST_OF_REST = 1_000
 
 
 def flags_of(frame):
@@ -39,15 +41,22 @@ def flags_of(frame):
     }
 
 
-def select(frame, limit):
-    """Returns the indices of examples to show, kind by kind, worst first."""
+def select(frame, limit, called_only=True):
+    """Returns the indices of examples to show, and how many there are without limit.
+
+    Kind by kind, then the rest, each the worst first.
+    """
     ranked = []
     for kind, is_issue in flags_of(frame).items():
         indices = np.flatnonzero(is_issue)
         scores = np.asarray(frame[KINDS[kind][1]])[indices]
         ranked.extend(indices[np.argsort(scores, kind="stable")].tolist())
+    if not called_only:
+        quality = frame["label_quality"].to_numpy()
+        ranked.extend(np.argsort(quality, kind="stable").tolist())
     # An example of several kinds keeps its first place.
-    return np.array(list(dict.fromkeys(ranked))[:limit], "int64")
+    ranked = list(dict.fromkeys(ranked))
+    return np.array(ranked[:limit], "int64"), len(ranked)
 
 
 def others_of(frame, shown, neighbors):
@@ -109,7 +118,9 @@ def page_data(frame, shown, neighbors, others, pictures, details):
     if pictures is not None:
         examples["picture"] = [pictures.get(index, "") for index in indices.tolist()]
     if details is not None:
-        examples["details"] = _detail_rows(details, indices, len(shown))
+        is_called = np.logical_or.reduce([*flags.values()])
+        num_called = int(is_called[shown].sum())
+        examples["details"] = _detail_rows(details, indices, num_called, len(shown))
     columns = [] if details is None else details.columns
     return {
         "name": str(attributes["name"]),
@@ -137,11 +148,12 @@ def _number(value):
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def _detail_rows(details, indices, num_shown):
+def _detail_rows(details, indices, num_called, num_shown):
     """Returns the values of each example as text, shorter for those without cards."""
     parts = []
     for rows, length, num_columns in (
-        (indices[:num_shown], _LONGEST_DETAIL, details.shape[1]),
+        (indices[:num_called], _LONGEST_DETAIL, details.shape[1]),
+        (indices[num_called:num_shown], _LONGEST_OF_REST, details.shape[1]),
         (indices[num_shown:], _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR),
     ):
         part = details.iloc[rows, :num_columns]

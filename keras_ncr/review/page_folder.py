@@ -3,8 +3,10 @@
 import json
 import pathlib
 
+SUMMARY = "summary.html"
 FILES = (
     "index.html",
+    SUMMARY,
     "page.css",
     "cards.js",
     "decisions.js",

@@ -21,10 +21,13 @@ from keras_ncr.review.page_data import (
     page_data,
     select,
 )
-from keras_ncr.review.page_folder import FILES, THUMBNAILS, check_folder
+from keras_ncr.review.page_folder import FILES, SUMMARY, THUMBNAILS, check_folder
+from keras_ncr.review.summary import write_summary
 from keras_ncr.review.thumbnails import write_thumbnails
 
 _PAGE = pathlib.Path(__file__).parent / "page"
+# More would take minutes to make, and a place that few people look at.
+_MOST_PICTURES = 20_000
 
 
 def write_review(
@@ -33,18 +36,21 @@ def write_review(
     neighbors=None,
     source=None,
     details=None,
-    limit: int = 10_000,
+    limit: int = 100_000,
     num_neighbors: int = 6,
     thumbnail_size: int = 112,
     verbose: bool = True,
+    called_only: bool = False,
 ) -> pathlib.Path:
     """Writes a page on which people decide about suspicious labels; returns its path.
 
     The page opens from disk in any browser, without server or network. It shows the
-    examples that the audit calls issues, worst first, each with its given and suggested
-    label and its nearest neighbors. People decide by keyboard or mouse: keep the label,
-    accept the suggestion, choose another class, drop the example. Decisions stay in the
-    browser; the page exports them as `corrections.csv`.
+    examples that the audit calls issues, worst first, and then all others, each with
+    its given and suggested label and its nearest neighbors. People decide by keyboard
+    or mouse: keep the label, accept the suggestion (of one example, or of all that pass
+    the filters), choose another class, drop the example. Decisions stay in the browser;
+    the page exports them as `corrections.csv`. Beside it stands `summary.html`, one
+    file to mail: counts, which class is called which, and the worst fifty.
 
     The folder is written whole or not at all. A review page that it holds is replaced;
     decisions made there appear on the new page if data and labels are the same.
@@ -53,7 +59,7 @@ def write_review(
         folder: String or path: a folder that is new, empty, or holds a review page and
             nothing else.
         frame: pandas DataFrame from `keras_ncr.audit`, with a row for every example,
-            and with its `attrs`. The page shows the rows with `is_label_issue`,
+            and with its `attrs`. Called are the rows with `is_label_issue`,
             `is_near_duplicate_issue` or `is_outlier_issue`, if these columns exist.
         neighbors: Optional integer array of shape `(n, k)`: the indices of each
             example's nearest neighbors, nearest first. Defaults to `None`: the page
@@ -64,7 +70,7 @@ def write_review(
             else to show, such as texts or columns, up to 5,000 characters per value.
             Defaults to the texts or columns of the source, if it has any.
         limit: Int, at least 1. Most examples to show, label issues first. Defaults to
-            10,000, which scroll smoothly.
+            100,000, which scroll smoothly. The first 20,000 have pictures.
         num_neighbors: Int, at least 0. Most neighbors to show per example. Defaults to
             6, which fit in one row.
         thumbnail_size: Int, at least 8. Longer side of a neighbor's picture, in pixels;
@@ -72,6 +78,8 @@ def write_review(
             112.
         verbose: Bool. Whether to show a progress bar while images are read. Defaults to
             `True`.
+        called_only: Bool. Whether to show nothing but what is called. Defaults to
+            `False`.
 
     Returns:
         `pathlib.Path` of the page, `index.html` in the folder.
@@ -103,28 +111,33 @@ def write_review(
     check_integer(limit, "limit", minimum=1)
     check_integer(thumbnail_size, "thumbnail_size", minimum=8)
     check_bool(verbose, "verbose")
+    check_bool(called_only, "called_only")
     frame = check_frame(frame)
     neighbors = check_neighbors(neighbors, len(frame), num_neighbors)
     check_source(source, frame)
     check_details(details, len(frame))
     details = details_of(source) if details is None else details
 
-    shown = select(frame, limit)
+    shown, num_all = select(frame, limit, called_only)
     others = others_of(frame, shown, neighbors)
     with replacing_folder(path) as new:
         for name in FILES:
             if (_PAGE / name).exists():  # All but data.js.
                 shutil.copyfile(_PAGE / name, new / name)
-        pictures = None
+        pictures, num_unreadable = None, 0
         if source is not None and source.kind == "images":
+            with_picture = shown[:_MOST_PICTURES]
             longest_sides = np.zeros(len(frame), "int32")
-            longest_sides[others] = thumbnail_size
-            longest_sides[shown] = 2 * thumbnail_size
+            longest_sides[others_of(frame, with_picture, neighbors)] = thumbnail_size
+            longest_sides[with_picture] = 2 * thumbnail_size
             pictures = _write_pictures(
                 source, new, longest_sides, thumbnail_size, verbose
             )
+            num_unreadable = int(np.count_nonzero(longest_sides)) - len(pictures)
         data = page_data(frame, shown, neighbors, others, pictures, details)
+        data["numLeft"], data["numUnreadable"] = num_all - len(shown), num_unreadable
         (new / "data.js").write_text(as_script(data), encoding="ascii")
+        write_summary(new / SUMMARY, frame, pictures, details)
         check_folder(path)  # Meanwhile, somebody may have put files there.
     return path / "index.html"
 

@@ -1,5 +1,6 @@
 """Tests of review/: what a page's folder holds, and what is refused."""
 
+import functools
 import json
 import os
 import re
@@ -10,13 +11,19 @@ import pandas
 import pytest
 import tensorflow as tf
 
-from keras_ncr.datasets import from_arrays, from_folder
+from keras_ncr import review
+from keras_ncr.datasets import from_arrays, from_columns, from_folder, from_texts
 from keras_ncr.datasets.source import Source
-from keras_ncr.review import check_folder, write_review
+from keras_ncr.review import check_folder
 from keras_ncr.review.page_data import as_script, select
 from keras_ncr.review.page_folder import MARK
 
-PAGE_FILES = {"index.html", "page.css", "cards.js", "decisions.js", "page.js"}
+PAGE_FILES = {
+    *("index.html", "page.css", "cards.js", "decisions.js", "page.js"),
+    "summary.html",
+}
+# Tests of all examples call `review.write_review` itself.
+write_review = functools.partial(review.write_review, called_only=True)
 
 
 def frame_of(num_examples, ids=None, class_names=("a", "b", "c"), **columns):
@@ -114,8 +121,9 @@ def test_other_kinds_follow_the_label_issues():
         is_outlier_issue=[False, False, True, True, False, False],
     )
     # Label issues 4, 2, 0; near-duplicates 5, 1; outliers 2 and 3, the worst first.
-    assert select(frame, 100).tolist() == [4, 2, 0, 5, 1, 3]
-    assert select(frame, 4).tolist() == [4, 2, 0, 5]
+    assert select(frame, 100)[0].tolist() == [4, 2, 0, 5, 1, 3]
+    shown, num_all = select(frame, 4)
+    assert (shown.tolist(), num_all) == ([4, 2, 0, 5], 6)
 
 
 def test_content_numbers_kinds_and_near_duplicates_anew(tmp_path):
@@ -184,6 +192,80 @@ def test_script_holds_hostile_text_as_it_is(hostile):
     assert (
         json.loads(script.split("=", 1)[1].strip().removesuffix(";"))["name"] == hostile
     )
+
+
+# All examples
+
+
+def test_all_examples_follow_those_that_are_called(tmp_path):
+    # Qualities 0.9, 0.74, ..., 0.1; issues 0, 2, 4.
+    content = content_of(review.write_review(tmp_path / "out", frame_of(6)))
+    assert content["examples"]["id"] == ["4", "2", "0", "5", "3", "1"]
+    assert content["kinds"] == {"label": [0, 1, 2]}
+    assert len(content["cards"]["suggested"]) == 6 and content["numLeft"] == 0
+    content = content_of(review.write_review(tmp_path / "out", frame_of(6), limit=4))
+    assert content["examples"]["id"] == ["4", "2", "0", "5"]
+    assert content["numLeft"] == 2
+
+
+def test_first_of_very_many_have_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(review.review_page, "_MOST_PICTURES", 2)
+    source = from_arrays(images_of(6), [0, 1, 2] * 2)
+    neighbors = [[1], [0], [3], [0], [5], [0]]
+    page = review.write_review(
+        tmp_path / "out", frame_of(6), neighbors, source, verbose=False
+    )
+    # The cards of 4 and 2, and their neighbors.
+    assert sorted(thumbnails_of(page)) == ["2.png", "3.png", "4.png", "5.png"]
+    assert content_of(page)["numUnreadable"] == 0
+
+
+def test_texts_and_columns_of_the_source_are_shown(tmp_path):
+    table = pandas.DataFrame(
+        {"text": ["one", "zwei ä", "three"], "size": [1, 2, 3.5], "label": list("aba")}
+    )
+    frame = frame_of(3)
+    source = from_texts(table)
+    page = review.write_review(tmp_path / "text", frame, source=source)
+    assert content_of(page)["detailColumns"] == ["text"]
+    assert content_of(page)["examples"]["details"] == [["three"], ["one"], ["zwei ä"]]
+    source = from_columns(table)
+    page = review.write_review(tmp_path / "rows", frame, source=source)
+    assert content_of(page)["detailColumns"] == ["text", "size"]
+    assert content_of(page)["examples"]["details"][0] == ["three", "3.5"]
+
+
+def test_summary_is_one_file_with_counts_matrix_and_the_worst(tmp_path):
+    source = from_arrays(images_of(60), np.arange(60) % 3)
+    page = review.write_review(
+        tmp_path / "out", frame_of(60), source=source, verbose=False
+    )
+    text = (page.parent / "summary.html").read_text("utf-8")
+    assert "<td>labels called wrong</td><td>30</td>" in text
+    assert "Doubtful: The model is weak." in text
+    assert "<td>90% (70% to 95%)</td>" in text
+    assert '<td>a</td><td class="number">0</td><td class="number called">10</td>' in (
+        text
+    )
+    assert text.count("data:image/png;base64,") == 50
+    assert "<script" not in text and 'src="thumb' not in text
+
+
+def test_summary_holds_hostile_text_as_it_is(tmp_path):
+    names = ["<script>alert(1)</script>", "a&b", "c"]
+    frame = frame_of(3, class_names=names)
+    details = pandas.DataFrame({"note": ["</td><script>1</script>" * 50] * 3})
+    page = review.write_review(tmp_path / "out", frame, details=details)
+    text = (page.parent / "summary.html").read_text("utf-8")
+    assert "<script" not in text and "&lt;script&gt;alert(1)" in text
+
+
+def test_summary_of_many_classes_lists_the_largest_pairs(tmp_path):
+    names = [f"class {number}" for number in range(30)]
+    page = review.write_review(tmp_path / "out", frame_of(9, class_names=names))
+    text = (page.parent / "summary.html").read_text("utf-8")
+    assert "<th>given</th><th>suggested</th><th>labels</th>" in text
+    assert "<td>class 0</td><td>class 1</td>" in text
 
 
 # Pictures

@@ -587,7 +587,8 @@ def test_decisions_are_shared_with_the_next_page_of_the_same_data(open_page, tmp
     # The next audit saw the corrected labels, and suspects n0 again.
     frame = frame_of(3, given_label=[1, 1, 2], predicted_label=[2, 2, 3])
     frame["is_label_issue"] = [True, False, True]
-    second = open_page(write_review(tmp_path / "second", frame), context=context)
+    path = write_review(tmp_path / "second", frame, called_only=True)
+    second = open_page(path, context=context)
     assert second.badges() == {"n0": "→ dog", "n2": ""}
     assert second.text("#progress-text") == "1 of 2 decided, 1 more from earlier pages"
     second.press("Home", "a")
@@ -630,19 +631,25 @@ def test_narrow_page_opens_the_detail_as_a_sheet(open_page, animals):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A page of 10,000 cards without pictures."""
+    """A page of 100,000 cards without pictures."""
     folder = tmp_path_factory.mktemp("many") / "out"
-    return write_review(folder, frame_of(12_000), circle(12_000, 6))
+    frame = frame_of(102_000)
+    frame["is_label_issue"] = np.arange(len(frame)) < 300
+    return write_review(folder, frame, circle(len(frame), 6))
 
 
-def test_ten_thousand_cards_stay_few_elements(open_page, many):
+def test_hundred_thousand_cards_stay_few_elements(open_page, many):
     review = open_page(many)
-    assert "calls 12,000 of 12,000" in review.text("#summary")
-    assert "This page shows the worst 10,000." in review.text("#summary")
+    assert "calls 300 of 102,000" in review.text("#summary")
+    assert "This page shows the worst 100,000." in review.text("#summary")
     count_nodes = "document.querySelectorAll('*').length"
     assert review.page.evaluate(count_nodes) < 2_000
+    assert review.text("#progress-text") == "0 of 300 decided"
+    review.page.select_option("#kind", "all")
+    assert review.text("#progress-text") == "0 of 100,000 decided"
+    review.page.focus(".card")
     review.press("End")
-    assert review.current() == "n9999"
+    assert review.current() == "n19999"
     assert review.page.evaluate(count_nodes) < 2_000
     review.page.evaluate("window.scrollTo(0, document.body.scrollHeight / 2)")
     review.settle()
@@ -652,5 +659,87 @@ def test_ten_thousand_cards_stay_few_elements(open_page, many):
         " return box.top > 0 && box.bottom < innerHeight; })"
     )
     review.press("Home", *"kadkad" * 4)
-    assert review.text("#progress-text") == "24 of 10,000 decided"
+    assert review.text("#progress-text") == "24 of 100,000 decided"
     assert review.page.evaluate(count_nodes) < 2_000
+
+
+def test_every_part_of_a_long_list_can_be_reached(open_page, many):
+    review = open_page(many)
+    assert not review.page.locator("#part").is_visible()
+    review.page.select_option("#kind", "all")
+    options = review.page.locator("#part option").all_text_contents()
+    assert options[0] == "1–20,000" and options[-1] == "80,001–100,000"
+    review.page.select_option("#part", label="80,001–100,000")
+    assert review.page.evaluate("[listed.length, listed[0]]") == [20_000, 80_000]
+    review.page.fill("#search", "n99999")
+    assert review.listed() == ["n99999"]
+    assert not review.page.locator("#part").is_visible()
+
+
+def test_pair_above_a_quality_is_accepted_at_once_and_undone_at_once(
+    open_page, animals
+):
+    review = open_page(animals)
+    button = review.page.locator("#accept-all")
+    assert button.is_disabled()
+    review.page.select_option("#pair", label="cat → dog (2)")
+    assert button.text_content() == "Accept all 2…"
+    review.page.select_option("#pair", "")
+    review.page.locator("#score-from").fill("0.2")  # n0 has 0, n4 has 4/14.
+    review.page.select_option("#pair", label="cat → dog (2)")
+    assert button.text_content() == "Accept all 1…"
+    questions, answers = [], iter([False, True])
+
+    def answer(dialog):
+        questions.append(dialog.message)
+        dialog.accept() if next(answers) else dialog.dismiss()
+
+    review.page.on("dialog", answer)
+    button.click()
+    assert review.text("#progress-text") == "0 of 8 decided, 1 listed"
+    button.click()
+    assert review.text("#progress-text") == "1 of 8 decided, 1 listed"
+    assert "cat → dog for 1 undecided example, label quality 0.20–0.50" in questions[0]
+    review.page.focus(".card")
+    assert review.exported() == [["n4", "cat", "relabel", "dog", HASH]]
+    review.press("u")
+    assert review.text("#progress-text").startswith("0 of 8 decided")
+
+
+def test_messages_cover_no_button(open_page, animals):
+    for width in (360, 900, 1600):
+        review = open_page(animals, viewport={"width": width, "height": 800})
+        before = review.page.evaluate("byId('bar').offsetHeight")
+        review.press("k")
+        assert "to go" in review.text("#status")
+        assert review.page.evaluate("byId('bar').offsetHeight") == before
+        assert review.page.evaluate(
+            "[...document.querySelectorAll('#status')].every((status) => {"
+            " const box = status.getBoundingClientRect();"
+            " return [...document.querySelectorAll('button')].every((button) => {"
+            "  const b = button.getBoundingClientRect();"
+            "  const inBar = byId('bar').contains(button);"
+            "  return !inBar || b.right <= box.left || b.left >= box.right"
+            "   || b.bottom <= box.top + 1 || b.top >= box.bottom - 1; }); })"
+        )
+
+
+def test_bar_of_a_phone_follows_the_card_in_view(open_page, animals):
+    review = open_page(animals, viewport={"width": 360, "height": 700})
+    assert review.text("#panel-title").startswith("n0: ")
+    review.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    review.settle()
+    assert review.text("#panel-title").startswith("n7: ")
+    review.page.evaluate("window.scrollTo(0, 0)")
+    review.settle()
+    assert review.text("#panel-title")[:3] in ("n0:", "n1:")
+
+
+def test_page_leads_to_the_summary(open_page, animals):
+    review = open_page(animals)
+    review.page.get_by_role("link", name="Summary").click()
+    assert review.text("h1") == "Labels of animals"
+    assert review.page.evaluate(
+        "[...document.images].length === 8"
+        " && [...document.images].every((image) => image.naturalWidth === 6)"
+    )

@@ -9,6 +9,9 @@ const KIND_NAMES = {
   all: "all",
 };
 const MOST_CLASSES_LISTED = 200;
+// Browsers cut elements that are higher than some ten million pixels.
+const MOST_LISTED = 20000;
+const NARROW = window.matchMedia("(max-width: 60rem)"); // As in page.css.
 const ROWS_BEYOND = 2; // Rows of cards kept above and below what is visible.
 
 // Decisions
@@ -55,6 +58,23 @@ const commands = {
   drop: () => decide(current, "drop"),
 };
 
+// All that pass the filters, of one pair: one step, which one undo takes back.
+function acceptAll() {
+  const chosen = acceptable();
+  if (!chosen.length) return announce("Nothing undecided of this pair is listed.");
+  const pair = `${givenName(chosen[0])} → ${suggestedName(chosen[0])}`;
+  const score = byId("score-text").textContent;
+  if (!window.confirm(`Accept ${pair} for ${counted(chosen.length, "undecided example")}, `
+    + `${byId("score-name").textContent.toLowerCase()} ${score}? One undo takes all of them back.`)) return;
+  decisions.change(chosen.map((card) => [examples.id[card], {
+    given: givenName(card), action: "relabel", chosen: suggestedName(card) }]));
+  update(current);
+  announce(`Accepted: ${counted(chosen.length, "suggestion")}. U takes all of them back.`);
+}
+
+const acceptable = () => (byId("pair").value
+  ? passing.filter((card) => !decisionOf(card) && hasSuggestion(card)) : []);
+
 function undo() {
   if (!decisions.history.length) return announce("Nothing to undo.");
   const ids = decisions.undo();
@@ -97,7 +117,8 @@ async function importCorrections(file) {
 
 // Which cards are listed
 
-let listed = []; // Cards that pass the filters, in their order.
+let passing = []; // Cards that pass the filters, in their order.
+let listed = []; // The part of them that is listed.
 let current = -1; // The card that commands act on.
 let kindCards = []; // Cards of the chosen kind, worst first.
 let kindScores = cards.quality || [];
@@ -153,19 +174,40 @@ function nextUndecided(card) {
   return next === undefined ? card : next;
 }
 
+// Returns a part of what passes the filters: all of it, unless it is very long.
+function partOf(members, card) {
+  const numParts = Math.ceil(members.length / MOST_LISTED);
+  byId("part-label").hidden = numParts < 2;
+  if (numParts < 2) return members;
+  const select = byId("part");
+  const place = members.indexOf(card);
+  const asked = select.length === numParts ? Number(select.value) : 0;
+  const part = place < 0 || select.dataset.isAsked ? asked : Math.floor(place / MOST_LISTED);
+  delete select.dataset.isAsked;
+  select.replaceChildren(...Array.from({ length: numParts }, (_, i) => element("option", { value: i },
+    `${count(i * MOST_LISTED + 1)}–${count(Math.min((i + 1) * MOST_LISTED, members.length))}`)));
+  select.value = part;
+  return members.slice(part * MOST_LISTED, (part + 1) * MOST_LISTED);
+}
+
 // Shows the state after a change of decisions or filters. `card` becomes the current one;
 // if it does not pass the filters, the card at `place` in the list.
 function update(card, place = Math.max(0, listed.indexOf(card))) {
-  listed = passingCards();
+  passing = passingCards();
+  listed = partOf(passing, card);
   current = listed.includes(card) ? card : listed[Math.min(place, listed.length - 1)] ?? -1;
   const done = kindCards.length - numUndecided();
   byId("progress").max = Math.max(kindCards.length, 1);
   byId("progress").value = done;
   const elsewhere = [...decisions.byId.keys()].filter((id) => !cardOf.has(id)).length;
   byId("progress-text").textContent = `${count(done)} of ${count(kindCards.length)} decided`
-    + (listed.length < kindCards.length ? `, ${count(listed.length)} listed` : "")
+    + (passing.length < kindCards.length ? `, ${count(passing.length)} listed` : "")
     + (elsewhere ? `, ${count(elsewhere)} more from earlier pages` : "");
   byId("undo").disabled = !decisions.history.length;
+  const numAcceptable = acceptable().length;
+  byId("accept-all").disabled = !numAcceptable;
+  byId("accept-all").textContent = numAcceptable
+    ? `Accept all ${count(numAcceptable)}…` : "Accept all of the pair…";
   byId("empty").hidden = listed.length > 0;
   byId("empty").textContent = kindCards.length ? "Nothing passes the filters."
     : "The audit found nothing suspicious.";
@@ -292,6 +334,27 @@ function goTo(card) {
   nodes.get(card).focus({ preventScroll: true });
   nodes.get(card).scrollIntoView({ block: "nearest" });
   render();
+}
+
+// Where one column is all there is room for, the current card is one that is in view.
+function follow() {
+  if (!NARROW.matches || !listed.length || document.querySelector("dialog[open]")) return;
+  const top = byId("bar").getBoundingClientRect().bottom;
+  const bottom = byId("panel").getBoundingClientRect().top;
+  const middle = (node) => {
+    const box = node.getBoundingClientRect();
+    return (box.top + box.bottom) / 2;
+  };
+  const isInView = (node) => node && middle(node) > top && middle(node) < bottom;
+  if (isInView(nodes.get(current)) || bottom <= top) return;
+  const far = ([, node]) => Math.abs(middle(node) - (top + bottom) / 2);
+  const [card] = [...nodes].reduce((one, other) => (far(other) < far(one) ? other : one));
+  if (card === current) return;
+  current = card;
+  for (const [other, node] of nodes) node.setAttribute("aria-current", other === card);
+  for (const node of nodes.values()) node.dataset.stale = "1";
+  render();
+  showPanel();
 }
 
 function move(step) {
@@ -456,6 +519,12 @@ function listen() {
   for (const id of ["pair", "decided", "search", "score-from", "score-to"]) {
     on(id, "input", () => update(current, 0));
   }
+  on("part", "input", () => {
+    byId("part").dataset.isAsked = "1";
+    update(-1, 0);
+    window.scrollTo({ top: 0 });
+  });
+  on("accept-all", "click", acceptAll);
   on("query", "input", listClasses);
   on("chooser", "keydown", onChooserKey);
   on("classes", "click", (event) => {
@@ -470,7 +539,7 @@ function listen() {
   window.addEventListener("scroll", () => {
     if (isAsked) return;
     isAsked = true;
-    requestAnimationFrame(() => { isAsked = false; render(); });
+    requestAnimationFrame(() => { isAsked = false; render(); follow(); });
   }, { passive: true });
   window.addEventListener("resize", layOut);
   window.addEventListener("storage", (event) => { // Another tab has decided something.
@@ -498,9 +567,8 @@ function summary() {
     .map(([kind, noun]) => counted(data.numFound[kind], noun)
       + (kind === "near_duplicate" ? " with another label" : ""));
   if (others.length) parts.push(`It also found ${others.join(" and ")}.`);
-  const left = Object.entries(data.numFound).map(([kind, n]) => n - data.kinds[kind].length);
-  if (left.some((n) => n > 0)) parts.push(`This page shows the worst ${count(numCards)}.`);
-  const unreadable = hasPictures ? examples.picture.filter((file) => !file).length : 0;
+  if (data.numLeft) parts.push(`This page shows the worst ${count(numCards)}.`);
+  const unreadable = data.numUnreadable;
   if (unreadable) parts.push(`${counted(unreadable, "picture")} could not be read.`);
   return parts.join(" ");
 }
@@ -515,7 +583,7 @@ function start() {
   byId("legend").textContent = hasPictures && numCards && cards.neighbors[0].length
     ? "Below each example are its nearest neighbors: = has the same label, ≠ has another one." : "";
   const kinds = Object.entries(data.kinds).filter(([, members]) => members.length);
-  if (kinds.length > 1) kinds.push(["all", cards.suggested]);
+  if (kinds.length !== 1 || kinds[0][1].length < numCards) kinds.push(["all", cards.suggested]);
   byId("kind").replaceChildren(...kinds.map(([kind, members]) =>
     element("option", { value: kind }, `${KIND_NAMES[kind]} (${count(members.length)})`)));
   // After a reload, browsers restore the values of forms.
