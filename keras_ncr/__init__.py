@@ -49,12 +49,13 @@ if not _starts_the_command():
     )
 
     # The function takes the place of the package of the same name.
-    from keras_ncr.audit import audit, audit_predictions
+    from keras_ncr.audit import audit, audit_predictions, find_wrong_labels
     from keras_ncr.losses import NeighborConsistencyLoss
-    from keras_ncr.models import ELRModel, NCRModel
+    from keras_ncr.models import ELRModel, NCRClassifier, NCRModel
 
 __all__ = [
     "ELRModel",
+    "NCRClassifier",
     "NCRModel",
     "NeighborConsistencyLoss",
     "audit",
@@ -63,6 +64,7 @@ __all__ = [
     "datasets",
     "distribution",
     "features",
+    "find_wrong_labels",
     "losses",
     "models",
     "noise",

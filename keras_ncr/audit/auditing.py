@@ -167,6 +167,7 @@ def audit_predictions(
     expected_precision=None,
     num_neighbors=10,
     review=None,
+    shown=None,
     verbose="auto",
 ):
     """Returns the table of `audit` for predictions that are already there.
@@ -184,7 +185,9 @@ def audit_predictions(
         threshold: As in `audit`.
         expected_precision: As in `audit`.
         num_neighbors: As in `audit`.
-        review: As in `audit`; the page has no pictures.
+        review: As in `audit`.
+        shown: What the page shows of the examples, as `x` in `audit`: a `Source`,
+            uint8 images, or a table. Defaults to `None`: their ids alone.
         verbose: As in `audit`.
 
     Returns:
@@ -205,7 +208,8 @@ def audit_predictions(
     if review is not None:
         check_folder(review)  # Rather now than after the pass over the data.
     predictions = from_probabilities(labels, probabilities, features)
-    identity = identity_of(predictions, "predictions", ids, class_names)
+    name = shown.name if isinstance(shown, Source) else "predictions"
+    identity = identity_of(predictions, name, ids, class_names)
     findings = find(
         predictions,
         identity,
@@ -215,7 +219,7 @@ def audit_predictions(
         verbose != 0,
     )
     if review is not None:
-        _write_review(review, findings, None, verbose)
+        _write_review(review, findings, shown, verbose)
     return findings.frame
 
 

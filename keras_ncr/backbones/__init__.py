@@ -36,6 +36,7 @@ from keras_ncr.backbones.networks import (
     resnet50,
     small_cnn,
 )
+from keras_ncr.backbones.pretrained import pretrained
 from keras_ncr.backbones.raw_inputs import bag_of_words, column_mlp
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "column_mlp",
     "mlp",
     "preact_resnet18",
+    "pretrained",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -27,13 +27,18 @@ def help_of(module: types.ModuleType) -> str:
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses the flags, and returns `argv` without them, as `app.run` wants it."""
+    flags.FLAGS.set_gnu_getopt(True)  # Flags may follow other words.
     try:
         arguments = flags.FLAGS(argv)
     except (AttributeError, KeyError) as error:  # From ml_collections.
         raise SystemExit(f"Error: no such setting, {_reason(error)}") from error
     except (flags.Error, OSError, TypeError, ValueError) as error:
         raise SystemExit(f"Error: {_reason(error)}") from error
-    if words := arguments[1:]:
+    words = arguments[1:]
+    positional = getattr(sys.modules.get(argv[0]), "POSITIONAL", None)
+    if positional is not None and len(words) == 1 and positional.value is None:
+        flags.FLAGS[positional.name].parse(words.pop())
+    if words:
         raise SystemExit(
             "Error: a flag reads --NAME=VALUE, and a setting --config.KEY=VALUE. "
             f"Received: {' '.join(words)}."
@@ -41,7 +46,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
         # TensorFlow Datasets logs a dozen lines for every data set that it opens.
         flags.FLAGS.verbosity = logging.ERROR
-    return arguments
+    return arguments[:1]
 
 
 def required(*holders: flags.FlagHolder) -> None:

@@ -12,6 +12,7 @@ import keras_ncr
 
 # What is typed, the module in this folder, and what it does.
 COMMANDS = {
+    "clean": ("clean", "Finds wrong labels in a folder of pictures, or in features."),
     "inspect": ("inspect", "Shows what a config is about to train on; trains nothing."),
     "train": ("train", "Trains what a config describes."),
     "audit": ("audit", "Lists the labels of a run that are probably wrong."),

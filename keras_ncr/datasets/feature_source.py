@@ -113,7 +113,7 @@ def _read(path):
             f"`features` must be a file that exists. Received: {path!r}."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             # A single array of an .npy file has no names.
             names = getattr(file, "files", [])
             missing = [name for name in _NEEDED if name not in names]

@@ -1,4 +1,6 @@
-"""A part of the data held out for testing."""
+"""A part of the data held out for testing, or each part in its turn."""
+
+import warnings
 
 import numpy as np
 
@@ -61,3 +63,38 @@ def split_indices(labels, num_classes, fraction, seed=0):
     is_test = np.zeros(len(labels), bool)
     is_test[order] = position_in_class < held_out[labels[order]]
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def stratified_folds(labels, num_folds, seed=0):
+    """Returns pairs of the indices to train on and those held out, one for each fold.
+
+    Args:
+        labels: Ints of shape `(n,)`. Each fold has the same shares of them.
+        num_folds: Int, at least 2.
+        seed: Int, at least 0. Defaults to 0.
+
+    Returns:
+        List of pairs of int arrays.
+
+    Raises:
+        ValueError: If there are fewer of the most frequent label than folds.
+
+    Example:
+    >>> from keras_ncr.datasets.split import stratified_folds
+    >>> [held_out.tolist() for _, held_out in stratified_folds([0, 1, 0, 1], 2)]
+    [[1, 2], [0, 3]]
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    check_integer(num_folds, "num_folds", minimum=2)
+    largest = int(np.bincount(labels).max())
+    if num_folds > largest:
+        raise ValueError(
+            "`num_folds` must be at most the number of examples of the most frequent "
+            f"label, {largest}. Received: num_folds={num_folds}."
+        )
+    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A label with fewer examples than folds is in some of them only.
+        warnings.filterwarnings("ignore", "The least populated class")
+        return list(splitter.split(np.zeros((len(labels), 0)), labels))

@@ -1,15 +1,13 @@
 """Out-of-sample predictions: each example judged by a model that has not seen it."""
 
 import os
-import warnings
 
 import keras
-import numpy as np
 from ml_collections import ConfigDict
 
 from keras_ncr.audit.predictions import Predictions, joined, predict
-from keras_ncr.checks import check_integer
 from keras_ncr.datasets import Source
+from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.batches import evaluation_batches
 from keras_ncr.experiments.data import Sources
@@ -32,7 +30,7 @@ def out_of_sample_predictions(
     """
     # No training may see or measure anything of the truth.
     source = source.relabeled(source.labels, clean_labels=None)
-    folds = _folds(source.labels, check_integer(num_folds, "num_folds", minimum=2))
+    folds = stratified_folds(source.labels, num_folds)
     with workdir.occupied(folder, config) as folder:
         remedy = f"Remove {folder}: its models, which saw them, are trained again."
         keep_labels(source.record, folder / "labels.npz", remedy)
@@ -60,20 +58,3 @@ def _predictions_of(trial, verbose):
     model = keras.models.load_model(trial.folder / "model.keras")
     batches = evaluation_batches(trial.config, trial.sources.test, carry=("index",))
     return predict(model, batches)
-
-
-def _folds(labels, num_folds):
-    """Returns pairs of the indices to train on and those held out."""
-    from sklearn.model_selection import StratifiedKFold
-
-    largest = int(np.bincount(labels).max())
-    if num_folds > largest:
-        raise ValueError(
-            "`num_folds` must be at most the number of examples of the most frequent "
-            f"label, {largest}. Received: num_folds={num_folds}."
-        )
-    splitter = StratifiedKFold(num_folds, shuffle=True, random_state=0)
-    with warnings.catch_warnings():
-        # A label with fewer examples than folds is in some of them only.
-        warnings.filterwarnings("ignore", "The least populated class")
-        return list(splitter.split(np.zeros((len(labels), 0)), labels))

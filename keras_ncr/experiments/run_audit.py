@@ -69,7 +69,7 @@ def audit_run(
     findings = find(
         predictions, identity, threshold, expected_precision, num_neighbors, verbose
     )
-    _write(findings.frame, source.is_noisy, out)
+    write_list(findings.frame, source.is_noisy, out)
     if review is not None:
         neighborhood = findings.neighborhood
         write_review(
@@ -113,8 +113,8 @@ def _with_means(predictions, source, folder):
     )
 
 
-def _write(frame, is_wrong, out):
-    """Writes the list, its summary and its pictures."""
+def write_list(frame, is_wrong, out):
+    """Writes the list of an audit, its summary and its pictures to a folder."""
     with replacing(out / "labels.csv") as temporary:
         cells = frame.sort_values("label_quality", kind="stable")
         texts = cells.select_dtypes(exclude=["number", "bool"])

@@ -78,7 +78,7 @@ def extract(
     ...     backbone, train, cache="features", verbose=0
     ... )
     >>> features.shape, features.dtype
-    ((1437, 256), dtype('float32'))
+    ((1437, 512), dtype('float32'))
     """
     check_integer(batch_size, "batch_size", minimum=1)
     check_known(dtype, _DTYPES, "dtype")

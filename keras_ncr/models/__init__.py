@@ -10,6 +10,7 @@ from keras_ncr.models.gjs import GJSModel
 from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.ncr_classifier import NCRClassifier
 from keras_ncr.models.network_pair import NetworkPair
 from keras_ncr.models.plain_sgd import PlainSGD
 from keras_ncr.models.sgn import SGNModel
@@ -30,6 +31,7 @@ __all__ = [
     "LDMIModel",
     "MemorizationMonitor",
     "MemorizationRate",
+    "NCRClassifier",
     "NCRModel",
     "NetworkPair",
     "PlainSGD",

@@ -1,0 +1,238 @@
+"""Which labels are wrong: `keras_ncr.find_wrong_labels(x, y)`, in one line."""
+
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.audit.auditing import audit_predictions, check_calls
+from keras_ncr.checks import check_integer
+from keras_ncr.datasets import Source, from_features
+from keras_ncr.datasets.image_files import source_of_files
+from keras_ncr.datasets.split import stratified_folds
+from keras_ncr.features.feature_cache import extract
+from keras_ncr.files import replacing
+from keras_ncr.models.head import HeadSettings, train_head
+from keras_ncr.review import check_folder
+
+# Rows that are looked at together.
+_ROWS_AT_ONCE = 4096
+
+
+def find_wrong_labels(
+    x,
+    y=None,
+    *,
+    model=None,
+    ids=None,
+    class_names=None,
+    pictures=None,
+    num_folds=5,
+    threshold=0.5,
+    expected_precision=None,
+    num_neighbors=10,
+    review=None,
+    cache=None,
+    settings=None,
+    verbose="auto",
+):
+    """Returns a table that says which labels are probably wrong, from features alone.
+
+    A classifier on the features is trained by NCR with ELR several times, each time
+    without a part of the examples, which it then judges (`keras_ncr.NCRClassifier`).
+    `keras_ncr.audit_predictions` makes the table of these predictions and of each
+    example's nearest neighbors.
+
+    Args:
+        x: Features, floats of shape `(n, dim)`; or inputs of `model`; or a
+            `keras_ncr.datasets.Source`, with `model`.
+        y: Labels of shape `(n,)`: class numbers from 0, or names. With a source, class
+            numbers in place of its own. Defaults to `None`.
+        model: Optional Keras model from inputs to features, such as
+            `keras_ncr.backbones.pretrained(...)`. Defaults to `None`: `x` holds
+            features.
+        ids: As in `keras_ncr.audit`.
+        class_names: As in `keras_ncr.audit`. Labels that are names must be among them.
+            Defaults to the names in `y`, sorted.
+        pictures: Optional paths of n image files, which the page shows.
+        num_folds: Int, at least 2. Defaults to 5, as in cleanlab's `CleanLearning`.
+        threshold: As in `keras_ncr.audit`.
+        expected_precision: As in `keras_ncr.audit`.
+        num_neighbors: As in `keras_ncr.audit`.
+        review: As in `keras_ncr.audit`.
+        cache: Optional folder in which the features of a source are kept, as
+            `keras_ncr.features.extract` does. Defaults to none.
+        settings: `keras_ncr.models.head.HeadSettings`: how the classifier is built and
+            trained, and the seed. Defaults to `HeadSettings()`.
+        verbose: As in `keras_ncr.audit`.
+
+    Returns:
+        `pandas.DataFrame` as `keras_ncr.audit` returns it.
+
+    Raises:
+        ValueError: If features, labels, ids or pictures are not equally many, a feature
+            is not finite, labels are neither class numbers nor names, a source comes
+            without `model`, or an argument is out of its range.
+
+    Example:
+    >>> train, _ = keras_ncr.datasets.digits()
+    >>> features, names = train.images.reshape(-1, 64), train.labels.astype(str)
+    >>> frame = keras_ncr.find_wrong_labels(features, names, num_folds=2, verbose=0)
+    >>> frame[["id", "given_class", "label_quality"]].shape
+    (1437, 3)
+    """
+    check_calls(threshold, expected_precision)
+    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    if review is not None:
+        check_folder(review)  # Rather now than after the trainings.
+    if isinstance(x, Source):
+        source = x if y is None else x.relabeled(y)
+        shown = x if x.kind == "images" else None
+    else:
+        features = x if model is None else _outputs(model, x, verbose)
+        source = from_features(features, y, class_names, ids)
+        shown, model = None if model is None else x, None
+    if pictures is not None:
+        shown = _picture_source(source, pictures)
+    features = features_of_source(source, model, cache, verbose)
+    probabilities = out_of_sample_probabilities(
+        features,
+        source.labels,
+        source.num_classes,
+        num_folds,
+        settings=settings,
+        verbose=verbose,
+    )
+    return audit_predictions(
+        source.labels,
+        probabilities,
+        features,
+        ids=source.ids if ids is None else ids,
+        class_names=source.class_names if class_names is None else class_names,
+        threshold=threshold,
+        expected_precision=expected_precision,
+        num_neighbors=num_neighbors,
+        review=review,
+        shown=shown,
+        verbose=verbose,
+    )
+
+
+def out_of_sample_probabilities(
+    features,
+    labels,
+    num_classes: int,
+    num_folds: int = 5,
+    *,
+    settings: HeadSettings | None = None,
+    folder: str | os.PathLike | None = None,
+    verbose="auto",
+) -> np.ndarray:
+    """Returns each example's probabilities by a classifier that has not seen it.
+
+    Args:
+        features: Array of shape `(n, dim)`.
+        labels: Ints of shape `(n,)`.
+        num_classes: Int, at least 2.
+        num_folds: Int, at least 2. Defaults to 5.
+        settings: As in `find_wrong_labels`.
+        folder: Optional path of a folder for the predictions of each fold: one that is
+            finished is not trained again. It must be of these features, labels and
+            settings. Defaults to none.
+        verbose: As in `find_wrong_labels`.
+
+    Returns:
+        Float32 array of shape `(n, num_classes)`.
+
+    Raises:
+        ValueError: If `num_folds` is out of range.
+
+    Example:
+    >>> from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
+    >>> from keras_ncr.models.head import HeadSettings
+    >>> features = np.random.default_rng(0).normal(size=(40, 8))
+    >>> labels = (features[:, 0] > 0).astype(int)
+    >>> settings = HeadSettings(epochs=2)
+    >>> out_of_sample_probabilities(
+    ...     features, labels, 2, num_folds=2, settings=settings, verbose=0
+    ... ).shape
+    (40, 2)
+    """
+    settings = settings or HeadSettings()
+    folds = stratified_folds(labels, num_folds, settings.seed)
+    probabilities = np.zeros((len(labels), num_classes), "float32")
+    dim = features.shape[1]
+    epochs = [settings.completed(len(kept), dim).epochs for kept, _ in folds]
+    progress = keras.utils.Progbar(
+        sum(epochs), verbose=int(verbose != 0), unit_name="epoch"
+    )
+    count = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: progress.add(1)
+    )
+    for number, (kept, held_out) in enumerate(folds, start=1):
+        path = pathlib.Path(folder, f"fold-{number}.npy") if folder else None
+        if path is not None and path.exists():
+            probabilities[held_out] = np.load(path)
+            progress.add(epochs[number - 1])
+            continue
+        head = train_head(
+            features, labels, num_classes, kept, settings, callbacks=[count]
+        )
+        probabilities[held_out] = predicted(head, features, held_out)
+        if path is not None:
+            with replacing(path) as temporary:
+                np.save(temporary, probabilities[held_out])
+    return probabilities
+
+
+def predicted(head, features, rows):
+    """Returns a classifier's probabilities of some rows, a few at a time."""
+    parts = [
+        tf.nn.softmax(head.predict_on_batch(np.asarray(features[part], "float32")))
+        for part in np.array_split(rows, max(len(rows) // _ROWS_AT_ONCE, 1))
+    ]
+    return np.concatenate(parts)
+
+
+def features_of_source(source, model, cache, verbose):
+    """Returns the features of a source: its inputs, or what a network makes of them."""
+    if source.kind == "features" and model is None:
+        features = np.asarray(source.stored_inputs)
+        return features.reshape(len(features), -1)
+    if model is None:
+        raise ValueError(
+            "`model` must be given with a source: a Keras model from its inputs to "
+            f"features. Received: model=None, and {source.kind}. "
+            "`keras_ncr.backbones.pretrained(...)` is one."
+        )
+    if cache is not None:
+        return extract(model, source, cache, verbose=verbose)
+    with tempfile.TemporaryDirectory() as folder:
+        return np.array(extract(model, source, folder, verbose=verbose))
+
+
+def _outputs(model, x, verbose):
+    """Returns the features that a model makes of inputs; maps are averaged."""
+    features = np.asarray(model.predict(x, verbose=verbose))
+    return features.mean(axis=(1, 2)) if features.ndim == 4 else features
+
+
+def _picture_source(source, pictures):
+    """Returns the pictures of the examples, for the page."""
+    paths = [os.fspath(path) for path in pictures]
+    if len(paths) != source.num_examples:
+        raise ValueError(
+            "`pictures` must have one path for each label. Received: "
+            f"{len(paths)} paths and {source.num_examples} labels."
+        )
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise ValueError(
+            f"`pictures` must be files. Received: {len(missing)} that are not there, "
+            f"{missing[0]!r} for one."
+        )
+    ids = map(str, source.ids.tolist())
+    return source_of_files("pictures", paths, source.labels, ids, source.class_names)

@@ -1,0 +1,128 @@
+"""Finds wrong labels in pictures or features, in one command.
+
+    keras-ncr clean PICTURES
+
+PICTURES is a folder of class folders, a table of paths and labels (.csv, .parquet),
+features (.npz with `features`, `labels` and perhaps `ids`), or a name of TensorFlow
+Datasets. A pretrained network makes features of the pictures; classifiers on these, of
+which none has seen the example that it judges, say which labels are wrong. The workdir
+gets the list (`audit/labels.csv`, the worst first) and a page to decide on
+(`review/index.html`). With the corrections of that page, `--corrections=FILE`, it gets
+the corrected labels and a classifier. The same command again goes on where it was. Your
+files are only read.
+"""
+
+import contextlib
+import pathlib
+import re
+import shlex
+
+from absl import flags
+
+from keras_ncr.cli.apply_corrections import CORRECTIONS
+from keras_ncr.cli.audit import NEIGHBORS, THRESHOLD
+from keras_ncr.cli.command_line import (
+    WORKDIR,
+    interruption_in_one_line,
+    refusal_in_one_line,
+    required,
+)
+from keras_ncr.experiments.clean import DEFAULT_BACKBONE, Clean, CleanSettings
+from keras_ncr.experiments.clean_corrections import correct
+from keras_ncr.experiments.clean_data import read_data
+
+PICTURES = flags.DEFINE_string("pictures", None, "The data, if not the first word.")
+BACKBONE = flags.DEFINE_string(
+    "backbone",
+    None,
+    "A network of keras.applications, hub:PRESET of KerasHub, a file FILE.keras, "
+    "scratch (not pretrained), or features (they are given). Default: "
+    f"{DEFAULT_BACKBONE}, and features for these.",
+)
+FINETUNE = flags.DEFINE_bool(
+    "finetune", False, "Whether each fold trains the whole network, not a head alone."
+)
+EPOCHS = flags.DEFINE_integer(
+    "network_epochs", None, "Of a network that is trained.", 1
+)
+SIZE = flags.DEFINE_integer("image_size", 224, "Pictures are made so large.", 32)
+FOLDS = flags.DEFINE_integer("num_folds", 5, "Parts that are left out in turn.", 2)
+BATCH = flags.DEFINE_integer("batch_size", 64, "Pictures at once in the network.", 1)
+DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", ["float32", "float16"], "How features are kept."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of folds and of training.", 0)
+IMAGE_KEY = flags.DEFINE_string("image_key", "path", "A table's column of paths.")
+LABEL_KEY = flags.DEFINE_string("label_key", None, "The column, or key, of labels.")
+SPLIT = flags.DEFINE_string("split", "train", "The split of TensorFlow Datasets.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+ON_ERROR = flags.DEFINE_enum(
+    "on_error", "raise", ["raise", "skip"], "What is done about broken pictures."
+)
+# The word that may stand without a flag.
+POSITIONAL = PICTURES
+# So that --help shows them.
+for name in ("workdir", "threshold", "num_neighbors", "corrections"):
+    flags.declare_key_flag(name)
+
+
+def main() -> None:
+    """Runs the command, and prints what it found."""
+    required(PICTURES)
+    pictures = PICTURES.value
+    folder = WORKDIR.value or default_folder(pictures)
+    settings = CleanSettings(
+        backbone=BACKBONE.value,
+        finetune=FINETUNE.value,
+        epochs=EPOCHS.value,
+        image_size=SIZE.value,
+        num_folds=FOLDS.value,
+        threshold=THRESHOLD.value,
+        num_neighbors=NEIGHBORS.value,
+        batch_size=BATCH.value,
+        dtype=DTYPE.value,
+        seed=SEED.value,
+    )
+    with refusal_in_one_line(), interruption_in_one_line(), _in_own_words():
+        print(f"Looking for wrong labels in {pictures}; all goes to {folder}.")
+        data = read_data(
+            pictures,
+            image_key=IMAGE_KEY.value,
+            label_key=LABEL_KEY.value,
+            split=SPLIT.value,
+            data_dir=DATA_DIR.value,
+            on_error=ON_ERROR.value,
+        )
+        clean = Clean(data, folder, settings)
+        with clean.begun():
+            if CORRECTIONS.value is None:
+                print(clean.find(_command(pictures)))
+            else:
+                print(correct(clean, CORRECTIONS.value))
+
+
+def default_folder(pictures: str) -> str:
+    """Returns where everything goes: `runs/clean-` and the name of the data."""
+    path = pathlib.Path(pictures)
+    name = path.stem if path.suffix and not path.is_dir() else path.resolve().name
+    return "runs/clean-" + re.sub(r"[^\w.-]+", "-", name)
+
+
+@contextlib.contextmanager
+def _in_own_words():
+    """Names flags of this command in errors, and not settings of a config."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        text = str(error).replace("--config.data.", "--")
+        raise type(error)(text) from error
+
+
+def _command(pictures):
+    """Returns the words that were typed, as far as they are no default."""
+    words = ["keras-ncr", "clean", pictures]
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        is_said = flag.name not in ("pictures", "corrections")
+        if is_said and flag.present and not flag.using_default_value:
+            words.append(f"--{flag.name}={flag.value}")
+    return shlex.join(words)

@@ -1,0 +1,363 @@
+"""`keras-ncr clean`: from pictures to a list of wrong labels, in one call."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+import keras_ncr
+from keras_ncr.audit import audit_predictions
+from keras_ncr.audit.report import report
+from keras_ncr.audit.wrong_labels import features_of_source, out_of_sample_probabilities
+from keras_ncr.backbones import pretrained
+from keras_ncr.backbones.pretrained import SCRATCH
+from keras_ncr.experiments import run_lock
+from keras_ncr.experiments.clean_data import CleanData
+from keras_ncr.experiments.clean_network import NetworkTraining
+from keras_ncr.experiments.run_audit import write_list
+from keras_ncr.features import extract
+from keras_ncr.features.feature_cache import content_hash
+from keras_ncr.files import write_json
+from keras_ncr.models.head import HeadSettings
+from keras_ncr.review.corrections import dataset_hash
+
+DEFAULT_BACKBONE, GIVEN = "EfficientNetV2B0", "features"
+_STATE = "clean.json"
+# Seconds on two cores, for the estimate: a step of training, the rest of a fold, and
+# the audit of an example.
+_STEP_SECONDS, _FOLD_SECONDS, _AUDIT_SECONDS = 0.006, 4, 0.001
+
+
+@dataclasses.dataclass(frozen=True)
+class CleanSettings:
+    """How wrong labels are looked for.
+
+    Args:
+        backbone: String, as `name` in `keras_ncr.backbones.pretrained`, or `"features"`
+            for features that are given. Defaults to `None`: `"features"` for these,
+            `"EfficientNetV2B0"` for pictures.
+        finetune: Bool: whether each fold trains the whole network, and not a head on
+            its features. `"scratch"` is always trained. Defaults to `False`.
+        epochs: Optional int: epochs of a network that is trained. Defaults to 10, of
+            `"scratch"` 30.
+        image_size: Int, at least 32: pictures are brought to squares of so many pixels.
+            Defaults to 224, as networks of ImageNet expect.
+        num_folds: As in `keras_ncr.find_wrong_labels`.
+        threshold: As in `keras_ncr.audit`.
+        num_neighbors: As in `keras_ncr.audit`.
+        batch_size: As in `keras_ncr.features.extract`.
+        dtype: As in `keras_ncr.features.extract`.
+        seed: Int, at least 0. Defaults to 0.
+
+    Example:
+    >>> from keras_ncr.experiments.clean import CleanSettings
+    >>> CleanSettings().num_folds
+    5
+    """
+
+    backbone: str | None = None
+    finetune: bool = False
+    epochs: int | None = None
+    image_size: int = 224
+    num_folds: int = 5
+    threshold: float = 0.5
+    num_neighbors: int = 10
+    batch_size: int = 64
+    dtype: str = "float32"
+    seed: int = 0
+
+    def completed(self, data: CleanData) -> "CleanSettings":
+        """Returns the settings for some data, with a backbone that suits them."""
+        has_features = data.source.kind == "features"
+        backbone = self.backbone or (GIVEN if has_features else DEFAULT_BACKBONE)
+        if has_features != (backbone == GIVEN):
+            given = "features" if has_features else "pictures"
+            raise ValueError(
+                f"`backbone` must be {GIVEN!r} for features, and a network for "
+                f"pictures. Received: backbone={backbone!r}, and {given}. Leave it out."
+            )
+        if has_features and self.finetune:
+            raise ValueError(
+                "`finetune` is for networks. Received: finetune=True, and features. "
+                "Leave it out."
+            )
+        return dataclasses.replace(self, backbone=backbone)
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether the whole network is trained."""
+        return self.finetune or self.backbone == SCRATCH
+
+
+@dataclasses.dataclass
+class Clean:
+    """One data set on its way from labels as given to labels that can be trusted.
+
+    Args:
+        data: `CleanData`.
+        workdir: String or path of the folder for all that is written.
+        settings: `CleanSettings`.
+        verbose: Whether progress bars are shown. Defaults to 1.
+        say: Callable that prints a line. Defaults to `print`.
+
+    Example:
+    >>> from keras_ncr.experiments.clean import Clean, CleanSettings
+    >>> from keras_ncr.experiments.clean_data import CleanData
+    >>> features = np.random.default_rng(0).normal(size=(40, 8))
+    >>> source = keras_ncr.datasets.from_features(features, np.arange(40) % 2)
+    >>> clean = Clean(CleanData(source), "runs/clean", CleanSettings(num_folds=2), 0)
+    >>> with clean.begun():
+    ...     text = clean.find("keras-ncr clean features.npz")
+    About ... s: 40 examples, a classifier in 2 folds, the list, the page.
+    >>> sorted(path.name for path in clean.folder.iterdir())
+    ['audit', 'clean.json', 'folds', 'review']
+    """
+
+    data: CleanData
+    workdir: str | os.PathLike
+    settings: CleanSettings
+    verbose: int = 1
+    say: Callable = print
+
+    def __post_init__(self):
+        """Checks that the settings suit the data, and the folder is free."""
+        self.settings = self.settings.completed(self.data)
+        self.folder = pathlib.Path(self.workdir).expanduser()
+        self.source = self.data.source
+        self.network = None
+        self.start = time.monotonic()
+        if self.data.has_class_folders:
+            check_outside(self.folder, self.data.folder)
+        _check_free(self.folder, self.source.name)
+
+    @contextlib.contextmanager
+    def begun(self):
+        """Keeps the folder from other processes until the block ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with run_lock.held(self.folder):
+            yield
+
+    def find(self, command: str) -> str:
+        """Returns what was found, and what to type next, after `command`."""
+        features = self.features()
+        key = self._key(features)
+        state = _read_state(self.folder)
+        if state.get("finished") == key and (self.folder / "review/data.js").exists():
+            return state["report"]
+        write_json(self.folder / _STATE, {"name": self.source.name})
+        probabilities = self.probabilities(features, self.source)
+        frame = audit_predictions(
+            self.source.labels,
+            probabilities,
+            features,
+            ids=self.source.ids,
+            class_names=self.source.class_names,
+            threshold=self.settings.threshold,
+            num_neighbors=self.settings.num_neighbors,
+            review=self.folder / "review",
+            shown=self.source if self.source.kind == "images" else None,
+            verbose=self.verbose,
+        )
+        frame.attrs["name"] = self.source.name
+        out = self.folder / "audit"
+        out.mkdir(exist_ok=True)
+        write_list(frame, self.source.is_noisy, out)
+        is_noisy = self.source.is_noisy
+        text = "\n".join(
+            [
+                report(frame, is_noisy, self.folder, self.folder / "review"),
+                "Decide there, export corrections.csv, and type:",
+                f"    {command} --corrections=corrections.csv",
+            ]
+        )
+        state = {"name": self.source.name, "finished": key, "report": text}
+        write_json(self.folder / _STATE, state)
+        return f"{text}\nIt took {duration(time.monotonic() - self.start)}."
+
+    def features(self) -> np.ndarray | None:
+        """Returns the features of all examples, computed now or before.
+
+        There are none of a network that is trained from scratch.
+        """
+        if self.settings.backbone == GIVEN:
+            self._tell_plan(0)
+            return features_of_source(self.source, None, None, self.verbose)
+        size = self.settings.image_size
+        shape = (size, size, self.source.image_shape[-1])
+        keras.utils.set_random_seed(self.settings.seed)  # Of "scratch".
+        self.network = pretrained(self.settings.backbone, shape)
+        if self.settings.trains_network:
+            self.say(
+                f"{self.settings.num_folds} trainings of {self.settings.backbone} at "
+                f"{size} pixels, {self.training.epochs} epochs each: the first one "
+                "shows how long they take."
+            )
+        if self.settings.backbone == SCRATCH:
+            return None
+        self.say(
+            f"Features of {self.source.num_examples:,} pictures by "
+            f"{self.settings.backbone} at {size} pixels; what is there already is used."
+        )
+        return extract(
+            self.network,
+            self.source,
+            self.folder / "features",
+            self.settings.batch_size,
+            self.settings.dtype,
+            image_size=size,
+            verbose=self.verbose,
+            on_estimate=lambda _, seconds: self._tell_plan(seconds),
+        )
+
+    @property
+    def training(self) -> NetworkTraining:
+        """How the whole network is trained, if it is."""
+        is_new = self.settings.backbone == SCRATCH
+        return NetworkTraining(
+            self.network,
+            self.settings.image_size,
+            self.settings.epochs or (30 if is_new else 10),
+            1e-3 if is_new else 1e-4,
+            self.settings.batch_size,
+            self.settings.seed,
+            self.verbose,
+        )
+
+    def probabilities(self, features, source) -> np.ndarray:
+        """Returns out-of-sample probabilities; folds that are finished are kept.
+
+        Args:
+            features: Features of the examples of `source`, or `None`.
+            source: `Source`, of all examples or some, with the labels to train on.
+
+        Returns:
+            Float32 array of shape `(n, num_classes)`.
+        """
+        folder = self.folder / "folds" / self._key(features, source)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.trains_network:
+            return self.training.probabilities(source, self.settings.num_folds, folder)
+        return out_of_sample_probabilities(
+            features,
+            source.labels,
+            source.num_classes,
+            self.settings.num_folds,
+            settings=HeadSettings(seed=self.settings.seed),
+            folder=folder,
+            verbose=self.verbose,
+        )
+
+    def _tell_plan(self, seconds):
+        """Says how long it all takes, and what it is."""
+        num_examples, folds = self.source.num_examples, self.settings.num_folds
+        head = HeadSettings().completed(num_examples, 1)
+        steps = head.epochs * num_examples * (1 - 1 / folds) / head.batch_size
+        seconds += folds * (steps * _STEP_SECONDS + _FOLD_SECONDS)
+        seconds += num_examples * _AUDIT_SECONDS
+        line = "" if self.settings.backbone == GIVEN else "\n"
+        self.say(
+            f"{line}About {duration(seconds)}: {num_examples:,} {self.data.words}, a "
+            f"classifier in {folds} folds, the list, the page."
+        )
+
+    def _key(self, features, source=None):
+        """Returns a hash of all that the folds depend on, or the list without one."""
+        if features is None:
+            content = content_hash(source or self.source)
+        elif getattr(features, "filename", None):  # Its name is a hash.
+            content = pathlib.Path(features.filename).stem
+        else:
+            content = hashlib.sha256(np.ascontiguousarray(features)).hexdigest()
+        settings = dataclasses.asdict(self.settings)
+        ids = self.source.ids
+        if source is not None:  # Folds do not know what examples are called.
+            ids = np.arange(source.num_examples)
+            for name in ("threshold", "num_neighbors"):
+                del settings[name]
+        hashed = dataset_hash((source or self.source).labels, ids)
+        names = list(self.source.class_names)
+        what = [content, settings, names, hashed, keras_ncr.__version__]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def check_outside(folder, pictures):
+    """Raises if what is written would be among the pictures.
+
+    Args:
+        folder: `pathlib.Path` of the workdir.
+        pictures: `pathlib.Path` of the pictures.
+
+    Raises:
+        ValueError: If it would.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.experiments.clean import check_outside
+    >>> check_outside(pathlib.Path("runs/clean"), pathlib.Path("pictures"))
+    """
+    if folder.resolve().is_relative_to(pictures.resolve()):
+        raise ValueError(
+            "`workdir` must not be within the folder of the pictures, where it would "
+            f"count as a class. Received: {str(folder)!r}, in {str(pictures)!r}. Pass "
+            "--workdir=FOLDER with a place outside."
+        )
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words.
+
+    Args:
+        seconds: Number.
+
+    Returns:
+        String.
+
+    Example:
+    >>> from keras_ncr.experiments.clean import duration
+    >>> duration(42), duration(200), duration(9000)
+    ('42 s', '3 min', '2 h 30 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _read_state(folder):
+    """Returns what is known of the list in a folder, or an empty dict."""
+    path = folder / _STATE
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return {}
+
+
+def _check_free(folder, name):
+    """Raises unless a folder is new, empty, or that of the same data."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(
+            f"`workdir` must be a folder. Received: {str(folder)!r}, which is a file."
+        )
+    names = {entry.name for entry in folder.iterdir()}
+    is_ours = _STATE in names or names <= {"features", "folds", run_lock.NAME}
+    if not is_ours:
+        raise ValueError(
+            "`workdir` must be new, empty, or hold what this command left there. "
+            f"Received: {str(folder)!r}, which holds {min(names)!r}. Pass "
+            "--workdir=FOLDER with another one."
+        )
+    there = _read_state(folder).get("name", name)
+    if there != name:
+        raise ValueError(
+            f"`workdir` {str(folder)!r} holds the list of {there!r}. Received: "
+            f"{name!r}. Pass --workdir=FOLDER with another one."
+        )

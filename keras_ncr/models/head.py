@@ -1,0 +1,242 @@
+"""Classifiers on features that are given: NCR with ELR on a few dense layers."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ncr.checks import check_integer, check_positive, check_rate, check_weight
+from keras_ncr.models.elr import ELRModel
+
+# Rows whose sums are taken at a time.
+_ROWS_AT_ONCE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """How a classifier on features is built and trained.
+
+    Args:
+        hidden_units: Int, at least 1: the width of each dense layer. Defaults to 512.
+        num_layers: Int, at least 0: dense layers before the last one, each with batch
+            normalization and a ReLU. Defaults to `None`: two, or none if there are
+            fewer than 5,000 examples, which would be learned by heart.
+        epochs: Int, at least 1. Defaults to `None`: 15, or as many more as make 150
+            steps.
+        batch_size: Int, at least 1. Defaults to `None`: 256, or 128 if there are fewer
+            than 5,000 examples.
+        learning_rate: Positive float, after a warm-up; it falls to 0 as a cosine.
+            Defaults to `None`: 0.1; without hidden layers 6 / dim, at most 0.5.
+        weight_decay: Float, at least 0. Defaults to 4e-3.
+        consistency_weight: As in `ELRModel`. Defaults to 0.3.
+        elr_weight: As in `ELRModel`. Defaults to 3.0.
+        seed: Int, at least 0. Defaults to 0.
+
+    Raises:
+        ValueError: If one is out of its range.
+
+    Example:
+    >>> from keras_ncr.models.head import HeadSettings
+    >>> settings = HeadSettings().completed(num_examples=600, dim=1280)
+    >>> settings.batch_size, settings.epochs
+    (128, 38)
+    """
+
+    hidden_units: int = 512
+    num_layers: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float = 4e-3
+    consistency_weight: float = 0.3
+    elr_weight: float = 3.0
+    seed: int = 0
+
+    def __post_init__(self):
+        """Checks what is given."""
+        for name, minimum in (
+            ("hidden_units", 1),
+            ("num_layers", 0),
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("seed", 0),
+        ):
+            if getattr(self, name) is not None:
+                check_integer(getattr(self, name), name, minimum)
+        if self.learning_rate is not None:
+            check_positive(self.learning_rate, "learning_rate")
+        check_weight(self.weight_decay, "weight_decay")
+        check_rate(self.consistency_weight, "consistency_weight")
+        check_positive(self.elr_weight, "elr_weight")
+
+    def completed(self, num_examples: int, dim: int) -> "HeadSettings":
+        """Returns the settings for such features, with nothing left open."""
+        is_small = num_examples < 5_000
+
+        def choose(value, default):
+            return default if value is None else value
+
+        num_layers = choose(self.num_layers, 0 if is_small else 2)
+        batch_size = min(
+            choose(self.batch_size, 128 if is_small else 256), num_examples
+        )
+        num_steps = max(num_examples // batch_size, 1)
+        return dataclasses.replace(
+            self,
+            num_layers=num_layers,
+            batch_size=batch_size,
+            epochs=choose(self.epochs, max(15, -(-150 // num_steps))),
+            # A step then changes logits alike, however many features add up to them.
+            learning_rate=choose(
+                self.learning_rate, 0.1 if num_layers else min(6 / dim, 0.5)
+            ),
+        )
+
+
+def train_head(
+    features,
+    labels,
+    num_classes: int,
+    rows=None,
+    settings: HeadSettings | None = None,
+    sample_weight=None,
+    callbacks=(),
+    verbose=0,
+) -> keras.Model:
+    """Returns a classifier, trained on features by NCR with ELR.
+
+    It standardizes the features itself. The same settings give the same weights; the
+    global seed of Keras plays no part, and is left as it is.
+
+    Args:
+        features: Array of shape `(n, dim)`, such as a `numpy.memmap`. Its rows are read
+            batch by batch.
+        labels: Ints of shape `(n,)`.
+        num_classes: Int, at least 2.
+        rows: Optional ints: the examples to train on. Defaults to all.
+        settings: `HeadSettings`. Defaults to `HeadSettings()`.
+        sample_weight: Optional floats of shape `(n,)`. Defaults to none.
+        callbacks: As in `keras.Model.fit`.
+        verbose: As in `keras.Model.fit`. Defaults to 0.
+
+    Returns:
+        `ELRModel` from features to logits.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+    >>> from keras_ncr.models.head import HeadSettings, train_head
+    >>> features = np.random.default_rng(0).normal(size=(40, 8))
+    >>> labels = (features[:, 0] > 0).astype(int)
+    >>> model = train_head(features, labels, 2, settings=HeadSettings(epochs=2))
+    >>> model(features).shape
+    TensorShape([40, 2])
+    """
+    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
+    settings = (settings or HeadSettings()).completed(len(rows), features.shape[1])
+    model = head_model(features, num_classes, len(labels), rows, settings)
+    batches = _batches(features, labels, rows, settings, sample_weight)
+    num_steps = len(rows) // settings.batch_size
+    _compile(model, settings, num_steps)
+    model.fit(
+        batches,
+        epochs=settings.epochs,
+        steps_per_epoch=num_steps,
+        shuffle=False,
+        callbacks=list(callbacks),
+        verbose=verbose,
+    )
+    return model
+
+
+def head_model(features, num_classes, num_examples, rows, settings):
+    """Returns the classifier, not trained, that standardizes features by some rows."""
+    mean, variance = _moments(features, rows)
+    seeds = iter(range(settings.seed, settings.seed + settings.num_layers + 1))
+    layers = [
+        keras.Input([features.shape[1]]),
+        keras.layers.Normalization(mean=mean, variance=variance),
+    ]
+    for _ in range(settings.num_layers):
+        start = keras.initializers.HeNormal(seed=next(seeds))
+        layers += [
+            keras.layers.Dense(
+                settings.hidden_units, use_bias=False, kernel_initializer=start
+            ),
+            keras.layers.BatchNormalization(momentum=0.9),
+            keras.layers.ReLU(),
+        ]
+    start = keras.initializers.GlorotUniform(seed=next(seeds))
+    return ELRModel(
+        keras.Sequential(layers, name="head"),
+        num_classes,
+        num_examples,
+        elr_weight=settings.elr_weight,
+        consistency_weight=settings.consistency_weight,
+        classifier=keras.layers.Dense(
+            num_classes, dtype="float32", kernel_initializer=start, name="classifier"
+        ),
+    )
+
+
+def _compile(model, settings, num_steps):
+    """Compiles a model: momentum, a warm-up, then a cosine."""
+    total = settings.epochs * num_steps
+    warmup = max(total * 2 // 15, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(total - warmup, 1),
+        warmup_target=settings.learning_rate,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        keras.optimizers.SGD(
+            schedule, momentum=0.9, weight_decay=settings.weight_decay
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+
+
+def _moments(features, rows):
+    """Returns the mean and the variance of each column over some rows."""
+    sums = np.zeros((2, features.shape[1]))
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = np.asarray(features[rows[start : start + _ROWS_AT_ONCE]], "float64")
+        sums += block.sum(axis=0), (block**2).sum(axis=0)
+    mean, square = sums / len(rows)
+    variance = square - mean**2
+    # A column that never changes stays as it is.
+    return mean, np.where(variance > 1e-12 * (1 + mean**2), variance, 1.0)
+
+
+def _batches(features, labels, rows, settings, sample_weight):
+    """Returns the batches of all epochs, with the numbers of the examples."""
+    random = np.random.default_rng(settings.seed)
+    # The few that fill no batch are others in each epoch.
+    num_used = len(rows) // settings.batch_size * settings.batch_size
+    order = [random.permutation(rows)[:num_used] for _ in range(settings.epochs)]
+    weights = () if sample_weight is None else (np.asarray(sample_weight, "float32"),)
+
+    def read(index):
+        return (
+            np.asarray(features[index], "float32"),
+            labels[index].astype("int64"),
+            *(weight[index] for weight in weights),
+        )
+
+    def batch(index):
+        shape = [settings.batch_size]
+        types = (tf.float32, tf.int64, *(tf.float32 for _ in weights))
+        inputs, *others = tf.numpy_function(read, [index], types, stateful=False)
+        inputs.set_shape([*shape, features.shape[1]])
+        label, *weight = (tf.ensure_shape(one, shape) for one in others)
+        return inputs, {"label": label, "index": index}, *weight
+
+    return (
+        tf.data.Dataset.from_tensor_slices(np.concatenate(order))
+        .batch(settings.batch_size, drop_remainder=True)
+        .map(batch)
+        .prefetch(tf.data.AUTOTUNE)
+    )

@@ -1,0 +1,191 @@
+"""Tests of wrong_labels.py: wrong labels found from features, in one line."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_ncr
+from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
+from keras_ncr.models.head import HeadSettings, train_head
+
+pytestmark = pytest.mark.usefixtures("eager_functions")
+SHORT = HeadSettings(epochs=10)
+NAMES = np.array(["bird", "cat", "dog"])
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Features, true labels and labels of which every tenth is wrong."""
+    random = np.random.default_rng(0)
+    clean = np.arange(120) % 3
+    features = 3 * np.eye(3, 8)[clean] + random.normal(size=(120, 8))
+    noisy = clean.copy()
+    noisy[::10] = (noisy[::10] + 1) % 3
+    return 50 + 10 * features, clean, noisy
+
+
+def find(features, labels, **arguments):
+    arguments = {"settings": SHORT, "num_folds": 2, "verbose": 0, **arguments}
+    return keras_ncr.find_wrong_labels(features, labels, **arguments)
+
+
+def data_of(page):
+    """Returns what a review page shows."""
+    text = (page / "data.js").read_text().partition("window.reviewData=")[2]
+    return json.loads(text.rstrip(";\n"))
+
+
+FOUND = []
+
+
+@pytest.fixture
+def found(blobs):
+    """The list of the features with wrong labels, made once."""
+    if not FOUND:
+        FOUND.append(find(blobs[0], blobs[2]))
+    return FOUND[0]
+
+
+def test_wrong_labels_come_first(blobs, found):
+    _, clean, noisy = blobs
+    frame = found
+    worst = frame["label_quality"].nsmallest(12).index
+    assert np.isin(worst, np.flatnonzero(clean != noisy)).mean() > 0.8
+    is_issue = frame["is_label_issue"]
+    assert (clean == frame["predicted_label"])[is_issue].mean() > 0.7
+    assert {"neighbor_label", "outlier_score"} <= set(frame)
+
+
+def test_names_give_the_list_of_the_numbers(blobs, found):
+    features, _, noisy = blobs
+    by_name = find(features, NAMES[noisy])
+    assert by_name["label_quality"].equals(found["label_quality"])
+    assert by_name.attrs["class_names"] == NAMES.tolist()
+    assert by_name["given_class"].tolist() == NAMES[noisy].tolist()
+
+
+def test_same_seed_gives_the_same_list_and_leaves_the_global_seed_alone(blobs, found):
+    features, _, noisy = blobs
+    keras.utils.set_random_seed(1)
+    expected = np.random.random(), float(tf.random.uniform(()))
+    keras.utils.set_random_seed(1)
+    assert find(features, noisy).equals(found)
+    assert (np.random.random(), float(tf.random.uniform(()))) == expected
+    other = HeadSettings(epochs=10, seed=1)
+    assert not find(features, noisy, settings=other).equals(found)
+
+
+def test_no_example_is_judged_by_a_classifier_that_has_seen_it():
+    # Labels that are noise cannot be known without having seen them.
+    random = np.random.default_rng(0)
+    labels, features = random.integers(0, 2, 200), random.normal(size=(200, 300))
+    settings = HeadSettings(
+        hidden_units=64, num_layers=1, epochs=15, batch_size=50, consistency_weight=0.0
+    )
+    probabilities = out_of_sample_probabilities(
+        features, labels, 2, num_folds=2, settings=settings, verbose=0
+    )
+    assert abs((probabilities.argmax(1) == labels).mean() - 0.5) < 0.12
+    seen = train_head(features, labels, 2, settings=settings)
+    assert (seen.predict_on_batch(features).argmax(1) == labels).mean() > 0.9
+
+
+def test_folds_that_are_finished_are_not_trained_again(blobs, tmp_path, monkeypatch):
+    features, _, noisy = blobs
+    arguments = {
+        "num_folds": 3,
+        "settings": HeadSettings(epochs=2),
+        "folder": tmp_path,
+        "verbose": 0,
+    }
+    first = out_of_sample_probabilities(features, noisy, 3, **arguments)
+    (tmp_path / "fold-2.npy").unlink()
+    trained, fit = [], keras_ncr.ELRModel.fit
+
+    def counted(model, *args, **kwargs):
+        trained.append(1)
+        return fit(model, *args, **kwargs)
+
+    monkeypatch.setattr(keras_ncr.ELRModel, "fit", counted)
+    again = out_of_sample_probabilities(features, noisy, 3, **arguments)
+    np.testing.assert_array_equal(first, again)
+    assert len(trained) == 1
+
+
+def test_inputs_go_through_the_model(blobs, found):
+    features, _, noisy = blobs
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Rescaling(0.5)])
+    frame = find(2 * features, noisy, model=model)
+    np.testing.assert_allclose(
+        frame["label_quality"], found["label_quality"], atol=1e-3
+    )
+
+
+def test_source_goes_through_the_model_and_onto_the_page(tmp_path):
+    train, _ = keras_ncr.datasets.digits()
+    train = train.subset(np.arange(120))
+    wrong = np.where(np.arange(120) < 6, 9 - train.labels, train.labels)
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    page = tmp_path / "review"
+    frame = find(
+        train,
+        wrong,
+        model=network,
+        review=page,
+        cache=tmp_path / "cache",
+        settings=HeadSettings(epochs=2),
+    )
+    assert frame["given_label"].tolist() == wrong.tolist()
+    assert frame["id"].tolist() == train.ids.tolist()
+    assert any(data_of(page)["examples"]["picture"])
+    assert list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_page_shows_pictures_by_their_paths(blobs, tmp_path):
+    features, _, noisy = blobs
+    pictures = [tmp_path / f"{number}.png" for number in range(120)]
+    for path in pictures:
+        path.write_bytes(tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy())
+    page = tmp_path / "review"
+    find(
+        features,
+        noisy,
+        pictures=pictures,
+        review=page,
+        ids=np.arange(120),
+        settings=HeadSettings(epochs=1),
+    )
+    examples = data_of(page)["examples"]
+    assert examples["picture"]
+    assert all(examples["picture"])
+    assert all(example.isdigit() for example in examples["id"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": None}, "`labels` must be given"),
+        ({"y": np.arange(10) % 3}, "equally long.*120 examples and 10 labels"),
+        ({"y": NAMES[np.arange(120) % 3], "class_names": ["bird", "cat"]}, "'dog'"),
+        ({"x": np.full((120, 8), np.nan)}, "finite.*120 of 120"),
+        ({"num_folds": 1}, "`num_folds` must be an integer of at least 2"),
+        ({"pictures": ["gone.png"] * 120}, "120 that are not there, 'gone.png'"),
+        ({"pictures": []}, "one path for each label"),
+        ({"threshold": 1}, "`threshold` must be above 0 and below 1"),
+        ({"ids": [1, 1] * 60}, "different"),
+    ],
+)
+def test_wrong_arguments_are_refused(blobs, change, message):
+    features, _, noisy = blobs
+    arguments = {"x": features, "y": noisy, **change}
+    with pytest.raises(ValueError, match=message):
+        find(arguments.pop("x"), arguments.pop("y"), **arguments)
+
+
+def test_source_without_a_model_is_refused():
+    train, _ = keras_ncr.datasets.digits()
+    with pytest.raises(ValueError, match="`model` must be given with a source"):
+        keras_ncr.find_wrong_labels(train)
