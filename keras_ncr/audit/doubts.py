@@ -16,7 +16,7 @@ _WEAK = 0.8
 # Where more of the surest labels differ from the model, it knows too little to count.
 _HOPELESS = 0.5
 # Bounds of the precision that are further apart say nothing.
-_WIDE = 0.3
+WIDE = 0.3
 # So many labels called can be of one class by chance.
 _FEW = 10
 # More classes are not named.
@@ -176,7 +176,7 @@ def _of_bounds(estimates, is_out_of_sample):
     if estimates.precision is None:
         return []
     low, high = estimates.precision_bounds
-    if high - low <= _WIDE:
+    if high - low <= WIDE:
         return []
     remedy = _HELP if is_out_of_sample else _HELP + _HELP_OF_FOLDS
     return [

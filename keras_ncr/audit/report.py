@@ -1,5 +1,7 @@
 """What an audit found, in words for the terminal."""
 
+from keras_ncr.audit.doubts import WIDE
+
 # Nobody reads more lines.
 _MOST_PAIRS = 5
 
@@ -32,6 +34,11 @@ def _called(frame):
     if not count:
         return "Called wrong: no label."
     precision = frame.attrs["expected_precision"]
+    low, high = frame.attrs["expected_precision_bounds"]
+    if high - low > WIDE:
+        return (
+            f"Called wrong: {count:,} labels, {_bounds((low, high))} of them rightly."
+        )
     return (
         f"Called wrong: {count:,} labels, an estimated {100 * precision:.0f} % of them "
         f"rightly ({_bounds(frame.attrs['expected_precision_bounds'])})."

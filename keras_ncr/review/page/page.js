@@ -559,7 +559,10 @@ function summary() {
   if (data.noiseRate !== null) {
     parts.push(`It estimates that about ${percent(data.noiseRate)} of all labels are wrong${between(data.noiseRateBounds)}.`);
   }
-  if (data.expectedPrecision !== null && found) {
+  const [low, high] = data.precisionBounds || [0, 0];
+  if (found && high - low > 0.3) { // Too wide to name one number.
+    parts.push(`Between ${percent(low)} and ${percent(high)} of the suspicious ones are expected to be wrong.`);
+  } else if (data.expectedPrecision !== null && found) {
     parts.push(`About ${percent(data.expectedPrecision)} of the suspicious ones are expected to be wrong${between(data.precisionBounds)}.`);
   }
   const others = [["near_duplicate", "near-duplicate"], ["outlier", "outlier"]]
