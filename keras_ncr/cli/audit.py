@@ -35,7 +35,7 @@ flags.declare_key_flag("workdir")
 def main() -> None:
     """Runs the command, and prints what it found."""
     required(WORKDIR)
-    with refusal_in_one_line():
+    with refusal_in_one_line(flags_of={"num_folds": "--folds", "folder": "--review"}):
         print(
             audit_run(
                 WORKDIR.value,

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from absl import app, flags, logging
 
@@ -60,16 +60,23 @@ def required(*holders: flags.FlagHolder) -> None:
 
 
 @contextlib.contextmanager
-def refusal_in_one_line(*others: type[Exception]) -> Iterator[None]:
+def refusal_in_one_line(
+    *others: type[Exception], flags_of: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Ends the command with one line if settings, data or the folder are bad.
 
-    `others` are further kinds of exceptions that users can do something about.
+    `others` are further kinds of exceptions that users can do something about, and
+    `flags_of` has the flags of arguments that are called otherwise in Python.
     """
     try:
         yield
     except (ValueError, OSError, *others) as error:
         logging.debug("The run was refused.", exc_info=True)
-        raise SystemExit(f"Error: {_reason(error)}") from error
+        text = _reason(error)
+        for argument, flag in (flags_of or {}).items():
+            text = text.replace(f"`{argument}`", f"`{flag}`")
+            text = text.replace(f" {argument}=", f" {flag}=")
+        raise SystemExit(f"Error: {text}") from error
 
 
 @contextlib.contextmanager

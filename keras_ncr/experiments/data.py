@@ -15,6 +15,7 @@ from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.own_pictures import (
     check_apart,
     folders_of_splits,
+    in_settings,
     naming,
     own_path,
     real_paths,
@@ -66,7 +67,8 @@ def load_sources(
     load, used_keys = DATA.get(data.name, (_tfds_sources, _TFDS_KEYS))
     _check_on_error(data)
     _check_unused(data, used_keys)
-    train, test, final, whole = load(data, verbose)
+    with in_settings():
+        train, test, final, whole = load(data, verbose)
     for source in (test, *final.values()):
         if source.class_names != train.class_names:
             raise ValueError(

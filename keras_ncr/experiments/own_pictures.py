@@ -110,17 +110,26 @@ def real_paths(table, source: Source) -> set[str]:
 def naming(key: str) -> Iterator[None]:
     """Names the setting in errors, and says in settings what they say in arguments."""
     try:
+        with in_settings():
+            yield
+    except (ValueError, FileNotFoundError) as error:
+        kind = FileNotFoundError if isinstance(error, OSError) else ValueError
+        raise kind(f"`config.data.{key}`: {error}") from error
+
+
+@contextlib.contextmanager
+def in_settings() -> Iterator[None]:
+    """Says in the settings of a command what errors say in arguments of Python."""
+    try:
         yield
     except (ValueError, FileNotFoundError) as error:
-        text = in_settings(str(error))
-        raise type(error)(f"`config.data.{key}`: {text}") from error
-
-
-def in_settings(message: str) -> str:
-    """Returns a message about arguments of Python in the words of a command."""
-    for pattern, replacement in _IN_SETTINGS:
-        message = re.sub(pattern, replacement, message)
-    return message
+        text = str(error)
+        for pattern, replacement in _IN_SETTINGS:
+            text = re.sub(pattern, replacement, text)
+        if text == str(error):
+            raise
+        kind = FileNotFoundError if isinstance(error, OSError) else ValueError
+        raise kind(text) from error
 
 
 _IN_SETTINGS = (
@@ -138,4 +147,9 @@ _IN_SETTINGS = (
     (r"`id_column`|id_column(?==)", "--config.data.id_key"),
     (r"`columns`|columns(?==\[)", "--config.data.columns"),
     (r"`(folder|table)` must", r"The \1 must"),
+    # Of TensorFlow Datasets.
+    (r"`((clean_)?label_key|is_clean_key)`", r"`--config.data.\1`"),
+    (r" ((clean_)?label_key|is_clean_key)=", r" --config.data.\1="),
+    (r"pass (DIR|it) as `data_dir`", r"pass \1 by `--config.data.dir=`"),
+    (r" data_dir=", " --config.data.dir="),
 )

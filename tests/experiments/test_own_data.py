@@ -13,7 +13,11 @@ from keras_ncr.experiments import run_audit, workdir
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.inputs import check_data, keep_data, keep_left_out
-from keras_ncr.experiments.own_pictures import check_outside, picture_folder
+from keras_ncr.experiments.own_pictures import (
+    check_outside,
+    in_settings,
+    picture_folder,
+)
 from keras_ncr.noise import NoisyLabels
 
 
@@ -245,6 +249,29 @@ def test_errors_of_tables_are_in_the_words_of_the_command(
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         sources_of(tmp_path / "t.csv", kind="table", **settings)
     assert "class_names" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "`label_key` must be one of ['a']. Received: label_key='b'.",
+            "`--config.data.label_key` must be one of ['a']. Received: "
+            "--config.data.label_key='b'.",
+        ),
+        (
+            "Copy DIR, and pass it as `data_dir`. Received: data_dir=None, download=1.",
+            "Copy DIR, and pass it by `--config.data.dir=`. Received: "
+            "--config.data.dir=None, download=1.",
+        ),
+        ("Nothing to change here.", "Nothing to change here."),
+    ],
+)
+@pytest.mark.parametrize("kind", [ValueError, FileNotFoundError])
+def test_errors_of_public_data_are_in_the_words_of_the_command(message, expected, kind):
+    with pytest.raises(kind) as error, in_settings():
+        raise kind(message)
+    assert str(error.value) == expected
 
 
 @pytest.mark.parametrize("paths", [["cat/0.txt", "dog/0.png"], ["train/0.png"]])

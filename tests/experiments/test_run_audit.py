@@ -211,6 +211,10 @@ def test_page_within_the_pictures_is_refused(tmp_path):
     [
         ([], "flag --workdir must have a value"),
         (["--workdir=nowhere"], "`workdir` must be the folder of a run.*nowhere"),
+        (
+            ["--workdir={run}", "--folds=1"],
+            "`--folds` must be an integer of at least 2. Received: --folds=1",
+        ),
         (["--workdir={run}", "--trial=1"], "`trial` must be one of the run.*trial-1"),
         (
             ["--workdir={run}", "--folds=1"],
