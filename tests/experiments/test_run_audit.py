@@ -216,10 +216,6 @@ def test_page_within_the_pictures_is_refused(tmp_path):
             "`--folds` must be an integer of at least 2. Received: --folds=1",
         ),
         (["--workdir={run}", "--trial=1"], "`trial` must be one of the run.*trial-1"),
-        (
-            ["--workdir={run}", "--folds=1"],
-            "`num_folds` must be an integer of at least",
-        ),
         (["--workdir={run}", "--threshold=1"], "must be above 0 and below 1"),
         (["--workdir={run}", "--expected_precision=0"], "must be above 0"),
         (["--workdir={run}", "--expected_precision=2"], "from 0 to 1"),
