@@ -5,10 +5,10 @@ r"""Puts reviewed labels on a data set, as a new table or a new folder of pictur
 
 The workdir is that of the run whose labels were reviewed; the corrections are what the
 review page exported. An output that ends with .csv or .parquet is a table of all
-pictures and their labels (or ids and labels, if the data are not files), which
-`--config=table` trains on. Any other output is a folder of class folders with copies of
-the pictures, for `--config=folder`. Neither has what was dropped. Nothing that was
-there before is changed.
+pictures and their labels, which `--config=table` trains on; of texts or rows with their
+labels, for `--config=text` and `--config=tabular`; or of ids and labels. Any other
+output is a folder of class folders with copies of the pictures, for `--config=folder`.
+Neither has what was dropped. Nothing that was there before is changed.
 """
 
 import os
@@ -59,7 +59,7 @@ def apply_corrections(
     sources = with_noise(config, load_sources(config.data, is_checked=False))
     corrected = corrections.apply(sources.audited, reviewed(corrections, sources))
     if is_table:
-        export.write_table(corrected, output, pictures)
+        export.write_table(corrected, output, pictures, _names_of_columns(config.data))
     else:
         export.write_folder(corrected, output, verbose, pictures)
     return "\n".join(
@@ -67,9 +67,17 @@ def apply_corrections(
             _summary(corrected, corrections),
             *_emptied(corrected),
             f"Written: {output}",
-            *_commands(config, folder, path, output, is_table),
+            *_commands(config, folder, path, output, is_table, corrected),
         ]
     )
+
+
+def _names_of_columns(data):
+    """Returns what the ids, texts and labels of a table are called in the config."""
+    keys = {"id": data.id_key, "text": data.text_key, "label": data.label_key}
+    if data.name not in ("text", "tabular"):
+        return {}
+    return {column: key for column, key in keys.items() if key}
 
 
 def _summary(source, corrections):
@@ -86,7 +94,7 @@ def _emptied(source):
     return [f"No example is left of: {', '.join(names)}"] if names else []
 
 
-def _commands(config, folder, path, output, is_table):
+def _commands(config, folder, path, output, is_table, corrected):
     """Returns lines that say how to train on corrected labels."""
     corrections = shlex.quote(f"--config.data.corrections={path}")
     lines = [f"Train as {folder} was, and add: {corrections}, with a new workdir."]
@@ -95,6 +103,17 @@ def _commands(config, folder, path, output, is_table):
             *("keras-ncr", "train"),
             f"--config={'table' if is_table else 'folder'}",
             f"--config.data.path={output}",
+            f"--workdir={str(folder).rstrip('/')}-corrected",
+        ]
+        lines.append(f"Or on what was written: {shlex.join(words)}")
+    elif is_table and config.data.name in ("text", "tabular"):
+        is_input = corrected.kind == "columns" and "id" in corrected.stored_inputs
+        keys = {"id_key": config.data.id_key or ("" if is_input else "id")}
+        keys |= {key: config.data[key] for key in ("text_key", "label_key", "columns")}
+        words = [
+            *("keras-ncr", "train", f"--config={config.data.name}"),
+            f"--config.data.path={output}",
+            *(f"--config.data.{key}={value}" for key, value in keys.items() if value),
             f"--workdir={str(folder).rstrip('/')}-corrected",
         ]
         lines.append(f"Or on what was written: {shlex.join(words)}")

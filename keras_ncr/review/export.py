@@ -13,6 +13,7 @@ from keras_ncr.checks import check_spellings
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.image_files import READABLE, first_few, is_hidden
 from keras_ncr.files import replacing
+from keras_ncr.review.page_data import details_of
 
 TABLES = (".csv", ".parquet")
 
@@ -21,26 +22,33 @@ def write_table(
     source: Source,
     path: str | os.PathLike,
     folder: str | os.PathLike | None = None,
+    names: dict | None = None,
 ):
-    """Writes the ids and labels of a source to a table.
+    """Writes the ids and labels of a source to a table, and texts and columns too.
 
     For files, the columns are path and label, and `keras_ncr.datasets.from_table` reads
-    the table. For other data they are id and label. Labels are names of classes.
+    the table. For other data they are id and label, or as `names` has them, and between
+    them stand texts or columns. Labels are names of classes.
     """
     import pandas as pd
 
     path = _check_new(path)
     is_text = path.suffix.lower() == ".csv"
     ids = source.ids.tolist()
-    if folder is not None:
+    inputs = details_of(source)
+    names = {"id": "id", "text": "text", "label": "label", **(names or {})}
+    if folder is not None or inputs is not None:
         _check_names_kept(source, is_text)
+    if folder is not None:
+        names["id"] = "path"
         ids = _paths_from(path.parent, pathlib.Path(folder).expanduser(), ids)
-    frame = pd.DataFrame(
-        {
-            "id" if folder is None else "path": ids,
-            "label": [source.class_names[label] for label in source.labels],
-        }
-    )
+    columns = {names["id"]: ids}
+    if inputs is not None:
+        if source.kind == "text":
+            inputs.columns = [names["text"]]
+        columns |= inputs  # An input that is called as the ids takes their place.
+    columns[names["label"]] = [source.class_names[label] for label in source.labels]
+    frame = pd.DataFrame(columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         if is_text:

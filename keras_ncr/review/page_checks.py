@@ -1,5 +1,7 @@
 """Checks the arguments of `write_review` before anything is written."""
 
+import os
+
 import numpy as np
 
 from keras_ncr.checks import check_clean_labels, check_integer, check_labels
@@ -134,6 +136,23 @@ def check_source(source, frame):
                 "`source` must be the data that was audited. Received: id "
                 f"{of_source!r} at index {index}, where `frame` has {of_frame!r}."
             )
+
+
+def check_pictures(pictures, num_examples):
+    """Returns which examples have a picture, or raises unless it is a path of each."""
+    pictures = list(pictures)
+    if len(pictures) != num_examples:
+        raise ValueError(
+            f"`pictures` must have {num_examples} entries, as `frame` has rows. "
+            f"Received: {len(pictures)}."
+        )
+    wrong = [path for path in pictures if not isinstance(path, str | os.PathLike)]
+    if wrong:
+        raise ValueError(
+            "`pictures` must be paths, or empty strings where there is no picture. "
+            f"Received: {wrong[0]!r}."
+        )
+    return np.array([bool(os.fspath(path)) for path in pictures])
 
 
 def check_details(details, num_examples):

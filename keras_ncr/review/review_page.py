@@ -12,6 +12,7 @@ from keras_ncr.review.page_checks import (
     check_details,
     check_frame,
     check_neighbors,
+    check_pictures,
     check_source,
 )
 from keras_ncr.review.page_data import (
@@ -23,7 +24,7 @@ from keras_ncr.review.page_data import (
 )
 from keras_ncr.review.page_folder import FILES, SUMMARY, THUMBNAILS, check_folder
 from keras_ncr.review.summary import write_summary
-from keras_ncr.review.thumbnails import write_thumbnails
+from keras_ncr.review.thumbnails import source_of_pictures, write_thumbnails
 
 _PAGE = pathlib.Path(__file__).parent / "page"
 # More would take minutes to make, and a place that few people look at.
@@ -41,6 +42,7 @@ def write_review(
     thumbnail_size: int = 112,
     verbose: bool = True,
     called_only: bool = False,
+    pictures=None,
 ) -> pathlib.Path:
     """Writes a page on which people decide about suspicious labels; returns its path.
 
@@ -80,6 +82,9 @@ def write_review(
             `True`.
         called_only: Bool. Whether to show nothing but what is called. Defaults to
             `False`.
+        pictures: Optional strings of shape `(n,)`: the file of a picture of each
+            example, empty where there is none. For tables, texts and features that have
+            pictures beside them. Defaults to the images of the source.
 
     Returns:
         `pathlib.Path` of the page, `index.html` in the folder.
@@ -117,6 +122,10 @@ def write_review(
     check_source(source, frame)
     check_details(details, len(frame))
     details = details_of(source) if details is None else details
+    has_picture = np.ones(len(frame), bool)
+    if pictures is not None:
+        has_picture = check_pictures(pictures, len(frame))
+        source = source_of_pictures(pictures, frame)
 
     shown, num_all = select(frame, limit, called_only)
     others = others_of(frame, shown, neighbors)
@@ -124,20 +133,21 @@ def write_review(
         for name in FILES:
             if (_PAGE / name).exists():  # All but data.js.
                 shutil.copyfile(_PAGE / name, new / name)
-        pictures, num_unreadable = None, 0
+        thumbnails, num_unreadable = None, 0
         if source is not None and source.kind == "images":
             with_picture = shown[:_MOST_PICTURES]
             longest_sides = np.zeros(len(frame), "int32")
             longest_sides[others_of(frame, with_picture, neighbors)] = thumbnail_size
             longest_sides[with_picture] = 2 * thumbnail_size
-            pictures = _write_pictures(
+            longest_sides *= has_picture
+            thumbnails = _write_pictures(
                 source, new, longest_sides, thumbnail_size, verbose
             )
-            num_unreadable = int(np.count_nonzero(longest_sides)) - len(pictures)
-        data = page_data(frame, shown, neighbors, others, pictures, details)
+            num_unreadable = int(np.count_nonzero(longest_sides)) - len(thumbnails)
+        data = page_data(frame, shown, neighbors, others, thumbnails, details)
         data["numLeft"], data["numUnreadable"] = num_all - len(shown), num_unreadable
         (new / "data.js").write_text(as_script(data), encoding="ascii")
-        write_summary(new / SUMMARY, frame, pictures, details)
+        write_summary(new / SUMMARY, frame, thumbnails, details)
         check_folder(path)  # Meanwhile, somebody may have put files there.
     return path / "index.html"
 

@@ -1,14 +1,28 @@
 """Thumbnails: small copies of the images that a page shows, one file each."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.datasets.image_files import source_of_files
 from keras_ncr.datasets.images import decode, resize
 from keras_ncr.datasets.source import host_tensor
 
 _JPEG_QUALITY = 85
 _READ_AT_ONCE = 16
+
+
+def source_of_pictures(paths, frame):
+    """Returns a source of the picture files that belong to the rows of a frame."""
+    return source_of_files(
+        name="pictures",
+        paths=[os.path.expanduser(path) for path in paths],
+        labels=frame["given_label"].to_numpy("int64"),
+        ids=[str(index) for index in range(len(frame))],
+        class_names=[str(name) for name in frame.attrs["class_names"]],
+    )
 
 
 def write_thumbnails(source, folder, longest_sides, largest_png, verbose):

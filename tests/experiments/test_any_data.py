@@ -77,6 +77,11 @@ def test_data_of_each_kind_go_from_training_to_corrections(kind, run_command, tm
     )
     assert "1 relabeled" in output
     corrected = pd.read_csv(tmp_path / "corrected.csv")
+    if kind != "features":
+        assert f"--config={kind} --config.data.path=" in output
+        given = pd.read_csv(path).drop(columns="label").fillna("")
+        inputs = corrected[given.columns].fillna("")
+        pd.testing.assert_frame_equal(inputs, given, check_exact=False, rtol=1e-6)
     assert corrected.set_index("id")["label"][first["id"]] == other
     run_command(
         train,

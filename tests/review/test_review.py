@@ -235,6 +235,27 @@ def test_texts_and_columns_of_the_source_are_shown(tmp_path):
     assert content_of(page)["examples"]["details"][0] == ["three", "3.5"]
 
 
+def test_pictures_beside_other_data_are_shown(tmp_path):
+    table = pandas.DataFrame({"text": ["one", "two", "three"], "label": list("aba")})
+    path = tmp_path / "1.png"
+    path.write_bytes(tf.io.encode_png(images_of(2)[1]).numpy())
+    page = review.write_review(
+        tmp_path / "out",
+        frame_of(3),
+        source=from_texts(table),
+        pictures=["", str(path), tmp_path / "gone.png"],
+        verbose=False,
+    )
+    content = content_of(page)
+    assert content["examples"]["id"] == ["2", "0", "1"]
+    assert content["examples"]["picture"] == ["", "", "1.png"]
+    assert content["examples"]["details"][0] == ["three"]
+    assert content["numUnreadable"] == 1
+    for pictures, message in ((["a"], "3 entries"), ([1, 2, 3], "paths.*1")):
+        with pytest.raises(ValueError, match=message):
+            review.write_review(tmp_path / "new", frame_of(3), pictures=pictures)
+
+
 def test_summary_is_one_file_with_counts_matrix_and_the_worst(tmp_path):
     source = from_arrays(images_of(60), np.arange(60) % 3)
     page = review.write_review(
