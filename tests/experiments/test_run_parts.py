@@ -292,14 +292,14 @@ def test_an_epoch_may_have_fewer_steps_than_the_data():
 def test_backbones_of_keras_applications_are_known_by_name():
     settings = default_config().model
     settings.backbone = "MobileNet"
-    network = backbone(settings, (32, 32, 3))
+    network = backbone(settings, random_source(8, (32, 32, 3)), (32, 32, 3))
     assert network.output_shape == (None, 1024)
 
 
 def test_large_images_have_a_stem_of_their_own():
     settings = default_config().model
     settings.backbone, settings.stem = "resnet18", "imagenet"
-    network = backbone(settings, (64, 64, 3))
+    network = backbone(settings, random_source(8, (64, 64, 3)), (64, 64, 3))
     first = next(
         layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)
     )
@@ -317,7 +317,7 @@ def test_setting_without_effect_on_the_network_is_refused(key, value, message):
     settings = default_config().model
     settings[key] = value
     with pytest.raises(ValueError, match=message):
-        backbone(settings, (32, 32, 3))
+        backbone(settings, random_source(8, (32, 32, 3)), (32, 32, 3))
 
 
 def test_top_5_accuracy_is_measured_if_asked_for():
