@@ -59,7 +59,7 @@ def from_texts(
     )
     texts = column_of(frame, text, "text")
     refuse(texts, ~texts.map(lambda cell: isinstance(cell, str)), "hold texts")
-    return source_in_memory(inputs=texts.to_numpy(str), **fields)
+    return source_in_memory(inputs=texts.to_numpy(object), **fields)
 
 
 def from_columns(
@@ -181,7 +181,7 @@ def _numbers_or_words(column, is_text):
     numbers = pd.to_numeric(cells.where(~is_missing), errors="coerce")
     if is_missing.all() or numbers[~is_missing].isna().any():
         words = cells.where(~is_missing, "").map(str)
-        return words.to_numpy(str)
+        return words.to_numpy(object)
     numbers = numbers.astype("float64")
     refuse(
         cells,

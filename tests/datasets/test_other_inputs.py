@@ -193,3 +193,12 @@ def test_held_out_part_keeps_its_rows():
     for position, row in enumerate(test.ids):
         expected = source.stored_inputs["age"][row % 4]
         assert stored["age"][position] == expected
+
+
+def test_one_long_text_does_not_make_all_of_them_long():
+    # As an array of fixed width this would take 40 GB.
+    texts = ["long " * 200_000, *map(str, range(9_999))]
+    table = pd.DataFrame({"text": texts, "label": ["a", "b"] * 5_000})
+    assert datasets.from_texts(table).num_examples == 10_000
+    rows = datasets.from_columns(table).stored_inputs["text"]
+    assert rows[9_999].numpy() == b"9998"
