@@ -52,7 +52,10 @@ def is_of_files(path: str | os.PathLike, image: str) -> bool:
 
     if os.path.splitext(path)[1].lower() != ".parquet":
         return True
-    kind = parquet.read_schema(path).field(image).type
+    schema = parquet.read_schema(path)
+    if image not in schema.names:  # For `from_table` to say.
+        return True
+    kind = schema.field(image).type
     return not (pyarrow.types.is_struct(kind) or pyarrow.types.is_binary(kind))
 
 

@@ -291,3 +291,7 @@ def test_pictures_in_a_table_have_no_folder_that_ids_start_from(pets, kind):
     data = config_of(pets / "t.parquet", "table", **{"data.image_key": "image"}).data
     assert picture_folder(data) == (pets if kind == "path" else None)
     assert load_sources(data).whole.num_examples == 8
+    data.image_key = "picture"
+    assert picture_folder(data) == pets
+    with pytest.raises(ValueError, match="`--config.data.image_key` must be one of"):
+        load_sources(data)
