@@ -1,6 +1,7 @@
 """Networks with weights from elsewhere, each from raw pixels to features."""
 
 import os
+import re
 
 import keras
 
@@ -74,7 +75,7 @@ def _loaded(path, input_shape):
         raise ValueError(
             f"`backbone` must be a file of a Keras model, as `model.save(FILE.keras)` "
             f"writes it. Received: {path!r}, which could not be loaded: "
-            f"{_first_line(error)} Weights alone (.weights.h5) name no layers: build "
+            f"{reason_of(error)} Weights alone (.weights.h5) name no layers: build "
             "the model, load them, and save it whole."
         ) from error
     network = getattr(model, "backbone", model)
@@ -96,7 +97,7 @@ def _hub(preset, input_shape):
         encoder = keras_hub.models.Backbone.from_preset(preset)
     except Exception as error:  # Downloads fail in many ways.
         raise ValueError(
-            f"The KerasHub preset {preset!r} could not be had: {_first_line(error)} "
+            f"The KerasHub preset {preset!r} could not be had: {reason_of(error)} "
             f"{_WAYS} Networks of keras.applications have their own weights."
         ) from error
     scale, offset = 1 / 255, 0.0
@@ -107,7 +108,7 @@ def _hub(preset, input_shape):
     except ValueError as error:
         raise ValueError(
             f"`backbone` must be a preset for images. Received: hub:{preset}, a "
-            f"{type(encoder).__name__} without an image converter: {_first_line(error)}"
+            f"{type(encoder).__name__} without an image converter: {reason_of(error)}"
         ) from error
     # CLIP and SigLIP have a text encoder beside.
     encoder = getattr(encoder, "vision_encoder", encoder)
@@ -133,12 +134,15 @@ def _wants_another(name, input_shape, error):
     """Returns the error of a network that takes another input."""
     return ValueError(
         f"`backbone` must take images of shape {tuple(input_shape)}. Received: "
-        f"{name!r}, which says: {_first_line(error)} Images are brought to the size "
+        f"{name!r}, which says: {reason_of(error)} Images are brought to the size "
         "that is asked for: give the one that the network takes."
     )
 
 
-def _first_line(error):
-    """Returns the first line of what an error says, as a sentence."""
-    line = (str(error).strip() or type(error).__name__).split("\n")[0]
+def reason_of(error: Exception) -> str:
+    """Returns the line of an error that says why, as a sentence."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).split("\n")]
+    lines = [line for line in lines if line] or [type(error).__name__]
+    # Keras first says where.
+    line = lines[1] if lines[0].startswith("Exception") and lines[1:] else lines[0]
     return line[:300].rstrip(".") + "."

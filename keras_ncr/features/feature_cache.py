@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 import keras_ncr
+from keras_ncr.backbones.pretrained import reason_of
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.datasets import Source, faults_named
 from keras_ncr.datasets.images import decode
@@ -335,11 +336,10 @@ def _averaged(backbone, shape):
         features = backbone(images)
         rank = len(features.shape)
     except Exception as error:  # Whatever a network says of another input.
-        reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"`backbone` must take a batch of images of shape {shape}. Received: "
-            f"{getattr(backbone, 'name', backbone)!r}, which says: {reason} Pass a "
-            "network for such images, or another `image_size`."
+            f"{getattr(backbone, 'name', backbone)!r}, which says: {reason_of(error)} "
+            "Pass a network for such images, or another `image_size`."
         ) from error
     if rank == 4:
         features = keras.layers.GlobalAveragePooling2D()(features)

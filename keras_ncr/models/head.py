@@ -30,7 +30,8 @@ class HeadSettings:
             Defaults to `None`: 0.1; without hidden layers 6 / dim, at most 0.5.
         weight_decay: Float, at least 0. Defaults to 4e-3.
         consistency_weight: As in `ELRModel`. Defaults to 0.3.
-        elr_weight: As in `ELRModel`. Defaults to 3.0.
+        elr_weight: As in `ELRModel`. Defaults to `None`: 3, or 1 if there are fewer
+            than 5,000 examples.
         seed: Int, at least 0. Defaults to 0.
 
     Raises:
@@ -50,7 +51,7 @@ class HeadSettings:
     learning_rate: float | None = None
     weight_decay: float = 4e-3
     consistency_weight: float = 0.3
-    elr_weight: float = 3.0
+    elr_weight: float | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -64,11 +65,11 @@ class HeadSettings:
         ):
             if getattr(self, name) is not None:
                 check_integer(getattr(self, name), name, minimum)
-        if self.learning_rate is not None:
-            check_positive(self.learning_rate, "learning_rate")
+        for name in ("learning_rate", "elr_weight"):
+            if getattr(self, name) is not None:
+                check_positive(getattr(self, name), name)
         check_weight(self.weight_decay, "weight_decay")
         check_rate(self.consistency_weight, "consistency_weight")
-        check_positive(self.elr_weight, "elr_weight")
 
     def completed(self, num_examples: int, dim: int) -> "HeadSettings":
         """Returns the settings for such features, with nothing left open."""
@@ -87,6 +88,7 @@ class HeadSettings:
             num_layers=num_layers,
             batch_size=batch_size,
             epochs=choose(self.epochs, max(15, -(-150 // num_steps))),
+            elr_weight=choose(self.elr_weight, 1.0 if is_small else 3.0),
             # A step then changes logits alike, however many features add up to them.
             learning_rate=choose(
                 self.learning_rate, 0.1 if num_layers else min(6 / dim, 0.5)

@@ -52,7 +52,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         learning_rate: float | None = None,
         weight_decay: float = 4e-3,
         consistency_weight: float = 0.3,
-        elr_weight: float = 3.0,
+        elr_weight: float | None = None,
         seed: int = 0,
         verbose=0,
     ):
