@@ -38,8 +38,10 @@ def get_config(argument=None):
         settings.v_learning_rate = 30.0  # Few examples are seen few times.
     # 50 epochs of 6 steps, where SGN's authors have 600 of 350.
     config.sgn.correction_decay, config.sgn.average_decay = 0.94, 0.99
+    config.ssr.num_neighbors = 20  # 200 are more than a class has examples.
+    config.l_dmi.first_stage_share = 0.15  # Later all wrong labels are memorized.
     config.second_view.shift = 1
-    for settings in (config.gjs, config.sop_plus, config.divide_mix):
+    for settings in (config.gjs, config.sop_plus, config.divide_mix, config.ssr):
         settings.views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

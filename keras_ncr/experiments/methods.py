@@ -144,8 +144,10 @@ TABLE = {
     "ssr": Word(
         "model",
         models.SSRModel,
+        {"views": "rand_augment"},
         needs=("index", "views", "unmixed"),
         loss="own",
+        mixes=True,
         joins_ncr=True,
         between_epochs=models.SampleSelection,
     ),
