@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive
-from keras_ncr.losses.labels import LabelLoss
+from keras_ncr.losses.labels import LabelLoss, log_of_label
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -105,10 +105,9 @@ def jensen_shannon(label, log_views, label_weight):
     """Returns the loss of `log_views`, `(examples, num_views, num_classes)`."""
     num_views = log_views.shape[1]
     view_weight = (1 - label_weight) / num_views
-    # The logarithm of a label's zeros is -inf, which adds nothing to the mean.
     log_terms = tf.concat(
         [
-            math.log(label_weight) + tf.math.log(label)[:, None],
+            math.log(label_weight) + log_of_label(label, label.dtype.min)[:, None],
             math.log(view_weight) + log_views,
         ],
         axis=1,

@@ -43,8 +43,8 @@ def label_distributions(y_true, logits):
     num_classes = logits.shape[-1]
     fit = y_true.shape[:1].is_compatible_with(logits.shape[:1])
     fit = fit and logits.shape.rank == 2 and num_classes is not None
-    if fit and y_true.shape.rank == 2 and y_true.shape[1] == num_classes:
-        return y_true
+    if fit and y_true.shape.rank == 2 and y_true.shape[1] in (None, num_classes):
+        return tf.ensure_shape(y_true, (None, num_classes))
     is_column = y_true.shape.rank == 2 and y_true.shape[1] == 1
     if not fit or not (y_true.shape.rank == 1 or is_column):
         raise ValueError(
@@ -57,6 +57,13 @@ def label_distributions(y_true, logits):
     is_known = tf.reduce_any(is_label, axis=1, keepdims=True)
     nan = tf.constant(float("nan"), y_true.dtype)
     return tf.where(is_known, tf.cast(is_label, y_true.dtype), nan)
+
+
+def log_of_label(labels, log_zero):
+    """Returns logarithms of labels, those of zeros as given, without an infinity."""
+    is_zero = labels == 0
+    log_labels = tf.math.log(tf.where(is_zero, tf.ones_like(labels), labels))
+    return tf.where(is_zero, tf.cast(log_zero, labels.dtype), log_labels)
 
 
 def as_logits(y_pred, from_logits):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_positive
-from keras_ncr.losses.labels import LabelLoss
+from keras_ncr.losses.labels import LabelLoss, log_of_label
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -143,7 +143,7 @@ class SymmetricCrossEntropy(LabelLoss):
         self.log_zero = check_log_zero(log_zero)
 
     def of_labels(self, labels, logits):
-        log_labels = tf.maximum(tf.math.log(labels), self.log_zero)
+        log_labels = tf.maximum(log_of_label(labels, self.log_zero), self.log_zero)
         cross_entropy = -tf.reduce_sum(labels * tf.nn.log_softmax(logits), axis=-1)
         reverse = -tf.reduce_sum(tf.nn.softmax(logits) * log_labels, axis=-1)
         return self.cross_entropy_weight * cross_entropy + self.reverse_weight * reverse

@@ -1,7 +1,5 @@
 """The base of all models: compile, fit, labels, the step, losses, metrics, configs."""
 
-import inspect
-
 import keras
 import tensorflow as tf
 
@@ -16,16 +14,17 @@ from keras_ncr.models.example_memory import (
     numbered,
 )
 from keras_ncr.models.fitting import (
-    check_takes_logits,
-    checked_training_data,
+    check_loss,
+    fit_arguments,
     refuse_loss,
     with_own_callbacks,
     with_weights_by_class,
 )
+from keras_ncr.models.replica_parts import relative_part
+from keras_ncr.models.training_labels import checked_training_data
+from keras_ncr.models.unlabeled import masked
 from keras_ncr.models.views import checked_views
 from keras_ncr.models.warmup import ConsistencyWarmup
-
-_FIT = inspect.signature(keras.Model.fit)
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -38,8 +37,9 @@ class Classifier(MultiWorkerTraining, keras.Model):
       and expects a `tf.data.Dataset` to carry their numbers;
     - set `num_views`, the neighboring rows of a training batch that are one example;
     - set `built_in_loss`, the words for what it trains on, if `compile` takes no loss;
-    - add callbacks in `own_callbacks`, and in `training_trackers` means of losses that
-      are known in training alone.
+    - add callbacks in `own_callbacks`;
+    - set `takes_unlabeled`, if its loss is `compute_loss` of this class: labels of -1
+      then count in no loss and no metric; and `mixes_inputs`, if it adds up inputs.
 
     Args:
         num_classes: Int, at least 2.
@@ -51,9 +51,10 @@ class Classifier(MultiWorkerTraining, keras.Model):
 
     built_in_loss: str | None = None
     num_views = 1
-    training_trackers = ()
     # A `MeanPredictions`, which attaches itself.
     mean_predictions = None
+    takes_unlabeled = False
+    mixes_inputs = False
 
     def __init__(
         self,
@@ -82,14 +83,13 @@ class Classifier(MultiWorkerTraining, keras.Model):
         """As in `keras.Model`, all arguments too; `loss` has to be one on logits.
 
         Raises:
-            ValueError: If `loss`, or one of several, expects probabilities; or if one
-                is given to a model with a built-in loss.
+            ValueError: If `loss` expects probabilities, or is several; or if one is
+                given to a model with a built-in loss.
         """
         if self.built_in_loss is not None:
             refuse_loss(loss, loss_weights, type(self).__name__, self.built_in_loss)
             loss = self.evaluation_loss()
-        for one in keras.tree.flatten(loss):
-            check_takes_logits(one)
+        check_loss(loss)
         super().compile(optimizer, loss, loss_weights, *args, **kwargs)
 
     def compile_from_config(self, config):
@@ -97,6 +97,8 @@ class Classifier(MultiWorkerTraining, keras.Model):
         if self.built_in_loss is not None:
             config = {**config, "loss": None}
         self.compile(**keras.saving.deserialize_keras_object(config))
+        # A model that was saved is past its warm-up: it evaluates as it did.
+        self.current_consistency_weight.assign(self.consistency_weight)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -118,11 +120,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
             tf.errors.InvalidArgumentError: If labels or views in a `tf.data.Dataset`
                 are wrong.
         """
-        given = _FIT.bind(self, x, y, *args, **kwargs)
-        given.apply_defaults()
-        arguments = {**given.arguments}
-        del arguments["self"]
-        return super().fit(**self.prepared(arguments))
+        return super().fit(**self.prepared(fit_arguments(x, y, *args, **kwargs)))
 
     def prepared(self, arguments):
         """Returns the arguments of `fit` by name, checked and completed."""
@@ -131,7 +129,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
         if self.memories():
             y = numbered(y, self.num_views)
             self.reserve(x, y, arguments["validation_split"])
-        x = checked_training_data(x, y, self.num_classes, self.loss)
+        x = checked_training_data(x, y, self)
         callbacks = with_own_callbacks(arguments["callbacks"], self)
         arguments = {**arguments, "x": x, "y": y, "callbacks": callbacks}
         return with_weights_by_class(arguments, self.num_classes)
@@ -149,9 +147,8 @@ class Classifier(MultiWorkerTraining, keras.Model):
     def reserve(self, x, y, validation_split):
         """Makes room in the memories for the training examples."""
         num_examples = num_examples_of(x, y, self.num_examples)
-        with self.distribute_strategy.scope():
-            for memory in self.memories():
-                memory.reserve(num_examples)
+        for memory in self.memories():
+            memory.reserve(num_examples)
 
     def own_callbacks(self):
         """Returns the callbacks that the method itself needs; override this.
@@ -186,9 +183,9 @@ class Classifier(MultiWorkerTraining, keras.Model):
         """
         raise NotImplementedError
 
-    def consistency_of(self, features, logits):
+    def consistency_of(self, features, logits, training=True):
         """Returns the consistency loss of each example: a tensor `(batch,)`."""
-        consistency = self.consistency_loss(features, logits, training=True)
+        consistency = self.consistency_loss(features, logits, training=training)
         if consistency.shape.rank != 1:
             raise ValueError(
                 "`consistency_loss` must return one value per example, of shape "
@@ -212,7 +209,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
         """
         if not replicas.has_other_replicas():
             return loss
-        factor = tf.cast(relative_part(self.loss, y, sample_weight, size), loss.dtype)
+        factor = tf.cast(relative_part(self, y, sample_weight, size), loss.dtype)
         # Written so that a factor of 1 changes no bit, and that of an empty part is 0.
         return loss + (factor - 1) * (loss - tf.cast(additional, loss.dtype))
 
@@ -228,28 +225,19 @@ class Classifier(MultiWorkerTraining, keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """As in `keras.Model`, on the labels alone where `y` is a dict."""
+        y, y_pred = self.of_labeled(y, y_pred)
         sample_weight = weight_of(sample_weight)
-        return super().compute_loss(x, label_of(y), y_pred, sample_weight, training)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """As in `keras.Model`, on the labels alone where `y` is a dict."""
-        sample_weight = weight_of(sample_weight)
-        return super().compute_metrics(x, label_of(y), y_pred, sample_weight)
+        y, y_pred = self.of_labeled(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, weight_of(sample_weight))
 
-    def test_step(self, data):
-        """Returns Keras' own logs, without the losses that only training knows."""
-        return self._without_training_losses(super().test_step(data))
-
-    def get_metrics_result(self):
-        """As in `keras.Model`, without losses that training has not counted yet."""
-        results = super().get_metrics_result()
-        if tf.executing_eagerly() and all(t.count == 0 for t in self.training_trackers):
-            return self._without_training_losses(results)
-        return results
-
-    def _without_training_losses(self, results):
-        names = [tracker.name for tracker in self.training_trackers]
-        return {name: value for name, value in results.items() if name not in names}
+    def of_labeled(self, y, logits):
+        """Returns labels and logits, such that rows without a label do not count."""
+        labels = label_of(y)
+        return masked(labels, logits) if self.takes_unlabeled else (labels, logits)
 
     def get_config(self):
         consistency_loss = keras.saving.serialize_keras_object(self.consistency_loss)
@@ -271,27 +259,3 @@ class Classifier(MultiWorkerTraining, keras.Model):
             if name in config
         }
         return cls(**{**config, **parts})
-
-
-def relative_part(loss, y, sample_weight, size):
-    """Returns how many times as much as an equal part of the batch this replica has."""
-    first, *_ = keras.tree.flatten(loss) or [None]
-    reduction = getattr(first, "reduction", "sum_over_batch_size")
-    ignored = getattr(first, "ignore_class", None)
-    if reduction in ("sum", "none", None):
-        return 1.0
-    labels = tf.convert_to_tensor(label_of(y))
-    part = tf.cast(tf.shape(labels)[0], "float32")
-    is_weighted = reduction == "mean_with_sample_weight" and sample_weight is not None
-    if ignored is not None or is_weighted:
-        # The mean is over what counts, of which there may be more in one replica.
-        counts = tf.ones_like(labels, "float32")
-        if ignored is not None:
-            counts = tf.cast(labels != tf.cast(ignored, labels.dtype), "float32")
-        if is_weighted:
-            weights = tf.cast(weight_of(sample_weight), "float32")
-            counts = tf.reshape(counts, tf.shape(weights)) * weights
-        part = tf.reduce_sum(counts)
-        size = replicas.global_sum(part)
-    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return tf.math.divide_no_nan(part * num_replicas, size)

@@ -115,6 +115,8 @@ class DivideMixModel(NetworkPair):
     (32, 2)
     """
 
+    mixes_inputs = True
+
     def __init__(
         self,
         backbones: list,

@@ -4,9 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive, check_rate
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.targets import label_of
 from keras_ncr.losses import NeighborConsistencyLoss
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.unlabeled import has_label
 
 # Probabilities are kept so far from 0 and 1, as in the released code: the term has no
 # lower bound without it.
@@ -124,6 +127,8 @@ class ELRModel(NCRModel):
     where `t_i` is the moving average of example i's predictions. The paper's Table 3
     has NCR joined with ELR, and does not say how; here ELR's term stands outside of
     alpha, so that it means what it means in ELR. `consistency_weight=0` is ELR alone.
+    Examples without a label, as in `NCRModel`, have no part in it. Evaluation, where no
+    target is known, reports `loss` without it.
 
     The model remembers a target for each training example. `fit` on arrays numbers the
     examples by itself. A `tf.data.Dataset` has to carry their numbers, as
@@ -195,7 +200,11 @@ class ELRModel(NCRModel):
 
     def target_losses(self, y, logits):
         """Returns ELR's term of each example."""
-        return self.elr_weight * self.early_learning(logits, index_of(y))
+        terms = self.elr_weight * self.early_learning(logits, index_of(y))
+        # Divided by the size of the batch, where only those with a label count.
+        is_labeled = tf.cast(has_label(label_of(y)), terms.dtype)
+        share = replicas.global_sum(replicas.global_mean(is_labeled))
+        return tf.math.divide_no_nan(terms * is_labeled, share)
 
     def get_config(self):
         return {

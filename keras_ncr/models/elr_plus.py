@@ -154,6 +154,11 @@ class ELRPlusModel(NetworkPair):
         ]
         self.averages = [copy_of(network) for network in self.networks]
 
+    @property
+    def mixes_inputs(self):
+        """Whether inputs are mixed."""
+        return self.mixup_alpha > 0
+
     def build(self, input_shape):
         super().build(input_shape)
         for average in self.averages:

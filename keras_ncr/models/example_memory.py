@@ -55,6 +55,8 @@ class ExampleMemory(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.num_examples = None
         self.rows = None
+        # Where `fit`, or a file of weights, makes room later on.
+        self.strategy = tf.distribute.get_strategy()
         if num_examples is not None:
             self.reserve(num_examples)
 
@@ -73,15 +75,16 @@ class ExampleMemory(keras.layers.Layer):
             )
         if self.rows is None:
             self.num_examples = num_examples
-            self.rows = self.add_weight(
-                shape=(num_examples, self.width),
-                initializer=self.initializer,
-                trainable=False,
-                autocast=False,
-                # All replicas write the same rows, those of the global batch.
-                aggregation="only_first_replica",
-                name="rows",
-            )
+            with self.strategy.scope():
+                self.rows = self.add_weight(
+                    shape=(num_examples, self.width),
+                    initializer=self.initializer,
+                    trainable=False,
+                    autocast=False,
+                    # All replicas write the same rows, those of the global batch.
+                    aggregation="only_first_replica",
+                    name="rows",
+                )
             self.built = True
 
     def build(self, input_shape=None):
@@ -91,8 +94,25 @@ class ExampleMemory(keras.layers.Layer):
                 "None. Pass it to the constructor, or call `reserve`."
             )
 
+    def load_own_variables(self, store):
+        """As in `keras.Layer`, and makes the room for the rows that were saved."""
+        num_saved = store["0"].shape[0] if "0" in store else None
+        if self.num_examples not in (None, num_saved):
+            raise ValueError(
+                "Weights must be those of a model with as many examples to remember, "
+                f"num_examples={self.num_examples}. Received: those of another number, "
+                "or of none. Make the model without `num_examples` to load them."
+            )
+        if num_saved is not None:
+            self.reserve(num_saved)
+        super().load_own_variables(store)
+
     def call(self, index):
-        return tf.gather(self.rows.value, index)
+        index = tf.cast(index, "int64")
+        rows = tf.gather(self.rows.value, index)
+        # Not all devices refuse an index that has no row: some return another one's.
+        is_known = (index >= 0) & (index < self.num_examples)
+        return tf.where(is_known[:, None], rows, float("nan"))
 
     def write(self, index, rows):
         """Replaces the rows of examples, at once and in place.
@@ -102,7 +122,7 @@ class ExampleMemory(keras.layers.Layer):
             rows: Float32 tensor of shape `(batch, width)`.
         """
         self.build()
-        index, rows = tf.convert_to_tensor(index), tf.convert_to_tensor(rows)
+        index, rows = tf.cast(index, "int64"), tf.convert_to_tensor(rows)
         if has_other_replicas():
             index, rows = gather_replicas(index), gather_replicas(rows)
         self.rows.value.scatter_update(tf.IndexedSlices(rows, index))
@@ -130,13 +150,7 @@ def num_examples_of(x, y, num_examples=None):
     `y` is as `numbered` returns it, `num_examples` what is known already.
     """
     if y is not None:
-        last = last_index(y["index"])
-        if num_examples is not None and last >= num_examples:
-            raise ValueError(
-                f"`y` must have an index below num_examples={num_examples}. Received: "
-                f"{last}. A model that remembers examples is trained on the same ones; "
-                "make a new one for others."
-            )
+        last = check_indices(y["index"], num_examples)
         return num_examples or last + 1
     # A dataset without targets is refused later, where labels are checked.
     spec = x.element_spec if isinstance(x, tf.data.Dataset) else None
@@ -151,8 +165,8 @@ def num_examples_of(x, y, num_examples=None):
     return num_examples
 
 
-def last_index(index):
-    """Returns the largest of examples' numbers, or raises unless all are numbers."""
+def check_indices(index, num_examples=None):
+    """Returns the largest of examples' numbers, or raises unless all have room."""
     index = np.asarray(index)
     if index.size == 0:
         raise ValueError("`y` must hold at least one label. Received: none.")
@@ -162,7 +176,14 @@ def last_index(index):
             f"dtype {index.dtype}, the smallest {np.min(index)}. Leave it out, and "
             "`fit` numbers arrays by itself."
         )
-    return int(np.max(index))
+    last = int(np.max(index))
+    if num_examples is not None and last >= num_examples:
+        raise ValueError(
+            f"`y` must have an index below num_examples={num_examples}. Received: "
+            f"{last}. A model that remembers examples is trained on the same ones; "
+            "make a new one for others."
+        )
+    return last
 
 
 def index_of(y):

@@ -1,16 +1,38 @@
 """Checks and completes what `compile` and `fit` are given."""
 
+import functools
 import inspect
 
 import keras
 import numpy as np
+import scipy.sparse
 import tensorflow as tf
 
-from keras_ncr.checks import check_labels, refuse_first
 from keras_ncr.distribution.targets import label_of
 
-# Probabilities in half precision, added up over many classes, miss 1 by this much.
-_SUM_TOLERANCE = 0.01
+_FIT = inspect.signature(keras.Model.fit)
+# What Keras has on probabilities alone, without a choice.
+_ON_PROBABILITIES = (
+    keras.losses.KLDivergence,
+    keras.losses.CategoricalGeneralizedCrossEntropy,
+    keras.losses.Poisson,
+    keras.losses.Dice,
+    keras.losses.Tversky,
+)
+_FUNCTIONS_ON_PROBABILITIES = (
+    keras.losses.kl_divergence,
+    keras.losses.categorical_generalized_cross_entropy,
+    keras.losses.poisson,
+    keras.losses.dice,
+    keras.losses.tversky,
+)
+# Layers to which numbers are names.
+_READERS_OF_IDS = (
+    keras.layers.Embedding,
+    keras.layers.CategoryEncoding,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
+)
 
 
 def refuse_loss(loss, loss_weights, model, built_in_loss):
@@ -37,24 +59,94 @@ def check_carries(dataset, key):
         )
 
 
-def check_takes_logits(loss):
-    """Raises for a Keras loss that would take logits for probabilities."""
-    function = keras.losses.get(loss)
-    from_logits = getattr(function, "from_logits", None)
-    if from_logits is None and inspect.isfunction(function):
-        parameter = inspect.signature(function).parameters.get("from_logits")
-        from_logits = getattr(parameter, "default", None)
-    # Keras' divergence has no choice: both its arguments are probabilities.
-    is_divergence = (
-        isinstance(function, keras.losses.KLDivergence)
-        or function is keras.losses.kl_divergence
+def check_loss(loss):
+    """Raises for several losses, and for one that takes logits for probabilities."""
+    losses = keras.tree.flatten(loss)
+    if isinstance(loss, dict) or len(losses) > 1:
+        raise ValueError(
+            "`loss` must be one, since the model has one output, its logits. Received: "
+            f"loss={loss!r}. Add others up in a function of labels and logits."
+        )
+    function = keras.losses.get(losses[0]) if losses else None
+    from_logits = setting_of(function, "from_logits")
+    has_no_choice = isinstance(function, _ON_PROBABILITIES) or any(
+        function is one for one in _FUNCTIONS_ON_PROBABILITIES
     )
-    if from_logits is False or is_divergence:
+    if from_logits is False or has_no_choice:
         raise ValueError(
             "`loss` must be one on logits, which is what the model returns. Received: "
             f"loss={loss!r}, which expects probabilities. Pass for example "
-            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True), or "
+            "keras_ncr.losses.GeneralizedCrossEntropy(), which takes logits."
         )
+
+
+def setting_of(loss, name):
+    """Returns a setting of a loss, a function or a partial one; or `None`."""
+    if inspect.isfunction(loss) or isinstance(loss, functools.partial):
+        parameter = inspect.signature(loss).parameters.get(name)
+        default = getattr(parameter, "default", None)
+        return None if default is inspect.Parameter.empty else default
+    return getattr(loss, name, None)
+
+
+def ignored_class(loss):
+    """Returns the number that stands for no label in the compiled loss, or `None`."""
+    losses = [keras.losses.get(one) for one in keras.tree.flatten(loss)]
+    found = [setting_of(one, "ignore_class") for one in losses]
+    return next((number for number in found if number is not None), None)
+
+
+def check_can_be_mixed(x, model):
+    """Raises for inputs of which a sum means nothing, or that cannot be added."""
+    is_dataset = isinstance(x, tf.data.Dataset)
+    spec = x.element_spec if is_dataset else (x,)
+    for leaf in keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec):
+        received = reason_not_to_mix(leaf, model)
+        if received is not None:
+            raise ValueError(
+                f"`x` must be numbers that can be averaged, such as pixels: "
+                f"{type(model).__name__} trains on mixtures of examples. Received: "
+                f"{received}. Make features of them first, dense numbers, with a "
+                "network of their own; or train a model that mixes nothing, such as "
+                "keras_ncr.ELRModel."
+            )
+
+
+def reason_not_to_mix(leaf, model):
+    """Returns what is wrong with one input, an array or a spec; or `None`."""
+    sparse = (tf.SparseTensor, tf.SparseTensorSpec)
+    if scipy.sparse.issparse(leaf) or isinstance(leaf, sparse):
+        return "a sparse matrix"
+    if isinstance(leaf, tf.RaggedTensor | tf.RaggedTensorSpec):
+        return "a ragged tensor"
+    dtype, shape = getattr(leaf, "dtype", None), getattr(leaf, "shape", None)
+    dtype = str(getattr(dtype, "name", dtype))
+    if dtype.startswith(("str", "object", "bytes")):
+        return f"strings (dtype {dtype})"
+    # Pictures have more axes, and layers that look up positions may follow.
+    is_flat = shape is not None and len(shape) <= 2
+    if is_flat and dtype.startswith(("int", "uint")) and reads_ids(model):
+        return f"ids of dtype {dtype}, which the network looks up"
+    return None
+
+
+def reads_ids(model):
+    """Returns whether a part of the model takes its inputs as names, not quantities."""
+    for layer in model._flatten_layers(include_self=False):
+        inputs = keras.tree.flatten(getattr(layer, "inputs", None) or [])
+        if isinstance(layer, _READERS_OF_IDS) or any(
+            str(one.dtype).startswith(("int", "uint")) for one in inputs
+        ):
+            return True
+    return False
+
+
+def fit_arguments(*args, **kwargs):
+    """Returns the arguments of `keras.Model.fit` by name, defaults too."""
+    given = _FIT.bind(None, *args, **kwargs)
+    given.apply_defaults()
+    return {name: value for name, value in given.arguments.items() if name != "self"}
 
 
 def with_own_callbacks(callbacks, model):
@@ -99,92 +191,3 @@ def with_weights_by_class(arguments, num_classes):
     weights = [class_weight.get(int(label), 1.0) for label in labels.ravel()]
     weights = np.array(weights, "float32")
     return {**arguments, "class_weight": None, "sample_weight": weights}
-
-
-def checked_training_data(x, y, num_classes, loss):
-    """Returns the `x` of `fit`, once its labels are, or will be, checked.
-
-    The loss is asked for its `ignore_class`, a number that stands for "no label".
-    """
-    ignored = getattr(loss, "ignore_class", None)
-    if y is not None:
-        check_training_labels(y, num_classes, ignored)
-    elif isinstance(x, tf.data.Dataset):
-        return with_checked_labels(x, num_classes, ignored)
-    return x
-
-
-def check_training_labels(y, num_classes, ignored=None):
-    """Raises unless `y` are class numbers, or one row of class weights per example."""
-    labels = np.asarray(label_of(y))
-    if labels.ndim == 2 and labels.shape[1] == num_classes:
-        if labels.size == 0:
-            raise ValueError("`y` must hold at least one label. Received: none.")
-        # Written so that NaN, of which every comparison is false, fails as well.
-        is_distribution = np.abs(labels.sum(axis=1) - 1) <= _SUM_TOLERANCE
-        is_wrong = ~(np.all(labels >= 0, axis=1) & is_distribution)
-        refuse_first(labels, is_wrong, "y", "hold one-hot labels or probabilities")
-        return
-    if labels.ndim == 2 and labels.shape[1] != 1:
-        raise ValueError(
-            f"`y` must have shape (n,), (n, 1) or (n, num_classes={num_classes}). "
-            f"Received: shape {labels.shape}."
-        )
-    labels = labels[:, 0] if labels.ndim == 2 else labels
-    if ignored is not None and np.any(labels == ignored):
-        labels = np.where(labels == ignored, 0, labels)
-    check_labels(labels, num_classes, name="y")
-
-
-def with_checked_labels(dataset, num_classes, ignored=None):
-    """Returns a dataset that stops at a batch with a label that is no class.
-
-    The check runs in the input pipeline: no step has seen the batch by then, and XLA,
-    which leaves assertions out of what it compiles, has no say in it.
-    """
-    if dataset.cardinality() == 0:
-        raise ValueError(
-            "`x` must hold at least one example. Received: an empty dataset."
-        )
-    spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) < 2:
-        raise ValueError(
-            "`x` must be a dataset of batches (inputs, labels) or (inputs, labels, "
-            f"sample_weight). Received: a dataset of {spec}."
-        )
-    labels = label_of(spec[1])
-    if not isinstance(labels, tf.TensorSpec) or labels.shape.rank == 0:
-        raise ValueError(
-            "`x` must be a dataset of batches (inputs, labels). Received: one label at "
-            f"a time, {labels}. Call `.batch(256)` on it."
-        )
-    if not (
-        labels.dtype.is_integer or labels.dtype.is_floating or labels.dtype.is_bool
-    ):
-        raise ValueError(
-            f"Labels in `x` must be class numbers. Received: dtype {labels.dtype.name}."
-        )
-
-    def checked(inputs, y, *sample_weight):
-        labels = label_of(y)
-        # float64 holds every class number; float32 and uint8 do not.
-        values = tf.cast(labels, "float64")
-        # Written so that NaN, of which every comparison is false, fails as well.
-        if labels.shape.rank == 2 and labels.shape[1] == num_classes:
-            expected = "one-hot or class probabilities"
-            is_sum_one = tf.abs(tf.reduce_sum(values, axis=1) - 1) <= _SUM_TOLERANCE
-            is_label = (values >= 0) & is_sum_one[:, None]
-        else:
-            expected = f"a whole number in 0..{num_classes - 1}"
-            is_label = (values >= 0) & (values <= num_classes - 1)
-            is_label &= values == tf.round(values)
-        if ignored is not None:
-            is_label |= values == ignored
-        message = f"A label in `x` must be {expected}. Received:"
-        wrong = tf.boolean_mask(values, ~is_label)
-        assertion = tf.debugging.Assert(tf.reduce_all(is_label), [message, wrong])
-        with tf.control_dependencies([assertion]):
-            return (inputs, tf.nest.map_structure(tf.identity, y), *sample_weight)
-
-    # Prefetched, so that no step waits for what is checked.
-    return dataset.map(checked).prefetch(tf.data.AUTOTUNE)

@@ -57,6 +57,7 @@ class GJSModel(NCRModel):
     """
 
     built_in_loss = "the Jensen-Shannon divergence"
+    takes_unlabeled = False
 
     def __init__(
         self,

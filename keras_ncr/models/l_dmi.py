@@ -74,6 +74,8 @@ class LDMIModel(NCRModel):
     True
     """
 
+    takes_unlabeled = False
+
     def __init__(
         self,
         backbone: keras.Layer,

@@ -5,10 +5,10 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr.backbones import CosineClassifier, HeteroscedasticClassifier
 from keras_ncr.checks import check_layer
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
+from keras_ncr.models.heads import classifier_layer
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -24,9 +24,15 @@ class NCRModel(Classifier):
     alpha does not apply. Neighbor consistency is the mean of `consistency_loss` over
     the global batch; sample weights do not enter it, since it needs no label.
 
-    In all else it is a Keras classifier: calling it, `predict`, `evaluate`, metrics,
-    saving and `export` deal with logits and the classification loss. `fit` reports
-    `loss` (eq. 4), `classification_loss` and `neighbor_consistency_loss`.
+    A label of -1, or a one-hot row of it, is none: such examples take part in neighbor
+    consistency alone; losses, and metrics that heed Keras' masks, leave them out.
+
+    In all else it is a Keras classifier: calling it, `predict`, metrics, saving and
+    `export` deal with logits. Logs have `loss` (eq. 4), `classification_loss` and
+    `neighbor_consistency_loss`, those of validation and of `evaluate` too: there by the
+    neighbors in a batch of evaluation, and with the current alpha. Where alpha changes
+    with the epochs, let callbacks monitor `val_classification_loss` or a metric. Lists
+    of results have `loss` and the compiled metrics alone, as of any Keras classifier.
 
     Labels may also come as a dict with the key `"label"`, beside whatever else a
     subclass or a callback needs (`"clean_label"`, `"index"`). The compiled loss and
@@ -101,6 +107,8 @@ class NCRModel(Classifier):
     ...         return features, logits
     """
 
+    takes_unlabeled = True
+
     def __init__(
         self,
         backbone: keras.Layer,
@@ -118,7 +126,6 @@ class NCRModel(Classifier):
         self.classifier = classifier_layer(classifier, self.num_classes)
         self.classification_tracker = keras.metrics.Mean(name="classification_loss")
         self.consistency_tracker = keras.metrics.Mean(name="neighbor_consistency_loss")
-        self.training_trackers = [self.classification_tracker, self.consistency_tracker]
 
     def build(self, input_shape):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
@@ -162,22 +169,42 @@ class NCRModel(Classifier):
 
     def batch_objective(self, x, y, sample_weight=None):
         """Returns eq. 4 of one batch, this replica's share of it, and the logits."""
-        features, logits = self(x, training=True, return_features=True)
+        return self.eq_4(x, y, sample_weight, training=True)
+
+    def test_step(self, data):
+        """Reports of eq. 4, in evaluation, what training does."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        _, logits = self.eq_4(x, y, sample_weight, training=False)
+        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+
+    def _flatten_metrics_in_order(self, logs):
+        # Keras returns lists, of which people take the second for the accuracy.
+        parts = (self.classification_tracker.name, self.consistency_tracker.name)
+        logs = {name: value for name, value in logs.items() if name not in parts}
+        return super()._flatten_metrics_in_order(logs)
+
+    def eq_4(self, x, y, sample_weight, training):
+        """Returns the objective of a batch and its logits, and counts its parts."""
+        features, logits = self(x, training=training, return_features=True)
         # Replicas have one list of `add_loss` terms: it is read before any of them
         # waits for the others, which are going to write theirs.
         additional = self.additional_loss()
-        supervised = self.supervised_loss(x, y, features, logits, sample_weight)
+        if training:
+            supervised = self.supervised_loss(x, y, features, logits, sample_weight)
+        else:
+            supervised = self.compute_loss(x, y, logits, sample_weight, training)
         size = replicas.global_size(logits)
         supervised = self.share_of_mean(supervised, y, sample_weight, size, additional)
-        target_losses = self.target_losses(y, logits)
+        target_loss = 0.0
+        if training:
+            target_loss = replicas.global_mean(self.target_losses(y, logits), size)
         # The consistency loss may add some of its own, beside what it returns.
         before = self.additional_loss(self.consistency_loss)
-        consistency = self.consistency_of(features, logits)
+        consistency = self.consistency_of(features, logits, training)
         added = self.additional_loss(self.consistency_loss) - before
         additional += added
         supervised += tf.cast(added, supervised.dtype)
         share = replicas.global_mean(consistency, size)
-        target_loss = replicas.global_mean(target_losses, size)
         objective = self.objective(supervised, share, additional, target_loss)
         classification = supervised - tf.cast(additional, supervised.dtype)
         self.track("loss", objective, size)
@@ -239,20 +266,3 @@ def check_features(features):
             "pooling or Flatten layer to it, or override "
             "`NCRModel.features_and_logits`."
         )
-
-
-def classifier_layer(classifier, num_classes):
-    """Returns the layer that `classifier` names, or the layer that it is."""
-    if classifier == "linear":
-        # As the cosine classifier: the last layer is where half precision costs most.
-        return keras.layers.Dense(num_classes, dtype="float32", name="classifier")
-    if classifier == "cosine":
-        return CosineClassifier(num_classes, name="classifier")
-    if classifier == "heteroscedastic":
-        return HeteroscedasticClassifier(num_classes, name="classifier")
-    if isinstance(classifier, keras.Layer):
-        return classifier
-    raise ValueError(
-        '`classifier` must be "linear", "cosine", "heteroscedastic" or a Keras layer. '
-        f"Received: classifier={classifier!r}."
-    )

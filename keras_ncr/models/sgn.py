@@ -139,6 +139,7 @@ class SGNModel(NCRModel):
     """
 
     built_in_loss = "the likelihood of log-ratios"
+    takes_unlabeled = False
 
     def __init__(
         self,

@@ -89,6 +89,7 @@ class SOPModel(NCRModel):
     """
 
     built_in_loss = "SOP's loss"
+    takes_unlabeled = False
 
     def __init__(
         self,
@@ -145,6 +146,10 @@ class SOPModel(NCRModel):
         """
         return tf.minimum(self.u(tf.convert_to_tensor(index))[:, 0] ** 2, 1.0)
 
+    def evaluation_loss(self):
+        """Returns plain cross-entropy."""
+        return cross_entropy
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -152,17 +157,14 @@ class SOPModel(NCRModel):
 
         In evaluation it is cross-entropy. Otherwise as in `keras.Model`.
         """
+        if not training:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
         # Read before replicas wait for each other: they have one list of such terms.
         additional = self.additional_loss()
         logits = tf.cast(y_pred, "float32")
         labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
         labels = label_distributions(labels, logits)
-        sample_weight = weight_of(sample_weight)
-        if training:
-            loss = self.descend(index_of(y), labels, logits, sample_weight)
-        else:
-            loss = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
-            loss = self.mean_share(loss, sample_weight)
+        loss = self.descend(index_of(y), labels, logits, weight_of(sample_weight))
         return loss + tf.cast(additional, loss.dtype)
 
     def descend(self, index, labels, logits, sample_weight=None):
@@ -218,6 +220,12 @@ class SOPModel(NCRModel):
             "balance_weight": self.balance_weight,
             "seed": self.seed,
         }
+
+
+def cross_entropy(labels, logits):
+    """Returns the loss of evaluation per example, of labels in any form."""
+    labels = label_distributions(tf.cast(labels, logits.dtype), logits)
+    return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
 
 
 def sop_loss(labels, logits, u, v):

@@ -1,5 +1,7 @@
 """What all models do: labels in any form, weights, validation, saving, refusals."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -95,11 +97,16 @@ def test_predictions_are_logits_and_evaluation_is_validation(name):
     if name == "co_teaching":  # As its authors report it.
         networks = networks[:1]
     assert_close(logits, np.mean([network(X) for network in networks], axis=0))
-    loss, accuracy = model.evaluate(X, Y, verbose=0)
-    assert_close([loss, accuracy], [history["val_loss"][0], history["val_accuracy"][0]])
+    logs = model.evaluate(X, Y, batch_size=12, verbose=0, return_dict=True)
+    loss, accuracy = model.evaluate(X, Y, batch_size=12, verbose=0)
+    assert [loss, accuracy] == [logs["loss"], logs["accuracy"]]
+    for each in logs:
+        assert logs[each] == pytest.approx(history["val_" + each][0], rel=1e-5)
+        assert each in history
     assert accuracy == pytest.approx(np.mean(logits.argmax(1) == Y))
     if name != "gjs":  # Its evaluation is by its own divergence.
         each = tf.nn.sparse_softmax_cross_entropy_with_logits(Y, logits)
+        loss = logs.get("classification_loss", loss)
         assert loss == pytest.approx(np.mean(each), rel=1e-5)
 
 
@@ -231,6 +238,36 @@ def test_a_loss_on_probabilities_or_beside_a_built_in_one_is_refused(name):
         new_model(name).compile("sgd", "sparse_categorical_crossentropy")
 
 
+def partly(loss, **options):
+    return functools.partial(getattr(keras.losses, loss), **options)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.CategoricalGeneralizedCrossEntropy(q=0.5),
+        keras.losses.categorical_generalized_cross_entropy,
+        keras.losses.Poisson(),
+        "dice",
+        keras.losses.Tversky(),
+        partly("sparse_categorical_crossentropy"),
+        partly("categorical_crossentropy", from_logits=False),
+        [keras.losses.CategoricalCrossentropy()],
+    ],
+)
+def test_losses_of_keras_that_expect_probabilities_are_refused(loss):
+    with pytest.raises(ValueError, match="on logits.*GeneralizedCrossEntropy"):
+        new_model("ncr").compile("sgd", loss)
+
+
+@pytest.mark.parametrize(
+    "loss", [[OF_DISTRIBUTIONS] * 2, {"label": OF_DISTRIBUTIONS}], ids=["list", "dict"]
+)
+def test_several_losses_are_refused(loss):
+    with pytest.raises(ValueError, match="`loss` must be one"):
+        new_model("ncr").compile("sgd", loss)
+
+
 def of_labels(y):
     index = np.arange(24) // 2
     return tf.data.Dataset.from_tensor_slices((X, {"label": y, "index": index}))
@@ -295,6 +332,18 @@ def test_examples_without_good_numbers_are_refused(name, num_examples, x, y, mes
     model = compiled(name, {"num_examples": num_examples})
     with pytest.raises(ValueError, match=message):
         fit(model, x(), y, batch_size=None)
+
+
+@pytest.mark.parametrize("name", ["elr", "sop", "elr_plus"])
+def test_an_index_beyond_the_examples_stops_a_step_under_xla(name):
+    options = {"run_eagerly": False, "jit_compile": True}
+    model = compiled(name, {"num_examples": 4}, **options)
+    model.build((None, 5))
+    before = model.get_weights()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="index in `x` .* 0..3"):
+        fit(model, of_labels(Y).batch(12), None, batch_size=None)
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("name", ["elr", "ssr", "sop", "elr_plus"])

@@ -407,34 +407,65 @@ def test_a_model_without_trainable_weights_can_be_fitted():
 # The manners of a Keras classifier
 
 
-def test_evaluate_returns_the_compiled_loss_and_metrics_alone():
-    model = make()
+PARTS = ["classification_loss", "neighbor_consistency_loss"]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25])
+def test_evaluation_reports_eq_4_and_its_parts(alpha):
+    model = make(consistency_weight=alpha)
     fit(model)
-    loss, accuracy = model.evaluate(X, Y, verbose=0)
-    logits = model.predict(X, verbose=0)
-    np.testing.assert_allclose(loss, cross_entropy()(Y, logits), rtol=1e-5)
-    np.testing.assert_allclose(accuracy, np.mean(logits.argmax(1) == Y), rtol=1e-5)
-    assert model.evaluate(X, Y, verbose=0, return_dict=True).keys() == {
-        "loss",
-        "accuracy",
-    }
-    assert model.test_on_batch(X, Y, return_dict=True).keys() == {"loss", "accuracy"}
+    logs = model.evaluate(X, Y, batch_size=70, verbose=0, return_dict=True)
+    features, logits = model(X, return_features=True)
+    parts = [
+        cross_entropy()(Y, logits),
+        np.mean(keras_ncr.losses.neighbor_consistency(features, logits)),
+    ]
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5)
+    close([logs[name] for name in PARTS], parts)
+    close(logs["loss"], (1 - alpha) * parts[0] + alpha * parts[1])
+    close(logs["accuracy"], np.mean(logits.numpy().argmax(1) == Y))
+    assert logs.keys() == {"loss", "accuracy", *PARTS}
+
+
+def test_lists_of_results_have_the_loss_and_compiled_metrics_alone():
+    model = make()
+    for method in (model.evaluate, model.test_on_batch, model.train_on_batch):
+        quiet = {"verbose": 0} if method == model.evaluate else {}
+        logs = method(X[:32], Y[:32], return_dict=True, **quiet)
+        loss, accuracy = method(X[:32], Y[:32], **quiet)
+        assert logs.keys() == {"loss", "accuracy", *PARTS}
+        if method != model.train_on_batch:
+            assert [loss, accuracy] == [logs["loss"], logs["accuracy"]]
 
 
 @pytest.mark.parametrize("compiled", [EAGER, GRAPH], ids=["eager", "graph"])
-def test_validation_reports_what_evaluation_does(compiled):
+def test_validation_reports_what_training_and_evaluation_do(compiled):
     model = make(compiled=compiled)
     history = fit(model, epochs=2, validation_data=(X[:20], Y[:20]))
-    assert sorted(history) == [
-        "accuracy",
-        "classification_loss",
-        "loss",
-        "neighbor_consistency_loss",
-        "val_accuracy",
-        "val_loss",
-    ]
-    final = model.evaluate(X[:20], Y[:20], verbose=0)
-    np.testing.assert_allclose(history["val_loss"][-1], final[0], rtol=1e-6)
+    names = ["loss", "accuracy", *PARTS]
+    assert sorted(history) == sorted([*names, *["val_" + name for name in names]])
+    final = model.evaluate(X[:20], Y[:20], verbose=0, return_dict=True)
+    for name in names:
+        np.testing.assert_allclose(history["val_" + name][-1], final[name], rtol=1e-6)
+
+
+def test_without_a_step_training_and_validation_report_the_same():
+    model = make(optimizer=keras.optimizers.SGD(0.0), consistency_weight=0.5)
+    history = fit(model, validation_data=(X, Y), validation_batch_size=64)
+    for name in ["loss", "accuracy", *PARTS]:
+        assert history["val_" + name] == pytest.approx(history[name], rel=1e-6)
+
+
+def test_validation_in_warmup_is_without_consistency(tmp_path):
+    model = make(warmup_epochs=1, consistency_weight=0.5)
+    history = fit(model, epochs=2, validation_data=(X, Y))
+    loss, classification = history["val_loss"], history["val_classification_loss"]
+    assert loss[0] == pytest.approx(classification[0], rel=1e-6)
+    assert loss[1] != pytest.approx(classification[1], rel=1e-3)
+    # And a loaded model evaluates as the one that was saved.
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
 
 
 def test_usual_callbacks_work(tmp_path):
@@ -457,7 +488,7 @@ def test_usual_callbacks_work(tmp_path):
     header = (tmp_path / "log.csv").read_text().split("\n")[0]
     assert header == (
         "epoch,accuracy,classification_loss,loss,neighbor_consistency_loss,"
-        "val_accuracy,val_loss"
+        "val_accuracy,val_classification_loss,val_loss,val_neighbor_consistency_loss"
     )
     assert keras.models.load_model(best).predict(X, verbose=0).shape == (70, 3)
 
@@ -737,7 +768,7 @@ def test_a_loss_on_logits_trains(loss):
 
 WRONG = [
     (np.where(np.arange(70) == 4, 3, Y), "below 3. Received: 3 at position 4"),
-    (np.where(np.arange(70) == 4, -1, Y), "0 or more. Received: -1 at position 4"),
+    (np.where(np.arange(70) == 4, -2, Y), "0 or more. Received: -2 at position 4"),
     (np.where(np.arange(70) == 4, np.nan, Y), "class numbers. Received: nan at pos"),
     (np.eye(3)[Y] * np.where(np.arange(70) == 4, np.nan, 1)[:, None], "one-hot .*nan"),
     (-np.eye(3)[Y], "one-hot labels or probabilities"),

@@ -1,0 +1,22 @@
+"""The layers from features to logits that a model may have."""
+
+import keras
+
+from keras_ncr.backbones import CosineClassifier, HeteroscedasticClassifier
+
+
+def classifier_layer(classifier, num_classes):
+    """Returns the layer that `classifier` names, or the layer that it is."""
+    if classifier == "linear":
+        # As the cosine classifier: the last layer is where half precision costs most.
+        return keras.layers.Dense(num_classes, dtype="float32", name="classifier")
+    if classifier == "cosine":
+        return CosineClassifier(num_classes, name="classifier")
+    if classifier == "heteroscedastic":
+        return HeteroscedasticClassifier(num_classes, name="classifier")
+    if isinstance(classifier, keras.Layer):
+        return classifier
+    raise ValueError(
+        '`classifier` must be "linear", "cosine", "heteroscedastic" or a Keras layer. '
+        f"Received: classifier={classifier!r}."
+    )

@@ -1,0 +1,24 @@
+"""Rows without a label, which is -1: they take part in neighbor consistency alone."""
+
+import tensorflow as tf
+
+
+def is_missing(labels):
+    """Returns which entries are -1; no unsigned number is."""
+    return tf.cast(labels, "float32") == -1.0
+
+
+def has_label(labels):
+    """Returns which rows have a label, a number or a distribution: `(batch,)`."""
+    rows = tf.reshape(is_missing(labels), [tf.shape(labels)[0], -1])
+    return ~tf.reduce_all(rows, axis=1)
+
+
+def masked(labels, logits):
+    """Returns labels, all of them classes, and logits with the mask that Keras heeds.
+
+    Losses and metrics then leave out the rows that have no label.
+    """
+    logits = tf.identity(logits)
+    logits._keras_mask = has_label(labels)
+    return tf.where(is_missing(labels), tf.zeros_like(labels), labels), logits
