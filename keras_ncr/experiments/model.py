@@ -16,7 +16,7 @@ from keras_ncr.experiments.config import WITH_STEM
 from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
 from keras_ncr.experiments.schedule import optimizer
 from keras_ncr.losses import NeighborConsistencyLoss
-from keras_ncr.models.heads import classifier_layer
+from keras_ncr.models.classifier_layer import classifier_layer
 
 # The networks of the package.
 BACKBONES = {

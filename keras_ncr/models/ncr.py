@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_ncr.checks import check_layer
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
-from keras_ncr.models.heads import classifier_layer
+from keras_ncr.models.classifier_layer import classifier_layer
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

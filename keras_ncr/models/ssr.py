@@ -132,6 +132,8 @@ class SSRModel(NCRModel):
     """
 
     built_in_loss = "cross-entropy of mixtures of selected examples"
+    takes_unlabeled = False
+    mixes_inputs = True
 
     def __init__(
         self,

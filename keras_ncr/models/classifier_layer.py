@@ -1,4 +1,4 @@
-"""The layers from features to logits that a model may have."""
+"""The layer from features to logits that `classifier` names."""
 
 import keras
 
