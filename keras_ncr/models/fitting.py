@@ -5,7 +5,6 @@ import inspect
 
 import keras
 import numpy as np
-import scipy.sparse
 import tensorflow as tf
 
 from keras_ncr.distribution.targets import label_of
@@ -115,6 +114,8 @@ def check_can_be_mixed(x, model):
 
 def reason_not_to_mix(leaf, model):
     """Returns what is wrong with one input, an array or a spec; or `None`."""
+    import scipy.sparse
+
     sparse = (tf.SparseTensor, tf.SparseTensorSpec)
     if scipy.sparse.issparse(leaf) or isinstance(leaf, sparse):
         return "a sparse matrix"
