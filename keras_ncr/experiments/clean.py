@@ -14,10 +14,12 @@ import numpy as np
 
 import keras_ncr
 from keras_ncr.audit import audit_predictions
+from keras_ncr.audit.auditing import check_calls
 from keras_ncr.audit.report import report
 from keras_ncr.audit.wrong_labels import features_of_source, out_of_sample_probabilities
 from keras_ncr.backbones import pretrained
 from keras_ncr.backbones.pretrained import SCRATCH
+from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.clean_data import CleanData
 from keras_ncr.experiments.clean_network import NetworkTraining
@@ -128,6 +130,8 @@ class Clean:
 
     def __post_init__(self):
         """Checks that the settings suit the data, and the folder is free."""
+        check_calls(self.settings.threshold, None)
+        stratified_folds(self.data.source.labels, self.settings.num_folds)
         self.settings = self.settings.completed(self.data)
         self.folder = pathlib.Path(self.workdir).expanduser()
         self.source = self.data.source
@@ -151,6 +155,8 @@ class Clean:
         state = _read_state(self.folder)
         if state.get("finished") == key and (self.folder / "review/data.js").exists():
             return state["report"]
+        if self.settings.backbone == GIVEN:
+            self._tell_plan(0)
         write_json(self.folder / _STATE, {"name": self.source.name})
         probabilities = self.probabilities(features, self.source)
         frame = audit_predictions(
@@ -187,7 +193,6 @@ class Clean:
         There are none of a network that is trained from scratch.
         """
         if self.settings.backbone == GIVEN:
-            self._tell_plan(0)
             return features_of_source(self.source, None, None, self.verbose)
         size = self.settings.image_size
         shape = (size, size, self.source.image_shape[-1])

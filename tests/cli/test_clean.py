@@ -240,6 +240,8 @@ def test_workdir_is_kept_for_one_data_set(command, tmp_path):
         (["torn.npz"], "torn.npz"),
         (["pictures", "--workdir=taken"], "new, empty.*'notes.txt'"),
         (["pictures", "--corrections=gone.csv"], "must be in a file that exists"),
+        (["pictures", "--threshold=2"], "`threshold` must be"),
+        (["pictures", "--num_folds=9"], "`num_folds` must be at most"),
         (["pictures", "again"], "Received: pictures again"),
         ([], "--pictures must have a value"),
     ],
@@ -247,7 +249,7 @@ def test_workdir_is_kept_for_one_data_set(command, tmp_path):
 def test_what_cannot_work_is_named_before_long_work(
     command, tmp_path, computed, words, message
 ):
-    write_pictures(tmp_path / "pictures", 6)
+    write_pictures(tmp_path / "pictures", 18)
     write_features("features.npz")
     nan = np.zeros((60, 2))
     nan[3, 1] = np.nan
@@ -280,7 +282,7 @@ def test_broken_picture_is_left_out_if_asked(command, tmp_path):
 def test_weights_that_cannot_be_fetched_name_the_ways_without(
     command, tmp_path, monkeypatch
 ):
-    write_pictures(tmp_path / "pictures", 6)
+    write_pictures(tmp_path / "pictures", 18)
 
     def no_network(*args, **kwargs):
         raise Exception("URL fetch failure on https://host/weights.h5: no network")
