@@ -54,11 +54,12 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
             f"run of {config.epochs} epochs: its full value is never reached."
         )
     steps = config.epochs * steps_per_epoch(config, source)
-    if own.get("ramp_steps", 0) > steps:
-        found.append(
-            f"config.{method.model}.ramp_steps={own.ramp_steps:,} is longer than the "
-            f"run of {steps:,} steps: its full value is never reached."
-        )
+    for key in ("ramp_steps", "average_ramp_steps"):
+        if own.get(key, 0) > steps:
+            found.append(
+                f"config.{method.model}.{key}={own[key]:,} is longer than the run of "
+                f"{steps:,} steps: its full value is never reached."
+            )
     if config.noise.kind != "none" and config.noise.rate == 0:
         found.append(
             f"config.noise.kind={config.noise.kind!r} has the rate 0: no label "
@@ -98,13 +99,18 @@ def unused_settings(config: ConfigDict, keys: Iterable[str]) -> list[str]:
 def _unused(config):
     """Returns reasons by what has no effect: keys, and sections that end with a dot."""
     method, method_reason = method_of(config), f"--config.method={config.method}"
-    used = {*method.words, *(["second_view"] if method.needs("views") else [])}
+    views = config[method.model].views if method.needs("views") else ""
+    used = {*method.words, *(["second_view"] if views == "jittered" else [])}
     found = {
         f"{word}.": method_reason
         for word in TABLE
         if word not in used and word in config
     }
-    joined = TABLE[method.model].settings if TABLE[method.model].joins_ncr else {}
+    if views and "second_view." in found:
+        found["second_view."] = f"--config.{method.model}.views={views}"
+    # What a model that NCR is joined with has in place of `config.ncr`.
+    joined = TABLE[method.model].settings.keys() & config.ncr.keys()
+    joined = joined if TABLE[method.model].joins_ncr else ()
     place = "ncr" if method.has_consistency else method.model
     found |= {f"{place}.{key}": method_reason for key in joined}
     data, noise = config.data, config.noise

@@ -232,6 +232,12 @@ def test_views_that_there_are_not_are_refused():
         first_batch("gjs", **{"gjs.views": "plane"})
 
 
+@pytest.mark.parametrize("word", [w for w in TABLE if "views" in TABLE[w].needs])
+def test_methods_with_views_say_which(word):
+    images, _ = first_batch(word)
+    assert len(images) == 32
+
+
 def test_sop_plus_has_both_terms():
     model = compiled_model(config_of("sop_plus"), small_source())
     assert (model.num_views, model.consistency_term_weight) == (2, 0.9)
