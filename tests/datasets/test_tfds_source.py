@@ -187,9 +187,8 @@ def test_noisy_labels_follow_tfds_examples_over_epochs(data_dir, cache):
     noisy_labels = np.random.default_rng(0).integers(0, 3, 40)
     numbers = source.images[:, 0, 0, 0]
     label_of_number = dict(zip(numbers, noisy_labels, strict=True))
-    batches = training_batches(
-        source, 16, labels=noisy_labels, num_epochs=2, cache=cache
-    )
+    noisy = source.relabeled(noisy_labels)
+    batches = training_batches(noisy, 16, num_epochs=2, cache=cache)
     for images, labels in batches.as_numpy_iterator():
         assert [label_of_number[image[0, 0, 0]] for image in images] == labels.tolist()
 

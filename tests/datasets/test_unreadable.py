@@ -139,8 +139,14 @@ def test_files_in_memory_are_those_that_are_checked(tmp_path):
 
 
 def test_data_set_that_cannot_be_read_is_no_matter_of_images():
-    dataset = tf.data.Dataset.range(200).map(lambda i: (JPEG, i))
-    source = from_dataset(dataset.shuffle(200, seed=1))
+    orders = np.random.default_rng(0)
+    signature = (tf.TensorSpec((), "string"), tf.TensorSpec((), "int64"))
+    source = from_dataset(
+        tf.data.Dataset.from_generator(
+            lambda: ((JPEG, label) for label in orders.permutation(200)),
+            output_signature=signature,
+        )
+    )
     with pytest.raises(tf.errors.InvalidArgumentError, match="changes from pass"):
         find_broken_images(source)
 
