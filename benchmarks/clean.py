@@ -159,7 +159,7 @@ def compare(clean, is_wrong):
     )
     lists["cleanlab, the same head by cross-entropy"] = suspicion(labels, probabilities)
     if len(labels) <= 5_000:
-        model = make_pipeline(StandardScaler(), LogisticRegression(0.001))
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
         probabilities = cross_val_predict(
             model, features, labels, method="predict_proba"
         )

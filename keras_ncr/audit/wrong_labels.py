@@ -191,7 +191,7 @@ def out_of_sample_probabilities(
 def predicted(head, features, rows):
     """Returns a classifier's probabilities of some rows, a few at a time."""
     parts = [
-        tf.nn.softmax(head.predict_on_batch(np.asarray(features[part], "float32")))
+        tf.nn.softmax(head(np.asarray(features[part], "float32"), training=False))
         for part in np.array_split(rows, max(len(rows) // _ROWS_AT_ONCE, 1))
     ]
     return np.concatenate(parts)
