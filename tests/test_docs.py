@@ -108,7 +108,10 @@ def run_blocks(blocks, folder, monkeypatch):
 def test_readme_runs(tmp_path, monkeypatch):
     program = "".join(python_blocks(REPOSITORY / "README.md"))
     # The slow test has all folds and epochs.
-    for long, short in [("epochs=50", "epochs=1"), ("verbose=0)\nc", "num_folds=2)\nc")]:
+    for long, short in [
+        ("epochs=50", "epochs=1"),
+        ("verbose=0)\nc", "num_folds=2)\nc"),
+    ]:
         assert program.count(long) == 1
         program = program.replace(long, short)
     run_blocks([program], tmp_path, monkeypatch)
