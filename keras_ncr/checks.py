@@ -186,7 +186,7 @@ def check_spellings(names: Iterable[str], what: str) -> None:
 def _spoken(name):
     """Returns what two spellings of one name have in common."""
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    # Of single letters, as of an alphabet, the large and the small are two classes.
+    # Single letters are two classes, the large and the small, as in an alphabet.
     name = name if len(name) == 1 else name.casefold()
     return re.sub(r"^(-?\d+)\.0+$", r"\1", name)
 
@@ -278,7 +278,7 @@ def check_known(
     known = list(known)
     if value in known:
         return value
-    # Of names that differ in case alone, the first is meant.
+    # Where names differ in case alone, the first one counts.
     by_lower_case = {str(choice).lower(): choice for choice in reversed(known)}
     nearest = difflib.get_close_matches(
         str(value).lower(), by_lower_case, n=1, cutoff=0.5

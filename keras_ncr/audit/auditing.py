@@ -18,7 +18,7 @@ from keras_ncr.datasets import Source, from_arrays
 from keras_ncr.noise import NoisyLabels
 from keras_ncr.review import check_folder, write_review
 
-# Of a table, a card of the review page shows so many columns.
+# A card of the review page shows at most so many columns of a table.
 _MOST_COLUMNS = 20
 
 

@@ -242,7 +242,7 @@ def _kept(right, totals):
     mean = (right.sum() + 1) / (totals.sum() + 1 + _UNSEEN)
 
     def surprise(log_added):
-        # Of the beta-binomial distribution.
+        # The likelihood is that of the beta-binomial distribution.
         ones, zeros = np.exp(log_added) * mean, np.exp(log_added) * (1 - mean)
         chances = betaln(ones + right, zeros + totals - right) - betaln(ones, zeros)
         return -chances.sum()
@@ -264,7 +264,7 @@ def _evenness(counts):
     seen = counts[counts > 0]
 
     def surprise(log_s):
-        # Of the Dirichlet-multinomial distribution; what does not depend on s left out.
+        # The Dirichlet-multinomial distribution, without what does not depend on s.
         s = np.exp(log_s)
         of_classes = gammaln(s * num_others) - gammaln(s * num_others + totals)
         return -of_classes.sum() - (gammaln(s + seen) - gammaln(s)).sum()
@@ -303,7 +303,7 @@ def _share_of_own(own_shares, shares_of_class):
 def _accuracy(labels, preferred, gaps, matrix):
     """Returns the share of examples of which c is the true class, by T.
 
-    Of examples whose true class is c, a share T_cc carries label c. Where fewer do, b
+    A share T_cc of the examples of true class c carries label c. Where fewer do, b
     is wrong about the others.
     """
     from sklearn.isotonic import IsotonicRegression

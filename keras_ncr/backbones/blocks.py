@@ -50,7 +50,7 @@ def batch_normalization(x, name, zero_scale=False):
     return layers.BatchNormalization(
         momentum=0.9,
         epsilon=1e-5,
-        # Of the global batch, as the neighbors are: several replicas equal one device.
+        # Statistics of the global batch: several replicas equal one device.
         synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
         gamma_initializer="zeros" if zero_scale else "ones",
         name=name,

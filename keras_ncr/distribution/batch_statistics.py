@@ -20,7 +20,7 @@ def share_statistics(model, data):
     first, *_ = [part for part in keras.tree.flatten(data) if part is not None]
     size = tf.cast(tf.shape(first)[0], "float32")
     share = size / replicas.global_sum(size)
-    # Of no examples the mean is no number.
+    # The mean of no examples is not a number.
     parts = [
         tf.where(share > 0, tf.cast(share, one.dtype) * one, tf.zeros_like(one))
         for one in map(tf.convert_to_tensor, statistics)

@@ -297,7 +297,7 @@ def _other_sources(data, verbose):
 
 _LABEL_KEYS = {"label": "label_key", "clean_label": "clean_label_key"}
 _ROW_KEYS = {**_LABEL_KEYS, "id_column": "id_key"}
-# Of data that are no images, what reads them, and which settings are its arguments.
+# What reads data other than images, and which settings are its arguments.
 _OTHERS = {
     "features": (datasets.from_features, {}),
     "text": (datasets.from_texts, {"text": "text_key", **_ROW_KEYS}),

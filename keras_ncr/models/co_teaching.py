@@ -13,7 +13,7 @@ from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
 class CoTeachingModel(NetworkPair):
     """Two networks, each trained on what the other one finds easy.
 
-    Of every batch a network keeps the examples of smallest loss, and the OTHER network
+    In every batch a network keeps the examples of smallest loss, and the OTHER network
     learns from these: their losses are averaged over those kept. In epoch t, counted
     from 0, the share kept is
 

@@ -216,7 +216,7 @@ def _centers(features):
     )
     means = KMeans(num_cells, init="random", n_init=1, max_iter=5, random_state=SEED)
     with warnings.catch_warnings():
-        # Of many copies there are fewer clusters than cells, which does no harm.
+        # Many copies make fewer clusters than cells, which does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         means.fit(unit_rows(features[np.sort(sample)]))
     return unit_rows(means.cluster_centers_)

@@ -177,7 +177,7 @@ class SSRModel(NCRModel):
                 f"{feature_consistency_weight!r}."
             )
         self.seed = check_integer(seed, "seed", minimum=0)
-        # Of each example: its label, and how probable it is to be drawn.
+        # Each example's label, and how probable it is to be drawn.
         self.selection = ExampleMemory(2, num_examples, name="selection")
         self.projection = self.predictor = None
         if self.feature_consistency_weight:

@@ -6,7 +6,7 @@ from keras_ncr.checks import check_bool, check_integer, check_known, check_rate
 
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog.
 _CIFAR10_TARGETS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
-# Of handwritten digits, as on MNIST.
+# Look-alikes among handwritten digits, as on MNIST.
 _DIGITS_TARGETS = {2: 7, 3: 8, 5: 6, 6: 5, 7: 1}
 # T-shirt -> shirt, pullover <-> coat, sandal -> sneaker, sneaker -> ankle boot.
 _FASHION_MNIST_TARGETS = {0: 6, 2: 4, 4: 2, 5: 7, 7: 9}

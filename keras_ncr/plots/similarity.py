@@ -104,7 +104,7 @@ def _checked(rows, labels):
 def _draw_pairs(classes, num_pairs, seed):
     """Returns ints of shape `(m, 2)`: pairs, as many of the same class as of others.
 
-    Of pairs drawn from all there would be next to none of the same of 1,000 classes.
+    Pairs drawn from all would hold next to none of the same class out of 1,000.
     """
     num_pairs = check_integer(num_pairs, "num_pairs", minimum=1)
     num_examples = len(classes)

@@ -28,7 +28,7 @@ _SCORES = {
 # Most characters of a detail; of a neighbor's, and how many of these: less, since there
 # are many neighbors.
 _LONGEST_DETAIL, _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR = 5_000, 200, 6
-# Of what is not called there may be a hundred thousand.
+# A hundred thousand examples may not be called.
 _LONGEST_OF_REST = 1_000
 
 
