@@ -65,8 +65,7 @@ def application(name: str, input_shape: tuple, weights=None) -> keras.Model:
     _check_input_shape(input_shape)
     is_path = weights not in (None, "imagenet")
     if is_path:
-        weights = os.path.expanduser(weights)
-        _check_path(weights)
+        weights = _existing_path(weights)
     pixels = keras.Input(input_shape, name="pixels")
     scaled = ApplicationPreprocessing(name, name="preprocess")(pixels)
     network = _construct(name, scaled, None if is_path else weights)
@@ -193,11 +192,12 @@ def _check_input_shape(input_shape):
             check_integer(size, f"input_shape[{axis}]", minimum=1)
 
 
-def _check_path(weights):
-    """Refuses what is no path of a file."""
+def _existing_path(weights):
+    """Returns the path of a weights file, or refuses what is none."""
     is_path = isinstance(weights, (str, os.PathLike))
-    if not is_path or not os.path.isfile(weights):
+    if not is_path or not os.path.isfile(os.path.expanduser(weights)):
         raise ValueError(
             '`weights` must be None, "imagenet" or the path of a weights file. '
             f"Received: weights={weights!r}, and there is no such file."
         )
+    return os.path.expanduser(weights)

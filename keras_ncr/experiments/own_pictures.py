@@ -144,8 +144,10 @@ _IN_SETTINGS = (
     ),
     (r"`(image|text|label|clean_label)`", r"`--config.data.\1_key`"),
     (r"Received: (image|text|label|clean_label)=", r"Received: --config.data.\1_key="),
-    (r"`id_column`|id_column(?==)", "--config.data.id_key"),
-    (r"`columns`|columns(?==\[)", "--config.data.columns"),
+    (r"`id_column`", "`--config.data.id_key`"),
+    (r"id_column(?==)", "--config.data.id_key"),
+    (r"`columns`", "`--config.data.columns`"),
+    (r"columns(?==\[)", "--config.data.columns"),
     (r"`(folder|table)` must", r"The \1 must"),
     # Of TensorFlow Datasets.
     (r"`((clean_)?label_key|is_clean_key)`", r"`--config.data.\1`"),

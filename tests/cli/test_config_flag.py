@@ -43,8 +43,8 @@ def test_path_of_a_file_is_taken_as_it_is(monkeypatch, tmp_path):
         ("digit", "Did you mean 'digits'?"),
         ("configs/digit.py", "Did you mean 'digits'?"),
         ("elsewhere/digits.py", "Did you mean 'digits'?"),
-        ("xyz", "digits, fashion_mnist, folder"),
-        ("", "digits, fashion_mnist, folder"),
+        ("xyz", "digits, fashion_mnist, features, folder"),
+        ("", "digits, fashion_mnist, features, folder"),
     ],
 )
 def test_unknown_config_is_refused_and_the_known_are_listed(name, hint):

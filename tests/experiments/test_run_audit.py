@@ -72,7 +72,7 @@ def test_list_has_nothing_that_a_spreadsheet_would_compute(run, output, tmp_path
     frame = pd.read_parquet(run / "audit" / "labels.parquet")
     frame["id"] = [f"={index}.png" for index in frame.index]
     frame.attrs["class_names"][0] = "@zero"
-    run_audit._write(frame, None, tmp_path)
+    run_audit.write_list(frame, None, tmp_path)
     table = pd.read_csv(tmp_path / "labels.csv", index_col="index").sort_index()
     assert table.loc[7, "id"] == "'=7.png"
     assert from_cell(table.loc[7, "id"]) == "=7.png"

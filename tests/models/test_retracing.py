@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_ncr
 from keras_ncr import datasets, pipelines
-from keras_ncr.models import fitting
+from keras_ncr.models import training_labels
 from keras_ncr.pipelines import augmentation as augment
 
 # 20 examples in batches of 8: the last batch of an epoch is smaller.
@@ -89,7 +89,7 @@ def test_labels_are_checked_by_one_trace_in_all_epochs(monkeypatch):
         calls.append(y)
         return y
 
-    monkeypatch.setattr(fitting, "label_of", counted)
+    monkeypatch.setattr(training_labels, "label_of", counted)
     model = keras_ncr.NCRModel(backbone(), NUM_CLASSES)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, run_eagerly=True)
