@@ -193,7 +193,12 @@ def test_a_model_that_knows_no_examples_yet_can_be_saved(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in MODELS if name not in WITH_OWN_CLASSIFIER]
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("ncr", "pair") else pytest.mark.slow)
+        for name in MODELS
+        if name not in WITH_OWN_CLASSIFIER
+    ],
 )
 def test_a_heteroscedastic_classifier_trains_and_is_saved(name, tmp_path):
     model = compiled(name, {"classifier": "heteroscedastic"})
