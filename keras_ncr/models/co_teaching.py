@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_ncr.checks import check_bool, check_integer, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
+from keras_ncr.models.network_pair import NetworkPair, counts_in_loss, mean_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -115,7 +115,7 @@ class CoTeachingModel(NetworkPair):
         """Returns each network's loss on what the other one keeps, and the logits."""
         outputs = self.features_and_logits(x)
         labels = label_of(y)
-        is_labeled = has_label(self.loss, labels)
+        is_labeled = counts_in_loss(self.loss, labels)
         objectives = []
         for (features, logits), (_, teacher_logits) in zip(
             outputs, reversed(outputs), strict=True

@@ -17,7 +17,7 @@ from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.co_divide import CoDivide, clean_probabilities, normalized
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
-from keras_ncr.models.network_pair import NetworkPair, has_label, mean_logits
+from keras_ncr.models.network_pair import NetworkPair, counts_in_loss, mean_logits
 from keras_ncr.models.views import by_example
 from keras_ncr.models.whole_set import training_part, with_whole_set
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
@@ -193,7 +193,7 @@ class DivideMixModel(NetworkPair):
 
     def losses_of_networks(self, inputs, labels):
         """Returns both networks' cross-entropy, `(batch, 2)`, as in evaluation."""
-        is_labeled = has_label(self.loss, labels)
+        is_labeled = counts_in_loss(self.loss, labels)
         losses = []
         for logits in self.all_logits(inputs, training=False):
             logits = tf.cast(logits, "float32")

@@ -8,7 +8,7 @@ from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.mutual_information import mutual_information_loss
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.network_pair import has_label
+from keras_ncr.models.network_pair import counts_in_loss
 
 
 class SecondStage(keras.callbacks.Callback):
@@ -120,7 +120,7 @@ class LDMIModel(NCRModel):
             return first
         logits = tf.cast(y_pred, "float32")
         labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
-        is_labeled = has_label(self.loss, labels)
+        is_labeled = counts_in_loss(self.loss, labels)
         labels = label_distributions(labels, logits)
         labels = tf.where(is_labeled[:, None], labels, 0.0)
         sample_weight = weight_of(sample_weight)

@@ -196,7 +196,7 @@ def mean_logits(outputs):
     return tf.stop_gradient((first + second) / 2)
 
 
-def has_label(loss, labels):
+def counts_in_loss(loss, labels):
     """Returns which rows have a label that the loss does not ignore: `(batch,)`."""
     labels = tf.convert_to_tensor(labels)
     ignored = getattr(keras.losses.get(loss), "ignore_class", None)

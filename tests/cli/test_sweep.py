@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from keras_ncr.cli import sweep
-from keras_ncr.experiments.comparison import jobs
 from keras_ncr.experiments.comparison.search import parse_tries
 from keras_ncr.experiments.config import default_config
 from keras_ncr.plots import sweep_figure
@@ -19,23 +18,6 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 CONFIG = str(REPOSITORY / "tests" / "plain_config.py")
 # ml_collections loads the file of a config in a way that Python is to give up.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
-
-@pytest.fixture
-def plan(tmp_path, monkeypatch):
-    """Lets a small script stand in for training; returns what sets its plan."""
-
-    def write(plan):
-        (tmp_path / "plan.json").write_text(json.dumps(plan))
-
-    write({})
-    script = REPOSITORY / "tests" / "fake_train.py"
-    # Without site-packages, which it does not need, Python starts faster.
-    train = (sys.executable, "-S", str(script), str(tmp_path))
-    monkeypatch.setattr(jobs, "TRAIN", train)
-    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.chdir(tmp_path)
-    return write
 
 
 @pytest.fixture
