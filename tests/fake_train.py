@@ -53,6 +53,7 @@ trials = [
         "best_test_accuracy": accuracy + 0.01,
         "memorization_rate": plan.get("memorized", 0.25),
         "seconds": 1.5,
+        "cpu_seconds": 90.0,
         **plan.get("more", {}),
     }
     for trial, accuracy in enumerate(accuracies)

@@ -37,7 +37,7 @@ def outcome(folder, trial=0):
     folder = workdir.trial_folder(folder, trial)
     weights = keras.models.load_model(folder / "model.keras").get_weights()
     result = json.loads((folder / "result.json").read_text())
-    for name in ("seconds", "resumed_at_epoch", "resumed_at_step"):
+    for name in ("seconds", "cpu_seconds", "resumed_at_epoch", "resumed_at_step"):
         del result[name]
     means = folder / "mean_predictions.npz"
     return {

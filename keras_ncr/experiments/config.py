@@ -48,6 +48,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.noise.rate = 0.4  # Share of the labels that is redrawn.
     config.noise.include_true = True  # Whether a redrawn label may be the true one.
     config.noise.exact = True  # Whether the counts are met, or drawn independently.
+    config.noise.look_alikes = ""  # One of LOOK_ALIKES. Empty: config.data.name.
     config.noise.seed = 0  # The same wrong labels in every trial.
 
     config.model = ml_collections.ConfigDict()

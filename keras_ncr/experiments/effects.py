@@ -119,6 +119,10 @@ def _unused(config):
         "noise.rate": (noise.kind == "none", "noise.kind=none"),
         "noise.seed": (noise.kind == "none", "noise.kind=none"),
         "noise.exact": (noise.kind in ("none", "instance"), f"noise.kind={noise.kind}"),
+        "noise.look_alikes": (
+            noise.kind != "asymmetric",
+            f"noise.kind={noise.kind}",
+        ),
         "noise.include_true": (noise.kind != "symmetric", f"noise.kind={noise.kind}"),
         "model.stem": (
             config.model.backbone not in WITH_STEM,

@@ -129,12 +129,15 @@ def _symmetric_noise(config, source):
 
 def _asymmetric_noise(config, source):
     """Returns noise that turns labels into the look-alike class."""
-    name = config.data.name.partition(":")[0]  # Without a version ("cifar10:3.*.*").
+    key = "noise.look_alikes" if config.noise.look_alikes else "data.name"
+    # Without a version ("cifar10:3.*.*").
+    name = (config.noise.look_alikes or config.data.name).partition(":")[0]
     if name not in LOOK_ALIKES:
         raise ValueError(
             f"`config.noise.kind` can be 'asymmetric' for {', '.join(LOOK_ALIKES)}, "
             "whose look-alike classes are known. Received: "
-            f"config.data.name={name!r}. 'pair_flip' goes from each class to the next."
+            f"config.{key}={name!r}. 'pair_flip' goes from each class to the next; "
+            "`config.noise.look_alikes` says whose classes other data have."
         )
     return _noise_of(config, noise.asymmetric(name, config.noise.rate))
 

@@ -78,10 +78,11 @@ def test_table_has_methods_by_noises(command, plan, tmp_path):
 digits: test accuracy (%) in the last epoch, mean ± standard deviation of 3 trials. \
 The best of each column is bold.
 
-| method | symmetric 40 % (36 % wrong) | pair_flip 20 % (36 % wrong) |
-| --- | ---: | ---: |
-| standard | 70.0 ± 10.0 | **95.0 ± 0.0** |
-| ncr | **91.0 ± 1.0** | 50.0 ± 0.0 |
+| method | symmetric 40 % (36 % wrong) | pair_flip 20 % (36 % wrong) | \
+CPU minutes a trial |
+| --- | ---: | ---: | ---: |
+| standard | 70.0 ± 10.0 | **95.0 ± 0.0** | 1.5 |
+| ncr | **91.0 ± 1.0** | 50.0 ± 0.0 | 1.5 |
 
 In the best epoch, which only the test images can tell:
 
@@ -113,6 +114,7 @@ In the best epoch, which only the test images can tell:
             "best_sd": 0.1,
             "memorized": 0.25,
             "seconds": 4.5,
+            "cpu_seconds": 90.0,
         }
     )
     assert (tmp_path / "runs" / "picture.png").read_bytes()[:4] == b"\x89PNG"
@@ -196,7 +198,7 @@ def test_run_that_fails_is_reported_and_others_go_on(command, plan, tmp_path):
     with pytest.raises(SystemExit, match="^Error: some runs failed"):
         command("--methods=standard,ncr")
     text = (tmp_path / "runs" / "table.md").read_text()
-    assert "| standard | failed |\n| ncr | **50.0 ± 0.0** |" in text
+    assert "| standard | failed |  |\n| ncr | **50.0 ± 0.0** | 1.5 |" in text
     assert "What went wrong:\n\n- as_configured/standard: Error: no memory.\n" in text
     with open(tmp_path / "runs" / "table.csv", newline="") as file:
         assert next(csv.DictReader(file))["failure"] == "Error: no memory."
@@ -257,8 +259,8 @@ def test_oracle_does_not_compete(command, plan):
     plan({"as_configured/oracle": {"accuracies": [0.9] * 3}})
     text = command("--methods=standard,oracle")
     assert "bold, but for an oracle, which is told what is wrong.\n" in text
-    assert "| standard | **50.0 ± 0.0** |\n| oracle | 90.0 ± 0.0 |\n" in text
-    assert "| oracle | 90.0 ± 0.0 |\n" in command("--methods=oracle")
+    assert "| standard | **50.0 ± 0.0** | 1.5 |\n| oracle | 90.0 ± 0.0 | 1.5 |\n" in text
+    assert "| oracle | 90.0 ± 0.0 | 1.5 |\n" in command("--methods=oracle")
 
 
 def test_one_trial_has_no_deviation(command):

@@ -45,6 +45,7 @@ def test_there_is_a_config_for_every_data_set():
     assert FILES == [
         "animal10n.py",
         "cifar.py",
+        "cifar_features.py",
         "cifar_n.py",
         "clothing1m.py",
         "digits.py",

@@ -132,6 +132,20 @@ def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known(kind):
         noisy(config, digits()[0])
 
 
+def test_asymmetric_noise_of_features_goes_by_the_look_alikes_that_are_named():
+    config = default_config()
+    config.data.name, config.noise.kind = "features", "asymmetric"
+    config.noise.look_alikes = "cifar10"
+    source = noisy(config, random_source(200, num_classes=10))
+    of_cifar = default_config()
+    of_cifar.data.name, of_cifar.noise.kind = "cifar10", "asymmetric"
+    expected = noisy(of_cifar, random_source(200, num_classes=10))
+    assert np.array_equal(source.labels, expected.labels)
+    config.noise.look_alikes = "cats"
+    with pytest.raises(ValueError, match="config.noise.look_alikes='cats'"):
+        noisy(config, random_source(200, num_classes=10))
+
+
 # The held-out part of the noisy training examples
 
 

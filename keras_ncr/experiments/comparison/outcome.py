@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from keras_ncr.experiments.comparison.plan import Job
+from keras_ncr.experiments.measures import mean_and_deviation
 from keras_ncr.experiments.workdir import damage_named, read_dict
 
 
@@ -15,6 +16,7 @@ class Outcome(NamedTuple):
     best: list  # Those of the best epoch.
     memorized: list  # Shares of the wrong labels, where these are known.
     seconds: float
+    cpu_seconds: float | None  # Of a trial, in the mean; None if it is not known.
     realized_rate: float | None
     data: str
     failed_trials: list  # Why trials failed.
@@ -74,8 +76,15 @@ def _outcome(job, results):
             if trial.get("memorization_rate") is not None
         ],
         seconds=sum(trial.get("seconds", 0) for trial in trials),
+        cpu_seconds=_mean_cpu(succeeded),
         realized_rate=results.get("noise", {}).get("realized_rate"),
         data=results.get("data", job.config.data.name),
         failed_trials=[trial["failed"] for trial in trials if "failed" in trial],
         failure=failure.read_text().strip() if has_failed else "",
     )
+
+
+def _mean_cpu(trials):
+    """Returns the mean cost of a trial in seconds of a core, or None."""
+    costs = [trial.get("cpu_seconds") for trial in trials]
+    return mean_and_deviation(costs)["mean"]

@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+import statistics
 
 from keras_ncr.experiments.measures import mean_and_deviation, spread
 from keras_ncr.files import as_cell, replacing
@@ -9,7 +10,7 @@ from keras_ncr.files import as_cell, replacing
 CSV_HEADER = (
     *("method", "noise", "rate", "realized_rate", "trials", "failed"),
     *("last_mean", "last_sd", "best_mean", "best_sd", "memorized", "seconds"),
-    "failure",
+    *("cpu_seconds", "failure"),
 )
 
 
@@ -26,7 +27,7 @@ def markdown(cells: dict[str, list]) -> str:
     lines = [
         f"{outcomes[0].data}: test accuracy (%) in the last epoch, {measured}. {rule}.",
         "",
-        *_table(cells, _last_cell, lambda outcome: outcome.last),
+        *_with_costs(_table(cells, _last_cell, lambda outcome: outcome.last), cells),
         "",
         "In the best epoch, which only the test images can tell:",
         "",
@@ -63,6 +64,19 @@ def _table(cells, text_of, values_of):
         ]
         lines.append(f"| {method} | {' | '.join(texts)} |")
     return lines
+
+
+def _with_costs(lines, cells):
+    """Returns the lines of a table with a last column: the cost of a trial."""
+    if not any(outcome.cpu_seconds for row in cells.values() for _, outcome in row):
+        return lines
+    costs = [
+        [outcome.cpu_seconds for _, outcome in row if outcome.cpu_seconds is not None]
+        for row in cells.values()
+    ]
+    texts = [f"{statistics.mean(row) / 60:.1f}" if row else "" for row in costs]
+    column = ("CPU minutes a trial", "---:", *texts)
+    return [f"{line} {text} |" for line, text in zip(lines, column, strict=True)]
 
 
 def _title(column):
@@ -125,5 +139,6 @@ def _csv_row(method, job, outcome):
         *mean_and_deviation(outcome.best).values(),
         mean_and_deviation(outcome.memorized)["mean"],
         round(outcome.seconds, 1),
+        None if outcome.cpu_seconds is None else round(outcome.cpu_seconds, 1),
         "; ".join(dict.fromkeys(filter(None, reasons))),
     ]

@@ -72,7 +72,7 @@ class Trial:
             if verbose:
                 print(f"{self.folder} lacks {', '.join(gone)}: it is trained again.")
             path.unlink()
-        start = time.monotonic()
+        start, cpu_start = time.monotonic(), time.process_time()
         keras.utils.set_random_seed(self.seed)
         model = compiled_model(self.config, self.sources.train, self.seed)
         if self.keeps_means:
@@ -90,6 +90,8 @@ class Trial:
         if "failed" not in result:
             # Since the last interruption.
             result["seconds"] = round(time.monotonic() - start, 1)
+            # Of all cores together.
+            result["cpu_seconds"] = round(time.process_time() - cpu_start, 1)
             result["resumed_at_epoch"] = position.epoch
             result["resumed_at_step"] = position.step
         write_json(path, result)

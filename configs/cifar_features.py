@@ -1,0 +1,54 @@
+r"""CIFAR-10 as features of a pretrained network: real pictures, half a minute a run.
+
+Two dense layers of 512 on standardized features, 20,000 of the 50,000 training pictures
+(`--config.data.limit=0`: all). The layers can learn all wrong labels by heart. Noise
+`human` is what people said: `human.npz` beside the other files.
+
+`python benchmarks/cifar_features.py` makes the folder with `train.npz`, `test.npz` and
+`human.npz` from a Keras file of the network and from the pictures.
+
+Reference: https://arxiv.org/abs/2202.02200, whose data these are; its networks learn
+from pixels (cifar.py), so that figures here are not to be compared with its tables.
+Arguments: path (of the folder), method (standard, ncr, mixup, ...), noise (human, or a
+kind), rate. Commands:
+
+    keras-ncr train --config=configs/cifar_features.py:FOLDER,method=ncr+elr \
+        --workdir=runs/cifar-features
+    keras-ncr train --workdir=runs/cifar-features-human \
+        --config=configs/cifar_features.py:FOLDER,method=standard,noise=human
+
+Hardware: 2 CPU cores. Time: 30 to 60 s a trial. Result: docs/results.md.
+"""
+
+import os
+import pathlib
+
+from keras_ncr.experiments.config import (
+    default_config,
+    set_noise,
+    set_tuned,
+    string_arguments,
+)
+
+
+def get_config(argument=None):
+    arguments = string_arguments(
+        argument, path="", method="ncr", noise="symmetric", rate=0.4
+    )
+    config = default_config()
+    is_human = arguments["noise"] == "human"
+    set_noise(config, {**arguments, "noise": "none"} if is_human else arguments)
+    config.noise.look_alikes = "cifar10"
+    config.trials = 3
+    config.epochs = 15
+    config.data.name = "features"
+    file = "human.npz" if is_human else "train.npz"
+    config.data.path = os.path.join(arguments["path"], file)
+    config.data.test_path = os.path.join(arguments["path"], "test.npz")
+    config.data.limit = 20_000
+    config.model.backbone = "mlp"
+    config.optimizer.weight_decay = 4e-3
+    config.optimizer.decay_kernels_only = True
+    config.optimizer.warmup_epochs = 2.0
+    set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "cifar_features.json")
+    return config
