@@ -8,6 +8,7 @@ r"""Makes the folder that configs/cifar_features.py reads: CIFAR-10 as features.
 optional labels that people gave to the training pictures, arrays `noisy_label` and
 `clean_label` by the number in the id `train_NNNNN`. Features are kept between runs (in
 `--cache`), are standardized by the training pictures, and are written as float16.
+`--examples`: how many of the training pictures, which are stored in random order.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main():
     parser.add_argument("--data_dir", help="the folder of TensorFlow Datasets")
     parser.add_argument("--size", type=int, default=112, help="pixels of a side")
     parser.add_argument("--human", help="an .npz file of human labels")
+    parser.add_argument("--examples", type=int, default=20_000, help="50000: all")
     parser.add_argument("--cache", required=True, help="a folder that keeps features")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
@@ -41,15 +43,17 @@ def main():
     }
     mean, deviation = features["train"].mean(0), features["train"].std(0)
     for split, part in parts.items():
+        kept = slice(arguments.examples if split == "train" else None)
+        rows = (features[split][kept] - mean) / np.maximum(deviation, 1e-6)
         arrays = {
-            "features": as_half((features[split] - mean) / np.maximum(deviation, 1e-6)),
-            "labels": part.labels,
-            "ids": part.ids.astype(str),
+            "features": as_half(rows),
+            "labels": part.labels[kept],
+            "ids": part.ids.astype(str)[kept],
             "class_names": np.array(part.class_names),
         }
         write(arguments.out / f"{split}.npz", arrays)
         if split == "train" and arguments.human:
-            human = human_labels(arguments.human, arrays["ids"], part.labels)
+            human = human_labels(arguments.human, arrays["ids"], arrays["labels"])
             write(arguments.out / "human.npz", {**arrays, **human})
 
 

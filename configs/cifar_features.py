@@ -1,11 +1,9 @@
 r"""CIFAR-10 as features of a pretrained network: real pictures, half a minute a run.
 
-Two dense layers of 512 on standardized features, 20,000 of the 50,000 training pictures
-(`--config.data.limit=0`: all). The layers can learn all wrong labels by heart. Noise
-`human` is what people said: `human.npz` beside the other files.
-
-`python benchmarks/cifar_features.py` makes the folder with `train.npz`, `test.npz` and
-`human.npz` from a Keras file of the network and from the pictures.
+Two dense layers of 512 on standardized features, which can learn all wrong labels by
+heart. `python benchmarks/cifar_features.py` makes the folder from a Keras file of the
+network and from the pictures: `train.npz` of 20,000 training pictures or of all,
+`test.npz`, and `human.npz` with the labels that people gave, for the noise `human`.
 
 Reference: https://arxiv.org/abs/2202.02200, whose data these are; its networks learn
 from pixels (cifar.py), so that figures here are not to be compared with its tables.
@@ -45,7 +43,6 @@ def get_config(argument=None):
     file = "human.npz" if is_human else "train.npz"
     config.data.path = os.path.join(arguments["path"], file)
     config.data.test_path = os.path.join(arguments["path"], "test.npz")
-    config.data.limit = 20_000
     config.model.backbone = "mlp"
     config.optimizer.weight_decay = 4e-3
     config.optimizer.decay_kernels_only = True
