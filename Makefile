@@ -24,7 +24,8 @@ PINNED := $(VENV)/pinned-for-$(PYTHON_VERSION)
 READY := $(VENV)/ready-for-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-notebooks notebooks docs test-slow lint format bench clean
+.PHONY: help demo test test-notebooks notebooks docs test-slow lint format bench \
+	reproduce clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -67,6 +68,10 @@ bench: $(READY) ## Times: loss, step, replicas, import, noise, pipeline, propaga
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/label_propagation.py
 	$(BIN)/python benchmarks/nearest.py
+
+reproduce: $(READY) ## A row of the paper: TABLE=3 ROW=elr_plus, or FIGURE=2 (docs/reproduce.md)
+	$(BIN)/python benchmarks/reproduce.py --run \
+		$(if $(FIGURE),--figure='$(FIGURE)',--table='$(TABLE)' --row='$(ROW)')
 
 clean: ## Remove .venv, its likes and all caches; runs/ stays
 	rm -rf .venv .venv-* .cache .pytest_cache .ruff_cache build *.egg-info

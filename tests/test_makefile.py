@@ -43,3 +43,6 @@ def test_options_reach_the_commands(tmp_path):
     assert "notebooks/execute.py --timeout 5\n" in run
     run = commands(tmp_path, "test-slow", "TESTS=tests/cli")
     assert "-m pytest -m slow --durations=10 tests/cli\n" in run
+    run = commands(tmp_path, "reproduce", "TABLE=3", "ROW=ncr+elr_plus")
+    assert "--table='3' --row='ncr+elr_plus'\n" in run
+    assert "--figure='2'\n" in commands(tmp_path, "reproduce", "FIGURE=2")

@@ -259,7 +259,9 @@ def test_oracle_does_not_compete(command, plan):
     plan({"as_configured/oracle": {"accuracies": [0.9] * 3}})
     text = command("--methods=standard,oracle")
     assert "bold, but for an oracle, which is told what is wrong.\n" in text
-    assert "| standard | **50.0 ± 0.0** | 1.5 |\n| oracle | 90.0 ± 0.0 | 1.5 |\n" in text
+    assert (
+        "| standard | **50.0 ± 0.0** | 1.5 |\n| oracle | 90.0 ± 0.0 | 1.5 |\n" in text
+    )
     assert "| oracle | 90.0 ± 0.0 | 1.5 |\n" in command("--methods=oracle")
 
 
