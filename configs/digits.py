@@ -40,6 +40,8 @@ def get_config(argument=None):
     config.sgn.correction_decay, config.sgn.average_decay = 0.94, 0.99
     config.ssr.num_neighbors = 20  # 200 are more than a class has examples.
     config.l_dmi.first_stage_share = 0.15  # Later all wrong labels are memorized.
+    # Few steps, of which the term is to say something.
+    config.mlnt.first_stage_share, config.mlnt.ramp_steps = 0.1, 60
     config.second_view.shift = 1
     for settings in (config.gjs, config.sop_plus, config.divide_mix, config.ssr):
         settings.views = "jittered"  # Policies are made for colored photographs.

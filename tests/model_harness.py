@@ -12,6 +12,7 @@ from keras_ncr.models import (
     ELRPlusModel,
     GJSModel,
     LDMIModel,
+    MLNTModel,
     NCRModel,
     NetworkPair,
     SGNModel,
@@ -30,6 +31,10 @@ SINGLE = {
     "gjs": (GJSModel, {"consistency_weight": 0.5}),
     # Small gradients: half precision skips steps whose scaled ones overflow.
     "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.01}),
+    "mlnt": (
+        MLNTModel,
+        {"first_stage_share": 0.0, "num_label_sets": 1, "ramp_steps": 0},
+    ),
     "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
     "ssr": (SSRModel, {"num_neighbors": 4, "vote_threshold": 0.4}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),

@@ -9,6 +9,7 @@ from keras_ncr.models.example_memory import ExampleMemory
 from keras_ncr.models.gjs import GJSModel
 from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
+from keras_ncr.models.mlnt import MLNTModel
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.ncr_classifier import NCRClassifier
 from keras_ncr.models.network_pair import NetworkPair
@@ -29,6 +30,7 @@ __all__ = [
     "ExampleMemory",
     "GJSModel",
     "LDMIModel",
+    "MLNTModel",
     "MemorizationMonitor",
     "MemorizationRate",
     "NCRClassifier",

@@ -45,6 +45,17 @@ def refuse_loss(loss, loss_weights, model, built_in_loss):
             )
 
 
+def refuse_replicas(model):
+    """Raises under a strategy of several replicas, which a model cannot train on."""
+    num_replicas = model.distribute_strategy.num_replicas_in_sync
+    if num_replicas > 1:
+        raise ValueError(
+            f"{type(model).__name__} must be on one device. Received: "
+            f"{num_replicas} replicas. Leave the strategy out, for a run "
+            "`config.strategy`, or take keras_ncr.ELRModel, which trains on many."
+        )
+
+
 def check_carries(dataset, key):
     """Raises unless a dataset has batches of inputs, and labels with `key` beside."""
     spec = getattr(dataset, "element_spec", None)

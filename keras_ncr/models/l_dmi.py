@@ -3,23 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_positive, check_rate
+from keras_ncr.checks import check_positive
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.mutual_information import mutual_information_loss
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.network_pair import counts_in_loss
-
-
-class SecondStage(keras.callbacks.Callback):
-    """Tells an `LDMIModel` as an epoch begins which of its stages it belongs to.
-
-    `LDMIModel.fit` adds one by itself. Epochs count from `initial_epoch` 0.
-    """
-
-    def on_epoch_begin(self, epoch, logs=None):
-        start = self.model.first_stage_share * self.params["epochs"]
-        self.model.is_second_stage.assign(epoch >= start)
+from keras_ncr.models.second_stage import SecondStage, check_first_stage_share
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -93,12 +83,7 @@ class LDMIModel(NCRModel):
             consistency_weight=consistency_weight,
             **kwargs,
         )
-        self.first_stage_share = check_rate(first_stage_share, "first_stage_share")
-        if self.first_stage_share == 1:
-            raise ValueError(
-                "`first_stage_share` must be below 1. Received: first_stage_share="
-                f"{first_stage_share!r}, with which L_DMI never comes in."
-            )
+        self.first_stage_share = check_first_stage_share(first_stage_share)
         self.second_stage_weight = check_positive(
             second_stage_weight, "second_stage_weight"
         )
@@ -108,6 +93,9 @@ class LDMIModel(NCRModel):
     def own_callbacks(self):
         """Returns the callbacks of `NCRModel`, and the one that changes the stage."""
         return [*super().own_callbacks(), SecondStage()]
+
+    def begin_second_stage(self):
+        """Does nothing: the loss alone changes."""
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

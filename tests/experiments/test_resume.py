@@ -62,6 +62,7 @@ def checkpoints(folder):
         ("ssr", {"ssr.feature_consistency_weight": 1.0}, [["step", 1, 2]]),
         ("sgn", {"sgn.average_decay": 0.9}, [["step", 1, 2]]),
         ("l_dmi", {}, [["step", 2, 2]]),
+        ("mlnt", {"mlnt.num_label_sets": 2}, [["step", 2, 1], ["step", 2, 2]]),
         ("heteroscedastic", {"heteroscedastic.num_samples": 50}, [["step", 1, 2]]),
         (
             "divide_mix",

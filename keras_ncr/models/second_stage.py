@@ -1,0 +1,29 @@
+"""What models of two stages share: who tells them, and what they refuse."""
+
+import keras
+
+from keras_ncr.checks import check_rate
+
+
+class SecondStage(keras.callbacks.Callback):
+    """Tells a model of two stages as an epoch begins which of them it belongs to.
+
+    `fit` of such models adds one by itself. Epochs count from `initial_epoch` 0.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        start = self.model.first_stage_share * self.params["epochs"]
+        self.model.is_second_stage.assign(epoch >= start)
+        if start <= epoch < start + 1:
+            self.model.begin_second_stage()
+
+
+def check_first_stage_share(share):
+    """Returns a share of epochs after which others are left, or raises."""
+    checked = check_rate(share, "first_stage_share")
+    if checked == 1:
+        raise ValueError(
+            "`first_stage_share` must be below 1. Received: first_stage_share="
+            f"{share!r}, with which the second stage never comes in."
+        )
+    return checked
