@@ -10,7 +10,7 @@ from keras_ncr import pipelines
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.images import decode
 from keras_ncr.experiments.config import choose
-from keras_ncr.experiments.methods import TABLE, method_of
+from keras_ncr.experiments.methods import TABLE, carried, method_of
 from keras_ncr.pipelines import augmentation as augment
 from keras_ncr.pipelines import mixing
 
@@ -189,7 +189,7 @@ def training_batches(
         "augment": views[0] if len(views) == 1 else pipelines.views_of(*views),
         "batch_augment": batch_augmentation(config),
         "num_epochs": config.epochs,
-        "carry": ("index",) if method.needs("index") else (),
+        "carry": carried(config),
         "one_hot": method.is_one_hot,
         "cache": config.data.cache,
         "shuffle_buffer": config.data.shuffle_buffer or None,

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import keras
 import ml_collections
+from ml_collections import FieldReference
 
 from keras_ncr import losses, models
 from keras_ncr.backbones import HeteroscedasticClassifier
 from keras_ncr.checks import check_known
 from keras_ncr.features.label_propagation import propagate_labels
 from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.pipelines import mixing
 
@@ -72,10 +74,7 @@ def _default_weight(model):
 
 # NCR's term beside ELR's, as `ELRModel` has it: its own alpha, and the squared
 # temperature. NCR's alpha would leave cross-entropy too little, and training fails.
-_BESIDE_ELR = {
-    "consistency_weight": _default_weight(models.ELRModel),
-    "temperature_squared": True,
-}
+_BESIDE_ELR = {"consistency_weight": 0.3, "temperature_squared": True}
 
 TABLE = {
     "standard": Word("model"),
@@ -194,6 +193,10 @@ def method_sections() -> ml_collections.ConfigDict:
     sections = {
         word: {**_defaults(row.makes), **row.settings} for word, row in TABLE.items()
     }
+    for settings in sections.values():
+        if "consistency_weight" in settings:  # A number, or "auto".
+            weight = settings["consistency_weight"]
+            settings["consistency_weight"] = FieldReference(weight, field_type=object)
     return ml_collections.ConfigDict(
         {word: settings for word, settings in sections.items() if settings}
     )
@@ -304,6 +307,14 @@ def method_of(config) -> Method:
                 f"Additions: {', '.join(_of_kind('addition'))}."
             )
     return Method(words, model, [*found["loss"], "cross_entropy"][0])
+
+
+def carried(config) -> tuple:
+    """Returns what training batches carry beside labels: the numbers, if needed."""
+    method = method_of(config)
+    weight = consistency_settings(config)["consistency_weight"]
+    is_auto = method.has_consistency and weight == AUTO
+    return ("index",) if method.needs("index") or is_auto else ()
 
 
 def _of_kind(kind, words=TABLE):

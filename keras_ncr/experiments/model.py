@@ -16,6 +16,7 @@ from keras_ncr.experiments.config import WITH_STEM
 from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
 from keras_ncr.experiments.schedule import optimizer
 from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.classifier_layer import classifier_layer
 
 # The networks of the package.
@@ -166,6 +167,14 @@ def _consistency(config, method):
     if not method.has_consistency:
         return {"consistency_weight": 0.0}
     settings = consistency_settings(config)
+    if settings["consistency_weight"] == AUTO and (
+        method.is_mixed or method.has_second_view
+    ):
+        raise ValueError(
+            '`consistency_weight` "auto" cannot see which labels are learned where '
+            f"rows are mixed or have a second view. Received: {config.method!r}. Set a "
+            "number, such as 0.3."
+        )
     arguments = {
         name: settings.pop(name) for name in ("consistency_weight", "warmup_epochs")
     }

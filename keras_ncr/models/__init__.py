@@ -1,5 +1,6 @@
 """Classifiers that do not memorize wrong labels: NCR, its peers, and NCR with each."""
 
+from keras_ncr.models.auto_weight import AutoWeight
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.models.co_teaching import CoTeachingModel
 from keras_ncr.models.divide_mix import DivideMixModel
@@ -20,6 +21,7 @@ from keras_ncr.models.ssr import SampleSelection, SSRModel
 from keras_ncr.models.warmup import ConsistencyWarmup
 
 __all__ = [
+    "AutoWeight",
     "CoDivide",
     "CoTeachingModel",
     "ConsistencyWarmup",

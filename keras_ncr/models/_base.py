@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_layer, check_rate
+from keras_ncr.checks import check_integer, check_layer
 from keras_ncr.distribution import MultiWorkerTraining, replicas
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.auto_weight import AUTO, LARGEST, checked_weight
 from keras_ncr.models.example_memory import (
     ExampleMemory,
     index_of,
@@ -60,7 +61,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
         self,
         num_classes: int,
         consistency_loss: keras.Layer | None = None,
-        consistency_weight: float = 0.0,
+        consistency_weight: float | str = 0.0,
         warmup_epochs: int = 0,
         **kwargs,
     ):
@@ -69,13 +70,21 @@ class Classifier(MultiWorkerTraining, keras.Model):
             consistency_loss = NeighborConsistencyLoss()
         self.num_classes = check_integer(num_classes, "num_classes", minimum=2)
         self.consistency_loss = check_layer(consistency_loss, "consistency_loss")
-        self.consistency_weight = check_rate(consistency_weight, "consistency_weight")
+        self.consistency_weight = checked_weight(
+            consistency_weight, self.takes_unlabeled, type(self).__name__
+        )
         self.warmup_epochs = check_integer(warmup_epochs, "warmup_epochs", minimum=0)
         # A plain variable: it belongs to the run of `fit`, which sets it every epoch,
         # and not to the weights that are counted, saved and averaged.
         self.current_consistency_weight = tf.Variable(
-            0.0 if warmup_epochs else self.consistency_weight, trainable=False
+            0.0 if warmup_epochs else self.largest_consistency_weight, trainable=False
         )
+
+    @property
+    def largest_consistency_weight(self) -> float:
+        """The weight of consistency, or the largest that `"auto"` may come to."""
+        is_auto = self.consistency_weight == AUTO
+        return LARGEST if is_auto else self.consistency_weight
 
     def compile(
         self, optimizer="rmsprop", loss=None, loss_weights=None, *args, **kwargs
@@ -98,7 +107,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
             config = {**config, "loss": None}
         self.compile(**keras.saving.deserialize_keras_object(config))
         # A model that was saved is past its warm-up: it evaluates as it did.
-        self.current_consistency_weight.assign(self.consistency_weight)
+        self.current_consistency_weight.assign(self.largest_consistency_weight)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 

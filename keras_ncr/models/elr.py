@@ -178,7 +178,7 @@ class ELRModel(NCRModel):
         elr_weight: float = 3.0,
         target_momentum: float = 0.7,
         consistency_loss: keras.Layer | None = None,
-        consistency_weight: float = 0.3,
+        consistency_weight: float | str = 0.3,
         **kwargs,
     ):
         if consistency_loss is None:
@@ -188,6 +188,7 @@ class ELRModel(NCRModel):
             num_classes,
             consistency_loss=consistency_loss,
             consistency_weight=consistency_weight,
+            num_examples=num_examples,
             **kwargs,
         )
         self.elr_weight = check_positive(elr_weight, "elr_weight")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_ncr.checks import check_layer
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
+from keras_ncr.models.auto_weight import AUTO, AutoWeight
 from keras_ncr.models.classifier_layer import classifier_layer
 
 
@@ -45,8 +46,11 @@ class NCRModel(Classifier):
         num_classes: Int, at least 2.
         consistency_loss: Layer from features and logits to one value per example.
             Defaults to `NeighborConsistencyLoss()`.
-        consistency_weight: Float in [0, 1] (the paper's alpha). Defaults to 0.9, best
-            in the paper's ablation wherever labels are wrong.
+        consistency_weight: Float in [0, 1] (the paper's alpha), or `"auto"`: alpha then
+            rises with the share of labels that is learned by heart, as
+            `keras_ncr.models.AutoWeight` has it. That needs the numbers of the examples
+            as `ELRModel` does, and leaves out the labels of a few. Defaults to 0.9,
+            best in the paper's ablation wherever labels are wrong.
         warmup_epochs: Int (the paper's e): epochs of `fit` with alpha = 0 that come
             first. Loops without `fit` assign `current_consistency_weight` themselves.
             Defaults to 0, best in the paper's ablation at 40 % noise and more.
@@ -54,6 +58,9 @@ class NCRModel(Classifier):
             the paper uses on WebVision; `"heteroscedastic"`, a
             `HeteroscedasticClassifier`, whose logits are log probabilities; or a layer
             that returns logits. Defaults to `"linear"`.
+        num_examples: Int, the number of training examples, which `"auto"` alone needs;
+            `None` if `fit` is to count them, which it can on arrays. Defaults to
+            `None`.
         **kwargs: As in `keras.Model`.
 
     Call arguments:
@@ -114,9 +121,10 @@ class NCRModel(Classifier):
         backbone: keras.Layer,
         num_classes: int,
         consistency_loss: keras.Layer | None = None,
-        consistency_weight: float = 0.9,
+        consistency_weight: float | str = 0.9,
         warmup_epochs: int = 0,
         classifier: str | keras.Layer = "linear",
+        num_examples: int | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -126,6 +134,11 @@ class NCRModel(Classifier):
         self.classifier = classifier_layer(classifier, self.num_classes)
         self.classification_tracker = keras.metrics.Mean(name="classification_loss")
         self.consistency_tracker = keras.metrics.Mean(name="neighbor_consistency_loss")
+        self.auto_weight = self.weight_tracker = None
+        if self.consistency_weight == AUTO:
+            settings = getattr(self.consistency_loss, "settings", None)
+            self.auto_weight = AutoWeight(num_examples, settings, name="auto_weight")
+            self.weight_tracker = keras.metrics.Mean(name="consistency_weight")
 
     def build(self, input_shape):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
@@ -179,13 +192,18 @@ class NCRModel(Classifier):
 
     def _flatten_metrics_in_order(self, logs):
         # Keras returns lists, of which people take the second for the accuracy.
-        parts = (self.classification_tracker.name, self.consistency_tracker.name)
+        parts = ("classification_loss", "neighbor_consistency_loss")
+        if self.auto_weight is not None:
+            parts += ("consistency_weight",)
         logs = {name: value for name, value in logs.items() if name not in parts}
         return super()._flatten_metrics_in_order(logs)
 
     def eq_4(self, x, y, sample_weight, training):
         """Returns the objective of a batch and its logits, and counts its parts."""
         features, logits = self(x, training=training, return_features=True)
+        given, is_auto = y, self.auto_weight is not None
+        if is_auto and training:
+            y = self.auto_weight.trained(given)
         # Replicas have one list of `add_loss` terms: it is read before any of them
         # waits for the others, which are going to write theirs.
         additional = self.additional_loss()
@@ -204,12 +222,16 @@ class NCRModel(Classifier):
         added = self.additional_loss(self.consistency_loss) - before
         additional += added
         supervised += tf.cast(added, supervised.dtype)
+        if is_auto and training:
+            self.auto_weight(features, logits, given)
         share = replicas.global_mean(consistency, size)
         objective = self.objective(supervised, share, additional, target_loss)
         classification = supervised - tf.cast(additional, supervised.dtype)
         self.track("loss", objective, size)
         self.track("classification_loss", classification, size)
         self.consistency_tracker.update_state(consistency)
+        if is_auto:
+            self.weight_tracker.update_state(self.alpha())
         return objective, logits
 
     def supervised_loss(self, x, y, features, logits, sample_weight=None):
@@ -241,15 +263,24 @@ class NCRModel(Classifier):
         target_loss = tf.cast(target_loss, dtype)
         if self.consistency_weight == 0:
             return supervised + target_loss
-        alpha = tf.cast(self.current_consistency_weight, dtype)
+        alpha = tf.cast(self.alpha(), dtype)
         # The second term gives `additional` back, of which the first takes a share.
         unweighted = tf.cast(consistency, dtype) + tf.cast(additional, dtype)
         return (1 - alpha) * supervised + alpha * unweighted + target_loss
 
+    def alpha(self):
+        """Returns the weight of consistency as it is now, a float32 scalar."""
+        alpha = tf.convert_to_tensor(self.current_consistency_weight)
+        if self.auto_weight is None:
+            return alpha
+        return tf.minimum(alpha, tf.convert_to_tensor(self.auto_weight.alpha))
+
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
+        is_auto = self.auto_weight is not None
         return {
             **super().get_config(),
+            **({"num_examples": self.num_examples} if is_auto else {}),
             "backbone": serialize(self.backbone),
             "classifier": serialize(self.classifier),
         }

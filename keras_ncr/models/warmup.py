@@ -22,9 +22,13 @@ class ConsistencyWarmup(keras.callbacks.Callback):
     """
 
     def weight_at(self, epoch: int) -> float:
-        """Returns the weight in `epoch`, counted from 0: 0 during warm-up."""
+        """Returns the weight in `epoch`, counted from 0: 0 during warm-up.
+
+        Where a model sets its weight itself, with `consistency_weight="auto"`, it is
+        the largest that it may come to in this epoch.
+        """
         is_warm = epoch >= self.model.warmup_epochs
-        return self.model.consistency_weight if is_warm else 0.0
+        return self.model.largest_consistency_weight if is_warm else 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         weight = check_rate(float(self.weight_at(epoch)), "weight_at(epoch)")

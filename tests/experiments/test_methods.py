@@ -195,6 +195,24 @@ def test_batches_are_what_the_method_needs():
     assert sorted(targets) == ["index", "label"]
 
 
+@pytest.mark.parametrize("method", ["ncr", "ncr+elr"])
+def test_weight_that_sets_itself_gets_the_numbers_of_examples(method):
+    config, source = config_of(method), small_source()
+    for section in (config.ncr, config.elr):
+        section.consistency_weight = "auto"
+    model = compiled_model(config, source)
+    assert model.consistency_weight == "auto" and model.num_examples == 40
+    _, targets = next(iter(training_batches(config, source, 0)))
+    assert set(targets) == {"label", "index"}
+
+
+def test_weight_that_sets_itself_is_refused_for_mixed_rows():
+    config = config_of("ncr+mixup")
+    config.ncr.consistency_weight = "auto"
+    with pytest.raises(ValueError, match="cannot see.*'ncr.mixup'.*such as 0.3"):
+        compiled_model(config, small_source())
+
+
 def test_second_view_keeps_the_first_and_views_change_both():
     originals, _ = first_batch("ncr")
     images, labels = first_batch("ncr+second_view")

@@ -533,6 +533,7 @@ def command(run_command, tmp_path):
         ([DIGITS, "--config.data.limit=100"], "`config.data.limit`"),
         ([DIGITS, "--config.augment.padding=-1"], "`padding` must be"),
         ([DIGITS, "--config.ncr.consistency_weight=2"], "`consistency_weight` must be"),
+        ([DIGITS, "--config.ncr.consistency_weight=aut"], "Did you mean 'auto'?"),
         ([DIGITS, "--workdir=/dev/null/run"], "`workdir` must be a folder"),
     ],
 )

@@ -124,7 +124,7 @@ def training_rows(config, source, model):
     rows.append(
         (
             "consistency",
-            f"weight (alpha) {ncr['consistency_weight']:g}, "
+            f"weight (alpha) {ncr['consistency_weight']}, "
             f"neighbors (k) {ncr['num_neighbors'] or 'all'}, "
             f"epochs without it (e) {ncr['warmup_epochs']}",
         )

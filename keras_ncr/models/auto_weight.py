@@ -1,0 +1,179 @@
+"""Alpha that sets itself, by how much of the labels is learned by heart."""
+
+import keras
+import tensorflow as tf
+
+from keras_ncr.checks import check_known, check_rate
+from keras_ncr.distribution import replicas
+from keras_ncr.distribution.targets import label_of
+from keras_ncr.losses.consistency import Settings, neighbor_predictions
+from keras_ncr.losses.labels import label_distributions
+from keras_ncr.models.example_memory import ExampleMemory, index_of
+
+# The word for it, in place of a number.
+AUTO = "auto"
+
+# The share of the examples whose labels train nothing; how many epochs are looked back
+# on; the share learned by heart that is let pass, what a share more adds to alpha, and
+# the largest alpha. Chosen on held-out noisy labels: `docs/results.md`.
+HELD_OUT_SHARE, WINDOW = 0.05, 0.5
+TOLERANCE, GAIN, LARGEST = 0.03, 2.0, 0.9
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class AutoWeight(keras.layers.Layer):
+    """Layer that sets the weight of consistency by what is learned by heart.
+
+    A model that has learned a label by heart agrees with it where nothing else does. On
+    each training batch, before its step, the layer counts how often the given label is
+    the most probable class
+
+    - `own`: of trained examples by the model's own prediction;
+    - `neighbors`: of the same by the mean prediction of their neighbors in the batch;
+    - `held_out`: of a few examples, 5 %, whose labels train nothing, by its own.
+
+    The counts are running sums over the last half of an epoch or so:
+
+        memorized = 1 - max(neighbors, held_out) / own
+        alpha = min(max(2 * (memorized - 0.03), 0), 0.9)
+
+    Neighbors of poor features, as of a linear model, and unseen examples of labels that
+    are right may each agree less without anything learned by heart: the better of both
+    is what counts. Which examples are held out is drawn once, by their numbers; they
+    take part in consistency, as examples without a label do.
+
+    Args:
+        num_examples: Int, or `None` if it is to be told to `reserve` later. Defaults
+            to `None`.
+        settings: What neighbors are, as `neighbor_consistency` takes it. Defaults to
+            its defaults.
+        **kwargs: As in `keras.layers.Layer`.
+
+    Call arguments:
+        features: Tensor of shape `(batch, dim)`.
+        logits: Tensor of shape `(batch, num_classes)`.
+        y: The batch's targets, a dict with the keys `"label"` and `"index"`.
+
+    Returns:
+        Float32 scalar, alpha; the sums have counted the batch by then.
+
+    Raises:
+        ValueError: If targets do not say which examples they are of, or the number of
+            the examples is not known.
+
+    Example:
+    A model that agrees with labels drawn at random has learned them by heart.
+
+    >>> from keras_ncr.models import AutoWeight
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.integers(0, 4, 100)
+    >>> features = random.uniform(size=(100, 8)).astype("float32")
+    >>> logits = 5.0 * np.eye(4, dtype="float32")[labels]
+    >>> layer = AutoWeight(num_examples=100)
+    >>> alpha = layer(features, logits, {"label": labels, "index": np.arange(100)})
+    >>> bool(alpha > 0)
+    True
+    """
+
+    def __init__(self, num_examples=None, settings=None, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
+        self.settings = settings or Settings()
+        uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=0)
+        # An example is held out if its number drawn is below the share.
+        self.draws = ExampleMemory(1, num_examples, uniform, name="draws")
+
+        def zeros(name, shape):
+            return self.add_weight(
+                name=name,
+                shape=shape,
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+            )
+
+        # Hits by own prediction and by neighbors', and the examples, of those trained;
+        # hits and examples of those held out.
+        self.sums = zeros("sums", [5])
+        self.alpha = zeros("alpha", [])
+        self.built = True
+
+    def is_held_out(self, y):
+        """Returns which rows' labels train nothing: bools `(batch,)`."""
+        return self.draws(index_of(y))[:, 0] < HELD_OUT_SHARE
+
+    def trained(self, y):
+        """Returns targets with -1, for no label, where examples are held out."""
+        labels = tf.convert_to_tensor(label_of(y))
+        if labels.dtype.is_unsigned:
+            labels = tf.cast(labels, "int64")
+        is_held_out = self.is_held_out(y)
+        is_held_out = tf.reshape(is_held_out, [-1, *[1] * (labels.shape.rank - 1)])
+        return {**y, "label": tf.where(is_held_out, -tf.ones_like(labels), labels)}
+
+    def call(self, features, logits, y):
+        features, logits = map(tf.stop_gradient, (features, logits))
+        labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
+        labels = label_distributions(labels, logits)
+        is_label = tf.reduce_all(labels >= 0, axis=1)  # Not so for -1, or NaN.
+        classes = tf.argmax(labels, axis=1)
+        neighbors = neighbor_predictions(features, logits, self.settings)
+        is_held_out = self.is_held_out(y)
+
+        def count(*conditions):
+            is_so = tf.reduce_all(tf.stack(conditions), axis=0)
+            return tf.reduce_sum(tf.cast(is_so, "float32"))
+
+        is_own = tf.argmax(logits, axis=1) == classes
+        is_of_neighbors = tf.argmax(neighbors, axis=1) == classes
+        is_trained, is_held_out = is_label & ~is_held_out, is_label & is_held_out
+        counts = [
+            count(is_trained, is_own),
+            count(is_trained, is_of_neighbors),
+            count(is_trained),
+            count(is_held_out, is_own),
+            count(is_held_out),
+            tf.cast(tf.shape(classes)[0], "float32"),
+        ]
+        *counts, size = tf.unstack(replicas.global_sum(tf.stack(counts)))
+        decay = tf.exp(-size / (WINDOW * self.draws.num_examples))
+        sums = decay * self.sums + (1 - decay) * tf.stack(counts)
+        self.sums.assign(sums)
+        self.alpha.assign(alpha_of(sums))
+        return tf.convert_to_tensor(self.alpha)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_examples": self.draws.num_examples,
+            "settings": list(self.settings),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "settings": Settings(*config["settings"])})
+
+
+def alpha_of(sums):
+    """Returns the weight that running sums ask for, a scalar."""
+    own, neighbors, trained, held_out, num_held_out = tf.unstack(sums)
+    others = tf.maximum(
+        tf.math.divide_no_nan(neighbors, trained),
+        tf.math.divide_no_nan(held_out, num_held_out),
+    )
+    agreement = tf.math.divide_no_nan(own, trained)
+    memorized = tf.where(own > 0, 1 - others / tf.maximum(agreement, 1e-6), 0.0)
+    return tf.clip_by_value(GAIN * (memorized - TOLERANCE), 0.0, LARGEST)
+
+
+def checked_weight(weight, takes_unlabeled, model):
+    """Returns a number in [0, 1], or "auto" where a model can do so; or raises."""
+    if not isinstance(weight, str):
+        return check_rate(weight, "consistency_weight")
+    check_known(weight, [AUTO], "consistency_weight", " or a number from 0 to 1")
+    if not takes_unlabeled:
+        raise ValueError(
+            f"`consistency_weight` must be a number from 0 to 1 for {model}. Received: "
+            f"{weight!r}, which keras_ncr.NCRModel and keras_ncr.ELRModel take."
+        )
+    return weight

@@ -1,0 +1,240 @@
+"""Alpha that sets itself: against an oracle, in training, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_harness import cross_entropy, dense
+
+import keras_ncr
+from keras_ncr.losses.consistency import Settings, neighbor_predictions
+from keras_ncr.models import AutoWeight, ELRModel, NCRModel, SOPModel
+from keras_ncr.models.auto_weight import (
+    GAIN,
+    HELD_OUT_SHARE,
+    LARGEST,
+    TOLERANCE,
+    WINDOW,
+    alpha_of,
+)
+
+NUM_EXAMPLES, NUM_CLASSES = 200, 3
+
+
+def batch(seed, size=40):
+    random = np.random.default_rng(seed)
+    features = np.abs(random.normal(size=(size, 4))).astype("float32")
+    logits = random.normal(size=(size, NUM_CLASSES)).astype("float32")
+    labels = random.integers(0, NUM_CLASSES, size)
+    labels[: size // 2] = logits[: size // 2].argmax(1)
+    labels[::7] = -1
+    return features, logits, labels, random.permutation(NUM_EXAMPLES)[:size]
+
+
+def oracle_neighbors(features, logits, num_neighbors, power):
+    predictions = []
+    for i, own in enumerate(features):
+        cosines = [
+            own @ other / np.linalg.norm(own) / np.linalg.norm(other) if j != i else -1
+            for j, other in enumerate(features)
+        ]
+        total = np.zeros(NUM_CLASSES)
+        for j in np.argsort(cosines)[::-1][:num_neighbors]:
+            odds = np.exp(logits[j].astype("float64"))
+            total += cosines[j] ** power * odds / odds.sum()
+        predictions.append(total / total.sum())
+    return np.array(predictions)
+
+
+def test_neighbor_predictions_are_those_of_an_oracle():
+    features, logits, *_ = batch(0)
+    found = neighbor_predictions(
+        features, tf.constant(logits), Settings(num_neighbors=5, similarity_power=6.0)
+    )
+    expected = oracle_neighbors(features, logits, 5, 6.0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_neighbor_predictions_are_the_same_by_blocks():
+    features, logits, *_ = batch(1)
+    whole, blocks = [
+        neighbor_predictions(features, tf.constant(logits), Settings(rows_per_block=n))
+        for n in (None, 16)
+    ]
+    np.testing.assert_allclose(whole, blocks, atol=1e-6)
+
+
+def test_weight_is_that_of_an_oracle_over_some_batches():
+    layer = AutoWeight(NUM_EXAMPLES, Settings(num_neighbors=5))
+    is_held_out = layer.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
+    assert 0 < is_held_out.sum() < 0.2 * NUM_EXAMPLES
+    sums = np.zeros(5)
+    for seed in range(4):
+        features, logits, labels, index = batch(seed)
+        found = layer(features, logits, {"label": labels, "index": index})
+        neighbors = oracle_neighbors(features, logits, 5, 1.0)
+        counts = np.zeros(5)
+        for row, label in enumerate(labels):
+            own = logits[row].argmax() == label
+            if label < 0:
+                continue
+            if is_held_out[index[row]]:
+                counts += [0, 0, 0, own, 1]
+            else:
+                counts += [own, neighbors[row].argmax() == label, 1, 0, 0]
+        decay = np.exp(-len(labels) / (WINDOW * NUM_EXAMPLES))
+        sums = decay * sums + (1 - decay) * counts
+        best = max(sums[1] / sums[2], sums[3] / sums[4] if sums[4] else 0)
+        memorized = 1 - best * sums[2] / sums[0]
+        expected = min(max(GAIN * (memorized - TOLERANCE), 0), LARGEST)
+        np.testing.assert_allclose(layer.sums, sums, rtol=1e-5)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert 0 < expected < LARGEST
+
+
+@pytest.mark.parametrize(
+    ("own", "neighbors", "held_out", "expected"),
+    [
+        (0, 0, 0, 0.0),  # Nothing is seen yet.
+        (100, 60, 55, GAIN * (0.4 - TOLERANCE)),  # Learned by heart.
+        (80, 60, 80, 0.0),  # Poor neighbors, of a linear model.
+        (100, 98, 70, 0.0),  # Right labels, of which unseen ones are hard.
+        (100, 5, 5, LARGEST),
+    ],
+)
+def test_weight_follows_the_better_of_both_witnesses(
+    own, neighbors, held_out, expected
+):
+    sums = tf.constant([own, neighbors, 100, held_out / 10, 10], "float32")
+    np.testing.assert_allclose(alpha_of(sums), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["numbers", "unsigned", "column", "one-hot"])
+def test_labels_of_a_few_are_left_out(form):
+    layer = AutoWeight(NUM_EXAMPLES)
+    labels = np.arange(NUM_EXAMPLES) % NUM_CLASSES
+    given = {
+        "numbers": labels,
+        "unsigned": labels.astype("uint8"),
+        "column": labels[:, None],
+        "one-hot": np.eye(NUM_CLASSES, dtype="float32")[labels],
+    }[form]
+    kept = layer.trained({"label": given, "index": np.arange(NUM_EXAMPLES)})["label"]
+    is_held_out = layer.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
+    np.testing.assert_array_equal(kept[~is_held_out], given[~is_held_out])
+    assert np.all(kept[is_held_out] == -1)
+
+
+def model_of(cls, **kwargs):
+    backbone = keras.Sequential([dense(16, 1, activation="relu")])
+    model = cls(backbone, NUM_CLASSES, classifier=dense(NUM_CLASSES, 2), **kwargs)
+    model.compile(keras.optimizers.SGD(0.1), cross_entropy(), run_eagerly=True)
+    return model
+
+
+def data(num_examples=NUM_EXAMPLES):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(num_examples, 5)).astype("float32")
+    return x, random.integers(0, NUM_CLASSES, num_examples)
+
+
+@pytest.mark.parametrize("cls", [NCRModel, ELRModel])
+def test_labels_held_out_train_nothing(cls):
+    x, labels = data()
+    trained = []
+    for shift in (0, 1):
+        model = model_of(cls, consistency_weight="auto", num_examples=NUM_EXAMPLES)
+        is_held_out = model.auto_weight.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
+        y = np.where(is_held_out, (labels + shift) % NUM_CLASSES, labels)
+        # One batch: alpha, which may look at these labels, comes after it.
+        model.current_consistency_weight.assign(0.0)
+        model.train_on_batch(x, {"label": y, "index": np.arange(NUM_EXAMPLES)})
+        trained.append(model.classifier.kernel.numpy())
+    assert is_held_out.any()
+    np.testing.assert_array_equal(*trained)
+
+
+def test_objective_and_logs_have_the_weight():
+    x, labels = data()
+    model = model_of(NCRModel, consistency_weight="auto")
+    history = model.fit(x, labels, batch_size=NUM_EXAMPLES, epochs=2, verbose=0)
+    (_, last) = history.history["consistency_weight"]
+    assert last == pytest.approx(float(model.auto_weight.alpha), abs=1e-6)
+    model.auto_weight.alpha.assign(0.25)
+    logs = model.evaluate(x, labels, verbose=0, return_dict=True)
+    parts = logs["classification_loss"], logs["neighbor_consistency_loss"]
+    assert logs["loss"] == pytest.approx(0.75 * parts[0] + 0.25 * parts[1], rel=1e-4)
+    assert logs["consistency_weight"] == 0.25
+    # Lists of results are as of any Keras classifier.
+    assert model.evaluate(x, labels, verbose=0) == pytest.approx(logs["loss"])
+
+
+def test_weight_stays_zero_in_the_epochs_of_warm_up():
+    x, labels = data()
+    model = model_of(NCRModel, consistency_weight="auto", warmup_epochs=1)
+    model.fit(x, labels, verbose=0)
+    model.auto_weight.alpha.assign(0.5)
+    assert float(model.alpha()) == 0.0
+    model.current_consistency_weight.assign(model.largest_consistency_weight)
+    assert float(model.alpha()) == 0.5
+
+
+@pytest.mark.parametrize("cls", [NCRModel, ELRModel])
+def test_saved_model_goes_on_as_if_never_saved(cls, tmp_path):
+    x, labels = data()
+    model = model_of(cls, consistency_weight="auto")
+    model.fit(x, labels, batch_size=50, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.run_eagerly = True
+    for one in (model, loaded):
+        one.fit(x, labels, batch_size=50, shuffle=False, verbose=0)
+    for left, right in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert float(model.auto_weight.alpha) > 0
+
+
+def test_unknown_word_names_the_one_there_is():
+    with pytest.raises(ValueError, match=r"\['auto'\] or a number.*'automatic'.*Did"):
+        NCRModel(keras.layers.Dense(3), 3, consistency_weight="automatic")
+
+
+@pytest.mark.parametrize("cls", [SOPModel, keras_ncr.models.GJSModel])
+def test_other_models_say_which_ones_take_it(cls):
+    with pytest.raises(ValueError, match="NCRModel and keras_ncr.ELRModel take"):
+        cls(keras.layers.Dense(3), 3, consistency_weight="auto")
+
+
+def test_dataset_without_numbers_is_refused():
+    x, labels = data(8)
+    dataset = tf.data.Dataset.from_tensor_slices((x, labels)).batch(4)
+    model = model_of(NCRModel, consistency_weight="auto", num_examples=8)
+    with pytest.raises(ValueError, match='"label" and "index"'):
+        model.fit(dataset, verbose=0)
+
+
+def blobs(num_examples, rate):
+    random = np.random.default_rng(0)
+    centers = random.normal(size=(4, 8)) * 1.5
+    labels = np.arange(num_examples) % 4
+    x = centers[labels] + random.normal(size=(num_examples, 8))
+    is_drawn = random.random(num_examples) < rate
+    given = np.where(is_drawn, random.integers(0, 4, num_examples), labels)
+    return x.astype("float32"), given, labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [NCRModel, ELRModel])
+def test_wrong_labels_raise_the_weight_and_right_ones_do_not(cls):
+    ends = {}
+    for rate in (0.0, 0.5):
+        keras.utils.set_random_seed(0)
+        x, given, labels = blobs(1024, rate)
+        layers = [keras.layers.Dense(128, activation="relu") for _ in range(2)]
+        model = cls(keras.Sequential(layers), 4, consistency_weight="auto")
+        model.compile(keras.optimizers.Adam(1e-2), cross_entropy(), ["accuracy"])
+        model.fit(x, given, batch_size=128, epochs=40, verbose=0)
+        accuracy = model.evaluate(x, labels, verbose=0, return_dict=True)["accuracy"]
+        ends[rate] = float(model.auto_weight.alpha), accuracy
+    assert ends[0.0][0] < 0.1 and ends[0.0][1] > 0.95
+    assert ends[0.5][1] > 0.85
