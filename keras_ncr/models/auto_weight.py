@@ -68,10 +68,11 @@ class AutoWeight(keras.layers.Layer):
     >>> random = np.random.default_rng(0)
     >>> labels = random.integers(0, 4, 100)
     >>> features = random.uniform(size=(100, 8)).astype("float32")
-    >>> logits = 5.0 * np.eye(4, dtype="float32")[labels]
+    >>> y = {"label": labels, "index": np.arange(100)}
     >>> layer = AutoWeight(num_examples=100)
-    >>> alpha = layer(features, logits, {"label": labels, "index": np.arange(100)})
-    >>> bool(alpha > 0)
+    >>> learned = layer.trained(y)["label"]  # Without those held out, which are -1.
+    >>> logits = 5.0 * np.eye(4, dtype="float32")[learned]
+    >>> bool(layer(features, logits, y) > 0.5)
     True
     """
 
