@@ -42,8 +42,11 @@ def get_config(argument=None):
     config.l_dmi.first_stage_share = 0.15  # Later all wrong labels are memorized.
     # Few steps, of which the term is to say something.
     config.mlnt.first_stage_share, config.mlnt.ramp_steps = 0.1, 60
+    # 300 steps of 256 examples, where MoPro's authors have half a million.
+    config.mopro.prototype_momentum, config.mopro.average_decay = 0.99, 0.99
+    config.mopro.queue_size = 1024
     config.second_view.shift = 1
-    for settings in (config.gjs, config.sop_plus, config.divide_mix, config.ssr):
-        settings.views = "jittered"  # Policies are made for colored photographs.
+    for word in ("gjs", "sop_plus", "divide_mix", "ssr", "mopro"):
+        config[word].views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

@@ -13,6 +13,7 @@ from keras_ncr.models import (
     GJSModel,
     LDMIModel,
     MLNTModel,
+    MoProModel,
     NCRModel,
     NetworkPair,
     SGNModel,
@@ -35,6 +36,15 @@ SINGLE = {
         MLNTModel,
         {"first_stage_share": 0.0, "num_label_sets": 1, "ramp_steps": 0},
     ),
+    "mopro": (
+        MoProModel,
+        {
+            **{"first_stage_share": 0.0, "queue_size": 18, "num_views": 1},
+            **{"projection_dim": 4, "projection_units": 8, "average_decay": 0.5},
+            # Larger gradients would overflow in half precision.
+            **{"prototype_momentum": 0.5, "temperature": 1.0, "instance_weight": 0.1},
+        },
+    ),
     "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
     "ssr": (SSRModel, {"num_neighbors": 4, "vote_threshold": 0.4}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
@@ -47,7 +57,7 @@ PAIRS = {
     "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
-WITH_BUILT_IN_LOSS = ["gjs", "sgn", "ssr", "sop"]
+WITH_BUILT_IN_LOSS = ["gjs", "mopro", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["sgn"]
 WITH_WHOLE_SET = ["ssr", "divide_mix"]
 WITH_VIEWS = ["gjs", "sop"]

@@ -152,6 +152,14 @@ TABLE = {
     ),
     "l_dmi": Word("model", models.LDMIModel),
     "mlnt": Word("model", models.MLNTModel, needs=("unmixed",), joins_ncr=True),
+    "mopro": Word(
+        "model",
+        models.MoProModel,
+        {"views": "auto_augment"},  # A weakly and a strongly changed one.
+        needs=("views", "unmixed"),
+        loss="own",
+        joins_ncr=True,
+    ),
     "divide_mix": Word(
         "model",
         models.DivideMixModel,
@@ -182,7 +190,7 @@ METHOD_ROWS = (
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
-    *("sgn", "ssr", "mlnt"),
+    *("sgn", "ssr", "mlnt", "mopro"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

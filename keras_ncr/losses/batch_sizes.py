@@ -85,11 +85,10 @@ def in_blocks(matrix, num_blocks, rows):
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
-class RecentExamples(keras.layers.Layer):
-    """A queue of unit vectors and log predictions of the last training examples.
+class RecentRows(keras.layers.Layer):
+    """Base of queues of what is remembered of the last training examples.
 
-    They are what the loss makes of features and logits, so nothing is computed twice.
-    They are weights that no optimizer trains, saved with the model, and no gradient
+    The rows are weights that no optimizer trains, saved with the model, and no gradient
     flows into them.
     """
 
@@ -97,11 +96,10 @@ class RecentExamples(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
         self.size = size
 
-    def build(self, vectors_shape, predictions_shape):
-        self.vectors = self.zeros("vectors", (self.size, vectors_shape[-1]))
-        self.log_predictions = self.zeros(
-            "log_predictions", (self.size, predictions_shape[-1])
-        )
+    def hold(self, **widths):
+        """Makes room: an attribute of that name for rows of that width."""
+        for name, width in widths.items():
+            setattr(self, name, self.zeros(name, (self.size, width)))
         self.count = self.zeros("count", (), "int32")
 
     def zeros(self, name, shape, dtype="float32"):
@@ -117,6 +115,43 @@ class RecentExamples(keras.layers.Layer):
             aggregation="only_first_replica",
         )
 
+    def is_filled(self):
+        """Returns which rows hold an example, `(size,)`: the last ones."""
+        return tf.range(self.size) >= self.size - tf.convert_to_tensor(self.count)
+
+    def push(self, **rows):
+        """Puts the rows of a global batch in the place of the oldest ones.
+
+        One that is not finite, as where half precision overflows, enters as zeros: as
+        it is, it would spoil the loss of every batch until it left.
+        """
+        parts = tf.concat(list(rows.values()), axis=1)
+        is_finite = tf.reduce_all(tf.math.is_finite(parts), axis=1, keepdims=True)
+        for name, new in rows.items():
+            variable = getattr(self, name)
+            new = tf.where(is_finite, tf.stop_gradient(new), 0.0)
+            everything = tf.concat([tf.convert_to_tensor(variable), new], axis=0)
+            variable.assign(tf.ensure_shape(everything[-self.size :], variable.shape))
+        count = tf.convert_to_tensor(self.count) + tf.shape(parts)[0]
+        self.count.assign(tf.minimum(count, self.size))
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="keras_ncr")
+class RecentExamples(RecentRows):
+    """A queue of unit vectors and log predictions of the last training examples.
+
+    They are what the loss makes of features and logits, so nothing is computed twice.
+    """
+
+    def build(self, vectors_shape, predictions_shape):
+        self.hold(
+            vectors=vectors_shape[-1],
+            log_predictions=predictions_shape[-1],
+        )
+
     def appended_to(self, pool):
         """Returns a `Pool` with the past, of similarity 0 until the queue is full."""
         vectors = tf.convert_to_tensor(self.vectors)
@@ -127,22 +162,5 @@ class RecentExamples(keras.layers.Layer):
         )
 
     def add(self, pool):
-        """Puts the examples of a global batch in the place of the oldest ones.
-
-        One that is not finite, as where half precision overflows, enters as zeros: as
-        it is, it would spoil the loss of every batch until it left.
-        """
-        parts = tf.concat([pool.vectors, pool.log_predictions], axis=1)
-        is_finite = tf.reduce_all(tf.math.is_finite(parts), axis=1, keepdims=True)
-        for variable, new in (
-            (self.vectors, pool.vectors),
-            (self.log_predictions, pool.log_predictions),
-        ):
-            new = tf.where(is_finite, tf.stop_gradient(new), 0.0)
-            everything = tf.concat([tf.convert_to_tensor(variable), new], axis=0)
-            variable.assign(tf.ensure_shape(everything[-self.size :], variable.shape))
-        count = tf.convert_to_tensor(self.count) + tf.shape(pool.vectors)[0]
-        self.count.assign(tf.minimum(count, self.size))
-
-    def get_config(self):
-        return {**super().get_config(), "size": self.size}
+        """Puts the examples of a global batch in the place of the oldest ones."""
+        self.push(vectors=pool.vectors, log_predictions=pool.log_predictions)

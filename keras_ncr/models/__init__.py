@@ -11,6 +11,7 @@ from keras_ncr.models.gjs import GJSModel
 from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.mlnt import MLNTModel
+from keras_ncr.models.mopro import MoProModel
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.ncr_classifier import NCRClassifier
 from keras_ncr.models.network_pair import NetworkPair
@@ -35,6 +36,7 @@ __all__ = [
     "MLNTModel",
     "MemorizationMonitor",
     "MemorizationRate",
+    "MoProModel",
     "NCRClassifier",
     "NCRModel",
     "NetworkPair",

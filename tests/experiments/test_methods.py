@@ -58,6 +58,8 @@ CLASSES = {
     "divide_mix": "DivideMixModel",
     "l_dmi": "LDMIModel",
     "mlnt": "MLNTModel",
+    "mopro": "MoProModel",
+    "ncr+mopro": "MoProModel",
     "sgn": "SGNModel",
     "ssr": "SSRModel",
     "ncr+ssr": "SSRModel",
@@ -123,6 +125,7 @@ def test_method_has_its_loss(method, loss):
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
+        ("mopro", "mopro.logit_share", 0.3, "logit_share"),
         ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("mlnt", "mlnt.second_order", False, "second_order"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
@@ -266,7 +269,7 @@ def test_sop_plus_has_both_terms():
 
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
-    *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt"),
+    *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

@@ -63,6 +63,11 @@ def checkpoints(folder):
         ("sgn", {"sgn.average_decay": 0.9}, [["step", 1, 2]]),
         ("l_dmi", {}, [["step", 2, 2]]),
         ("mlnt", {"mlnt.num_label_sets": 2}, [["step", 2, 1], ["step", 2, 2]]),
+        (
+            "mopro",
+            {"mopro.views": "jittered", "mopro.queue_size": 700},
+            [["step", 1, 2]],
+        ),
         ("heteroscedastic", {"heteroscedastic.num_samples": 50}, [["step", 1, 2]]),
         (
             "divide_mix",

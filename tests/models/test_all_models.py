@@ -119,6 +119,7 @@ REPLICATED = {
     "elr": {},
     "gjs": {},
     "l_dmi": {},
+    "mopro": {"consistency_weight": 0.5},
     "sgn": {},
     "pair": {"kernel_regularizer": "l2"},
     "co_teaching": {"ramp_epochs": 0},
@@ -236,7 +237,7 @@ def test_double_precision_trains_as_single_precision(name):
 def test_a_loss_on_probabilities_or_beside_a_built_in_one_is_refused(name):
     message = "`loss` must be one on logits"
     if name in WITH_BUILT_IN_LOSS:
-        message = f"`loss` must be left out: {name.upper()}Model trains on "
+        message = f"`loss` must be left out: {type(new_model(name)).__name__} trains "
         with pytest.raises(ValueError, match="`loss_weights` must be left out"):
             new_model(name).compile("sgd", loss_weights=2.0)
     with pytest.raises(ValueError, match=message):

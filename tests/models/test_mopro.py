@@ -1,0 +1,253 @@
+"""MoPro: golden numbers, steps of a slow oracle, gradients, views, what it learns."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from batches import central_differences
+from model_harness import WEIGHTS, X, Y, blobs, compiled, cross_entropy, fit, new_model
+
+from keras_ncr.losses.batch_sizes import RecentRows
+from keras_ncr.models import MoProModel, NCRModel
+from keras_ncr.models import mopro as parts
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def softmax(rows):
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+LOGITS = np.array([[2, 0, -1], [1, 1, 0], [0, 2, 1], [-1, 0, 3.0]])
+QUERIES = unit(np.array([[1, 0], [1, 1], [0, 2], [1, 3.0]]))
+KEYS = unit(np.array([[1, 0.5], [1, 2], [0.5, 2], [0, 1]]))
+PROTOTYPES = unit(np.array([[1, 0], [1, 1], [0, 1.0]]))
+GIVEN = np.array([2, 2, 1, 0], "int32")
+
+
+def queue_of(rows, size=5):
+    queue = RecentRows(size, dtype="float64")
+    queue.hold(vectors=rows.shape[1])
+    queue.vectors = tf.Variable(np.zeros((size, rows.shape[1])))
+    queue.push(vectors=tf.constant(rows))
+    return queue
+
+
+def oracle(given, logits, queries, keys, prototypes, queue, share, threshold):
+    """What a step decides and minimizes, example by example, at temperature 0.1."""
+    moved, labels, losses = prototypes.copy(), [], []
+    for y, z, q, k in zip(given, logits, queries, keys, strict=True):
+        by_class, by_prototype = (
+            softmax(row[None])[0] for row in (z, prototypes @ q * 10)
+        )
+        soft = share * by_class + (1 - share) * by_prototype
+        label = np.argmax(soft) if soft.max() > threshold else y
+        is_kept = soft.max() > threshold or soft[y] > 1 / len(z)
+        powers = np.exp(10 * np.array([q @ k, *(q @ other for other in queue)]))
+        each = [-np.log(by_class[label]), -np.log(by_prototype[label])]
+        losses.append(
+            [*(each if is_kept else 2 * [np.nan]), -np.log(powers[0] / powers.sum())]
+        )
+        labels.append(label if is_kept else -1)
+        if is_kept:
+            moved[label] = 0.9 * moved[label] + 0.1 * q
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    moved = moved / np.where(lengths > 0, lengths, 1)
+    return np.array(labels), moved, np.array(losses)
+
+
+def test_golden_labels_prototypes_and_losses():
+    scores = parts.prototype_logits(QUERIES, tf.constant(PROTOTYPES), 0.1)
+    soft = (softmax(LOGITS) + tf.nn.softmax(scores)) / 2
+    np.testing.assert_allclose(soft[0], [0.896506, 0.082467, 0.021027], atol=1e-6)
+    labels, is_kept = parts.corrected(GIVEN, soft, 0.8)
+    assert labels.numpy().tolist() == [0, 2, 1, 0]
+    assert is_kept.numpy().tolist() == [True, False, True, False]
+    moved = parts.moved_prototypes(PROTOTYPES, QUERIES, labels, is_kept, 0.9)
+    expected = [[1, 0], [0.653866, 0.756611], [0, 1]]
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+    for logits, loss in ((LOGITS, 0.288726), (scores, 1.516584)):
+        each = parts.cross_entropy(labels, logits)[is_kept]
+        assert np.mean(each) == pytest.approx(loss, abs=1e-6)
+    queue = queue_of(np.array([[1, 0], [-1, 0], [0, -1.0]]))
+    each = parts.instance_losses(tf.constant(QUERIES), KEYS, queue, 0.1)
+    assert np.mean(each) == pytest.approx(0.360447, abs=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.999, 1.0])
+def test_prototypes_move_in_closed_form_as_one_after_the_other(momentum):
+    rng = np.random.default_rng(0)
+    queries, labels = unit(rng.normal(size=(40, 3))), rng.integers(0, 4, 40)
+    is_kept = rng.random(40) < 0.7
+    prototypes = np.append(unit(rng.normal(size=(4, 3))), np.zeros((1, 3)), axis=0)
+    expected = prototypes.copy()
+    for query, label in zip(queries[is_kept], labels[is_kept], strict=True):
+        expected[label] = momentum * expected[label] + (1 - momentum) * query
+    expected[:4] = unit(expected[:4])
+    moved = parts.moved_prototypes(prototypes, queries, labels, is_kept, momentum)
+    np.testing.assert_allclose(moved, expected, atol=1e-12)
+
+
+def test_a_query_that_is_not_finite_moves_no_prototype():
+    queries = QUERIES.copy()
+    queries[0] = np.nan
+    moved = parts.moved_prototypes(PROTOTYPES, queries, [0, 0, 0, 0], [True] * 4, 0.9)
+    expected = parts.moved_prototypes(
+        PROTOTYPES, QUERIES, [0, 0, 0, 0], [False, True, True, True], 0.9
+    )
+    np.testing.assert_allclose(moved, expected)
+
+
+def numbers(layers):
+    return [weight.numpy() for layer in layers for weight in layer.weights]
+
+
+def test_steps_are_those_of_the_oracle():
+    """Two steps: the queue fills and then overflows, and the average moves."""
+    settings = {"temperature": 0.1, "prototype_momentum": 0.9, "average_decay": 0.25}
+    shares = {"logit_share": 0.2, "correction_threshold": 0.7, "prototype_weight": 0.7}
+    model = compiled("mopro", {**settings, **shares, "instance_weight": 0.3})
+    model(X)
+    model.has_prototypes.assign(True)
+    start = unit(np.random.default_rng(3).normal(size=(3, 4)))
+    model.prototypes.assign(start)
+    average = model.key_network
+    for step in range(2):
+        x, y = X[12 * step :][:12], Y[12 * step :][:12]
+        own = numbers([model.backbone, model.projection])
+        means = numbers([average.backbone, average.classifier])
+        if step:
+            own = [
+                0.25 * mean + 0.75 * one for mean, one in zip(means, own, strict=True)
+            ]
+        queries = unit(model.projection(model.backbone(x)).numpy())
+        logits, prototypes = model(x).numpy(), model.prototypes.numpy()
+        queue = model.queue.vectors.numpy()[model.queue.is_filled()]
+        loss = model.train_on_batch(x, y)[0]
+        means = numbers([average.backbone, average.classifier])
+        for mean, expected in zip(means, own, strict=True):
+            np.testing.assert_allclose(mean, expected, atol=1e-6)
+        keys = unit(average(x).numpy())
+        labels, moved, losses = oracle(
+            y, logits, queries, keys, prototypes, queue, share=0.2, threshold=0.7
+        )
+        assert -1 in labels and any((labels != y) & (labels >= 0))
+        np.testing.assert_allclose(model.prototypes, moved, atol=1e-5)
+        by_class, by_prototype, instance = np.nanmean(losses, axis=0)
+        total = by_class + 0.7 * by_prototype + 0.3 * instance
+        assert loss == pytest.approx(total, rel=1e-5)
+        np.testing.assert_allclose(model.queue.vectors[-12:], keys, atol=1e-6)
+    assert len(queue) == 12 and int(model.queue.count) == 18
+
+
+def test_gradient_of_instances_equals_central_differences():
+    rows = np.array([[1, 0], [-1, 0], [0, -1.0]])
+    queue, queries = queue_of(rows), tf.Variable(QUERIES)
+
+    def loss_of(queries):
+        return tf.reduce_mean(parts.instance_losses(queries, KEYS, queue, 0.1))
+
+    with tf.GradientTape() as tape:
+        loss = loss_of(queries)
+    expected = central_differences(lambda rows: loss_of(tf.constant(rows)), QUERIES)
+    np.testing.assert_allclose(tape.gradient(loss, queries), expected, atol=1e-5)
+
+
+def test_no_gradient_reaches_keys_or_prototypes():
+    model = compiled("mopro")
+    model(X)
+    trained = {id(weight) for weight in model.trainable_weights}
+    kept = [*model.key_network.weights, *model.queue.weights, model.prototypes]
+    assert not trained & {id(weight) for weight in kept}
+    assert any(id(weight) in trained for weight in model.projection.weights)
+
+
+def test_labels_stay_as_given_in_the_first_stage_and_prototypes_wait_an_epoch():
+    model = compiled("mopro", {"first_stage_share": 0.5})
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            (bool(model.has_prototypes), bool(model.is_corrected))
+        )
+    )
+    fit(model, epochs=4, callbacks=[note])
+    assert seen == [(False, False), (True, False), (True, True), (True, True)]
+
+
+def test_a_batch_out_of_distribution_has_the_loss_of_instances_alone():
+    model = compiled("mopro", {"logit_share": 1.0, "instance_weight": 0.0})
+    model(X)
+    wrong = (np.argmin(model(X), axis=1)).astype(int)
+    with tf.GradientTape() as tape:
+        loss, _ = model.batch_objective(X, wrong)
+    assert float(loss) == 0
+    for gradient in tape.gradient(loss, model.trainable_weights):
+        assert gradient is None or not np.any(gradient)
+    np.testing.assert_array_equal(model.prototypes, np.zeros((3, 4)))
+
+
+def test_first_views_are_classified_and_second_ones_make_the_keys():
+    model = compiled("mopro", {"num_views": 2})
+    model(X)
+    _, logits = model.batch_objective(X, Y)
+    np.testing.assert_allclose(logits, np.repeat(model(X[::2]), 2, axis=0), atol=1e-6)
+    keys = unit(model.key_network(X[1::2]).numpy())
+    np.testing.assert_allclose(model.queue.vectors[-12:], keys, atol=1e-6)
+
+
+def test_sample_weights_leave_the_loss_of_instances_alone():
+    model = compiled("mopro", {"num_views": 2})
+    model(X)
+    model.batch_objective(X, Y)  # The queue is empty before.
+    weighted, plain = (
+        float(model.batch_objective(X, Y, weights)[0])
+        for weights in (np.zeros(24, "float32"), None)
+    )
+    model = compiled("mopro", {"instance_weight": 0.0})
+    model(X)
+    assert float(model.batch_objective(X, Y, 0 * WEIGHTS)[0]) == 0
+    assert 0 < weighted < plain
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("projection_dim", 1),
+        ("projection_units", 0),
+        ("queue_size", 0),
+        ("temperature", 0),
+        ("prototype_momentum", 1.5),
+        ("average_decay", -1),
+        ("logit_share", 2),
+        ("correction_threshold", 1.1),
+        ("first_stage_share", -0.1),
+        ("prototype_weight", -1.0),
+        ("instance_weight", -1.0),
+        ("num_views", 3),
+    ],
+)
+def test_arguments_out_of_range_are_refused(argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
+        new_model("mopro", **{argument: value})
+
+
+@pytest.mark.slow
+def test_it_learns_more_than_cross_entropy_from_wrong_labels():
+    x, clean, noisy = blobs(400, seed=0)
+    x_test, labels, _ = blobs(2000, seed=5)
+    settings = {"prototype_momentum": 0.9, "average_decay": 0.9, "queue_size": 400}
+    accuracies = []
+    for cls, arguments in (
+        (NCRModel, {"consistency_weight": 0.0}),
+        (MoProModel, {"num_views": 1, **settings}),
+    ):
+        keras.utils.set_random_seed(0)
+        model = cls(keras.layers.Dense(256, activation="relu"), 4, **arguments)
+        loss = {"loss": cross_entropy()} if cls is NCRModel else {}
+        model.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"], **loss)
+        model.fit(x, noisy, batch_size=100, epochs=30, verbose=0)
+        accuracies.append(model.evaluate(x_test, labels, verbose=0)[1])
+    assert accuracies[1] > accuracies[0] + 0.08
