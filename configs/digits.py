@@ -45,6 +45,9 @@ def get_config(argument=None):
     # 300 steps of 256 examples, where MoPro's authors have half a million.
     config.mopro.prototype_momentum, config.mopro.average_decay = 0.99, 0.99
     config.mopro.queue_size = 1024
+    # One round in 300 steps, of which the first 40 do not memorize wrong labels yet.
+    config.mile.teacher_steps, config.mile.student_steps = 40, 260
+    config.mile.threshold = 0.3
     config.second_view.shift = 1
     for word in ("gjs", "sop_plus", "divide_mix", "ssr", "mopro"):
         config[word].views = "jittered"  # Policies are made for colored photographs.

@@ -12,6 +12,7 @@ from keras_ncr.models import (
     ELRPlusModel,
     GJSModel,
     LDMIModel,
+    MILeModel,
     MLNTModel,
     MoProModel,
     NCRModel,
@@ -45,6 +46,7 @@ SINGLE = {
             **{"prototype_momentum": 0.5, "temperature": 1.0, "instance_weight": 0.1},
         },
     ),
+    "mile": (MILeModel, {"teacher_steps": 1, "student_steps": 1}),
     "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
     "ssr": (SSRModel, {"num_neighbors": 4, "vote_threshold": 0.4}),
     "sop": (SOPModel, {"num_views": 2, "consistency_term_weight": 0.9}),
@@ -57,8 +59,8 @@ PAIRS = {
     "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
-WITH_BUILT_IN_LOSS = ["gjs", "mopro", "sgn", "ssr", "sop"]
-WITH_OWN_CLASSIFIER = ["sgn"]
+WITH_BUILT_IN_LOSS = ["gjs", "mile", "mopro", "sgn", "ssr", "sop"]
+WITH_OWN_CLASSIFIER = ["mile", "sgn"]
 WITH_WHOLE_SET = ["ssr", "divide_mix"]
 WITH_VIEWS = ["gjs", "sop"]
 WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix"]

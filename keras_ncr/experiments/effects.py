@@ -60,6 +60,11 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
                 f"config.{method.model}.{key}={own[key]:,} is longer than the run of "
                 f"{steps:,} steps: its full value is never reached."
             )
+    if own.get("teacher_steps", 0) >= steps:
+        found.append(
+            f"config.{method.model}.teacher_steps={own.teacher_steps:,} is not less "
+            f"than the run's {steps:,} steps: there is no phase of predicted labels."
+        )
     if config.noise.kind != "none" and config.noise.rate == 0:
         found.append(
             f"config.noise.kind={config.noise.kind!r} has the rate 0: no label "

@@ -137,6 +137,9 @@ TABLE = {
         loss="own",
         joins_ncr=True,
     ),
+    "mile": Word(
+        "model", models.MILeModel, loss="own", own_classifier=True, joins_ncr=True
+    ),
     "sgn": Word(
         "model", models.SGNModel, loss="own", own_classifier=True, joins_ncr=True
     ),
@@ -191,6 +194,7 @@ METHOD_ROWS = (
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
     *("sgn", "ssr", "mlnt", "mopro"),
+    "mile",
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

@@ -10,6 +10,7 @@ from keras_ncr.models.example_memory import ExampleMemory
 from keras_ncr.models.gjs import GJSModel
 from keras_ncr.models.l_dmi import LDMIModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
+from keras_ncr.models.mile import MILeModel
 from keras_ncr.models.mlnt import MLNTModel
 from keras_ncr.models.mopro import MoProModel
 from keras_ncr.models.ncr import NCRModel
@@ -34,6 +35,7 @@ __all__ = [
     "GJSModel",
     "LDMIModel",
     "MLNTModel",
+    "MILeModel",
     "MemorizationMonitor",
     "MemorizationRate",
     "MoProModel",

@@ -222,6 +222,14 @@ class Classifier(MultiWorkerTraining, keras.Model):
         # Written so that a factor of 1 changes no bit, and that of an empty part is 0.
         return loss + (factor - 1) * (loss - tf.cast(additional, loss.dtype))
 
+    def mean_share(self, values, sample_weight=None):
+        """Returns this replica's share of a mean per example, as Keras reduces it."""
+        if sample_weight is not None:
+            values *= tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
+        num_examples = tf.cast(tf.size(values), values.dtype)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(values), num_examples)
+        return mean / self.distribute_strategy.num_replicas_in_sync
+
     def track(self, name, share, size):
         """Counts this replica's share of a batch's mean in the metric of that name."""
         num_replicas = self.distribute_strategy.num_replicas_in_sync

@@ -20,3 +20,13 @@ def classifier_layer(classifier, num_classes):
         '`classifier` must be "linear", "cosine", "heteroscedastic" or a Keras layer. '
         f"Received: classifier={classifier!r}."
     )
+
+
+def refuse_classifier(arguments, model, what):
+    """Raises if `classifier` is among the arguments of a model with one of its own."""
+    if "classifier" in arguments:
+        raise ValueError(
+            f"`classifier` must be left out: {model} has one of its own, which {what}. "
+            f"Received: classifier={arguments['classifier']!r}. Other heads are for "
+            "keras_ncr.NCRModel and its likes."
+        )

@@ -153,6 +153,15 @@ class NCRModel(Classifier):
                 stacklevel=2,
             )
 
+    def own_network(self):
+        """Returns an `NCRModel` of the same layers: what a copy of them is made of."""
+        return NCRModel(
+            self.backbone,
+            self.num_classes,
+            classifier=self.classifier,
+            dtype=self.dtype_policy,
+        )
+
     def features_and_logits(self, inputs, training=None):
         """Returns the features and the logits of ONE forward pass; override this.
 

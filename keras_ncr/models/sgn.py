@@ -10,6 +10,7 @@ from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses import SoftBootstrap
 from keras_ncr.losses.labels import label_distributions
+from keras_ncr.models.classifier_layer import refuse_classifier
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.weight_average import copy_of, decay_at, move_average
 
@@ -152,12 +153,7 @@ class SGNModel(NCRModel):
         consistency_weight: float = 0.0,
         **kwargs,
     ):
-        if "classifier" in kwargs:
-            raise ValueError(
-                "`classifier` must be left out: SGNModel has one of its own, which "
-                f"predicts log-ratios. Received: classifier={kwargs['classifier']!r}. "
-                "Other heads are for keras_ncr.NCRModel and its likes."
-            )
+        refuse_classifier(kwargs, "SGNModel", "predicts log-ratios")
         super().__init__(
             backbone,
             num_classes,
@@ -174,13 +170,7 @@ class SGNModel(NCRModel):
                 f"smoothing={smoothing!r}."
             )
         self.average_decay = check_rate(average_decay, "average_decay")
-        network = NCRModel(
-            self.backbone,
-            self.num_classes,
-            classifier=self.classifier,
-            dtype=self.dtype_policy,
-        )
-        self.average = copy_of(network)
+        self.average = copy_of(self.own_network())
         # A plain variable: `fit` sets it. At 0 nothing is corrected.
         self.epoch_length = tf.Variable(0.0, trainable=False)
 
@@ -222,12 +212,7 @@ class SGNModel(NCRModel):
             tf.matmul(self.average(x, training=False), ratios),
             self.corrected_share(),
         )
-        sample_weight = weight_of(sample_weight)
-        if sample_weight is not None:
-            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
-        size = tf.cast(tf.size(each), each.dtype)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(each), size)
-        share = mean / self.distribute_strategy.num_replicas_in_sync
+        share = self.mean_share(each, weight_of(sample_weight))
         return share + tf.cast(additional, share.dtype)
 
     def corrected_share(self):

@@ -201,14 +201,6 @@ class SOPModel(NCRModel):
         """Returns the rows of a batch that are first views of examples."""
         return by_example(rows, self.num_views)[:, 0]
 
-    def mean_share(self, values, sample_weight=None):
-        """Returns this replica's share of a mean per example, as Keras reduces it."""
-        if sample_weight is not None:
-            values *= tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
-        num_examples = tf.cast(tf.size(values), values.dtype)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(values), num_examples)
-        return mean / self.distribute_strategy.num_replicas_in_sync
-
     def get_config(self):
         return {
             **super().get_config(),

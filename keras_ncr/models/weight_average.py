@@ -45,6 +45,12 @@ def move_average(average, network, decay):
         mean.assign(value)
 
 
+def copy_weights(network, copy, is_due=True):
+    """Gives a copy all weights of a network, if that is due: a bool, or a tensor."""
+    for weight, twin in weight_pairs(network, copy):
+        twin.assign(tf.where(is_due, weight.value, twin.value))
+
+
 def layer_pairs(network, copy):
     """Returns the layers of a network, each with that of its copy, by their place.
 

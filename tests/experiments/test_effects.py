@@ -63,6 +63,10 @@ def test_warmup_of_what_the_method_has_not_is_of_no_account():
             {"method": "elr_plus", "elr_plus__average_ramp_steps": 999, "epochs": 3},
             "elr_plus.average_ramp_steps=999 is longer than the run of 3 steps",
         ),
+        (
+            {"method": "mile", "epochs": 3},
+            "mile.teacher_steps=2,000 is not less than the run's 3 steps",
+        ),
         ({"noise__rate": 0.0}, "rate 0: no label is redrawn"),
         ({"top_5": True}, "100 % of 4 classes"),
     ],

@@ -60,6 +60,7 @@ CLASSES = {
     "mlnt": "MLNTModel",
     "mopro": "MoProModel",
     "ncr+mopro": "MoProModel",
+    "mile": "MILeModel",
     "sgn": "SGNModel",
     "ssr": "SSRModel",
     "ncr+ssr": "SSRModel",
@@ -123,6 +124,7 @@ def test_method_has_its_loss(method, loss):
         ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("mile", "mile.teacher_steps", 30, "teacher_steps"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
         ("mopro", "mopro.logit_share", 0.3, "logit_share"),
@@ -270,6 +272,7 @@ def test_sop_plus_has_both_terms():
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
     *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
+    "mile",
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),
@@ -325,7 +328,7 @@ def test_refusal_lists_what_there_is():
         check_config(config_of("elr+mixup"))
 
 
-@pytest.mark.parametrize("method", ["heteroscedastic", "sgn"])
+@pytest.mark.parametrize("method", ["heteroscedastic", "mile", "sgn"])
 def test_a_second_classifier_is_refused(method):
     config = config_of(method, **{"model.classifier": "cosine"})
     with pytest.raises(ValueError, match="`config.model.classifier` has no effect"):

@@ -120,6 +120,7 @@ REPLICATED = {
     "gjs": {},
     "l_dmi": {},
     "mopro": {"consistency_weight": 0.5},
+    "mile": {},
     "sgn": {},
     "pair": {"kernel_regularizer": "l2"},
     "co_teaching": {"ramp_epochs": 0},
