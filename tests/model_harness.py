@@ -4,6 +4,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
 from keras_ncr.models import (
     CoTeachingModel,
@@ -64,6 +65,11 @@ WITH_OWN_CLASSIFIER = ["mile", "sgn"]
 WITH_WHOLE_SET = ["ssr", "divide_mix"]
 WITH_VIEWS = ["gjs", "sop"]
 WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix"]
+
+
+def few(*names, of=MODELS):
+    """Returns models as parameters, of which all but a few are slow to try."""
+    return [pytest.param(n, marks=[] if n in names else pytest.mark.slow) for n in of]
 
 
 def cross_entropy(**kwargs):

@@ -181,6 +181,11 @@ class NeighborConsistencyLoss(keras.layers.Layer):
             features, logits, self.settings, self.queue if training else None
         )
 
+    def compute_output_spec(self, features, logits, training=None):
+        # Keras would trace `call` for it each time that a model is built.
+        check_matrices(features, logits)
+        return keras.KerasTensor(features.shape[:1], "float32")
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -296,14 +301,20 @@ def neighbor_predictions(features, logits, settings):
 def as_matrices(features, logits):
     """Returns both as tensors, once their shapes are known to fit together."""
     features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)
-    fit = features.shape[:1].is_compatible_with(logits.shape[:1])
-    if features.shape.rank != 2 or logits.shape.rank != 2 or not fit:
+    check_matrices(features, logits)
+    return features, logits
+
+
+def check_matrices(features, logits):
+    """Raises `ValueError` unless both are matrices of as many rows."""
+    shapes = [tf.TensorShape(part.shape) for part in (features, logits)]
+    fit = shapes[0][:1].is_compatible_with(shapes[1][:1])
+    if shapes[0].rank != 2 or shapes[1].rank != 2 or not fit:
         raise ValueError(
             "`features` must have shape (batch, dim), `logits` (batch, num_classes). "
-            f"Received: features.shape={features.shape}, logits.shape={logits.shape}. "
+            f"Received: features.shape={shapes[0]}, logits.shape={shapes[1]}. "
             "Pool a feature map first, for example with GlobalAveragePooling2D."
         )
-    return features, logits
 
 
 def check_optional(number, name, of_what):

@@ -180,7 +180,8 @@ class NCRModel(Classifier):
         # Building the model builds the loss as well. Not so in one of several replicas
         # that predict: there the loss would ask the others for their part of the batch.
         if not (self.consistency_loss.built or replicas.has_other_replicas()):
-            self.consistency_loss(features, logits, training=False)
+            specs = [keras.KerasTensor(x.shape, x.dtype) for x in (features, logits)]
+            self.consistency_loss(*specs, training=False)
         if tuple(logits.shape[1:]) != (self.num_classes,):
             raise ValueError(
                 f"`classifier` must return (batch, num_classes={self.num_classes}). "

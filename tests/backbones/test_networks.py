@@ -329,6 +329,7 @@ def test_net_rebuilt_from_its_config_gives_the_same_features(build):
     np.testing.assert_array_equal(rebuilt(images()), model(images()))
 
 
+@pytest.mark.slow
 def test_small_cnn_memorizes_random_labels():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([backbones.small_cnn((8, 8, 1)), keras.layers.Dense(10)])

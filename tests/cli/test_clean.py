@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from model_harness import few
 
 from keras_ncr import ELRModel
 from keras_ncr.cli import clean
@@ -296,7 +297,7 @@ def test_weights_that_cannot_be_fetched_name_the_ways_without(
     assert not (tmp_path / "runs/clean-pictures/features").exists()
 
 
-@pytest.mark.parametrize("network", ["file", "scratch"])
+@pytest.mark.parametrize("network", few("file", of=["file", "scratch"]))
 def test_network_is_trained_where_that_is_asked_for(
     command, tmp_path, trained, computed, network, monkeypatch
 ):

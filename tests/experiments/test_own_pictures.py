@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
     pytest.mark.usefixtures("eager_functions"),
 ]
-SMALL = "size=16,backbone=small_cnn,epochs=2"
+SMALL = "size=16,backbone=mlp,epochs=1"
 
 
 @pytest.fixture
@@ -226,6 +226,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "load_sources", lambda data, verbose: sources)
     config = default_config()
     config.epochs, config.top_5 = 1, True
+    config.batch_size, config.model.backbone = 720, "mlp"
     results = run.train(config, tmp_path, verbose=0)
     model = keras.models.load_model(tmp_path / "trial-0" / "model.keras")
     assert set(results["final_tests"]) == {"even", "odd"}
@@ -241,6 +242,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
 def test_oracle_has_no_wrong_labels(tmp_path):
     config = default_config()
     config.epochs, config.method = 1, "oracle"
+    config.batch_size, config.model.backbone = 720, "mlp"
     results = run.train(config, tmp_path, verbose=0)
     assert results["noise"]["realized_rate"] == 0
     assert len(NoisyLabels.load(tmp_path / "noise.npz")) < 1437

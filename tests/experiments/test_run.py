@@ -5,7 +5,6 @@ import functools
 import itertools
 import json
 import re
-import signal
 import statistics
 import time
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from finished_run import outcome
+from model_harness import few
 from python_process import REPOSITORY, printed_by, start_python
 
 from keras_ncr import pipelines
@@ -47,8 +47,8 @@ SETTINGS = {
     "optimizer.weight_decay": 1e-4,
     "augment.padding": 1,
 }
-# For what does not depend on the network: one without convolutions compiles faster.
-QUICK = {"model.backbone": "mlp", "ncr.warmup_epochs": 0}
+# For what does not depend on the network or the steps: two an epoch.
+QUICK = {"model.backbone": "mlp", "ncr.warmup_epochs": 0, "batch_size": 720}
 TRIAL_FILES = {
     "history.csv",
     "result.json",
@@ -73,35 +73,8 @@ def files(folder):
     return {path.partition("/events.out")[0] for path in paths}
 
 
-# Another process takes seconds to import TensorFlow. The two of this module run beside
-# the tests: they are started with the first run here, and waited for where they matter.
-
-
-def killed_in_epoch_1(folder):
-    """Starts the short run in a process that is killed in the middle of an epoch."""
-    script = f"""
-import os, signal
-import keras
-from keras_ncr.experiments import run
-from keras_ncr.experiments.config import default_config
-
-class Kill(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        self.is_due = epoch == 1
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.is_due and batch == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-config = default_config()
-config.update_from_flattened_dict({SETTINGS!r})
-run.train(config, {str(folder)!r}, [Kill()], verbose=0)
-"""
-    return start_python("-c", script)
-
-
 def run_by_command(folder):
-    """Starts the short run by the command."""
+    """Starts the short run by the command, beside the tests: it imports TensorFlow."""
     overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
     return start_python(
         "-m",
@@ -114,21 +87,17 @@ def run_by_command(folder):
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    """The runs of other processes: by name, the folder and the process."""
-    folder = tmp_path_factory.mktemp("processes")
-    runs = {
-        start.__name__: (folder / start.__name__, start(folder / start.__name__))
-        for start in (run_by_command, killed_in_epoch_1)
-    }
-    yield runs
-    for _, process in runs.values():
-        process.kill()
-        process.communicate()
+def commanded(tmp_path_factory):
+    """The folder of a run by the command, and its process."""
+    folder = tmp_path_factory.mktemp("commanded") / "run"
+    process = run_by_command(folder)
+    yield folder, process
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, processes):
+def finished(tmp_path_factory, commanded):
     """The folder of two trials, of which the second was asked for later."""
     folder = tmp_path_factory.mktemp("run")
     run.train(config_of(), folder, verbose=0)
@@ -260,19 +229,10 @@ def interrupt(*args):
 
 
 def test_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been(
-    finished, processes, monkeypatch
+    finished, tmp_path, monkeypatch
 ):
-    folder, process = processes["killed_in_epoch_1"]
-    _, error = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL, error
-    checkpoints = folder / "trial-0" / "checkpoint"
-    assert [path.name for path in checkpoints.iterdir()] == [
-        "epoch-000001-step-000000.npz"
-    ]
-    # What died cannot hold the folder.
-    assert (folder / "running.lock").exists()
-
-    # Then where epoch 3 is in the history, and half of it in a checkpoint.
+    # Where epoch 3 is in the history, and half of it in a checkpoint.
+    folder, checkpoints = tmp_path / "run", tmp_path / "run" / "trial-0" / "checkpoint"
     keep = Checkpoint.on_epoch_end
 
     def interrupt_in_epoch_3(checkpoint, epoch, logs=None):
@@ -354,7 +314,7 @@ DIVERGING = {"optimizer.learning_rate": 1e30, "optimizer.warmup_epochs": 0.0}
 
 
 @pytest.mark.usefixtures("eager_functions")
-@pytest.mark.parametrize("method", ["standard", "mixup"])
+@pytest.mark.parametrize("method", few("standard", of=["standard", "mixup"]))
 def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
     config = config_of(**QUICK, method=method, **DIVERGING)
     seen = []
@@ -370,7 +330,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
     # The callback that fails comes first: it is the step after those that were seen.
     assert (place["epoch"], place["step"]) == (1, len(seen) + 1)
     assert place["step_of_run"] == place["step"]
-    schedule = learning_rate_schedule(config, 6)
+    schedule = learning_rate_schedule(config, 2)
     assert place["learning_rate"] == pytest.approx(float(schedule(len(seen))))
 
     # The examples are those of this step in a pipeline of the same seed.
@@ -387,7 +347,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
     step = place["step"]
     assert re.fullmatch(
         rf"The loss became \w+ in epoch 1, step {step} \({step} of the run\), at a "
-        rf"learning rate of \S+\. The batch held the examples {first} and 251 others, "
+        rf"learning rate of \S+\. The batch held the examples {first} and 715 others, "
         r"all in result\.json\. Look at these, or lower the learning rate\.",
         failed["failed"],
     )
@@ -400,7 +360,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
 @pytest.mark.usefixtures("eager_functions")
 def test_test_loss_that_is_not_finite_fails_the_trial_too(tmp_path):
     # One step an epoch, whose own loss is finite.
-    config = config_of(**QUICK, method="standard", batch_size=2048, **DIVERGING)
+    config = config_of(method="standard", **QUICK | DIVERGING | {"batch_size": 2048})
     failed = run.train(config, tmp_path, verbose=0)["trials"][0]
     assert re.fullmatch(
         r"The loss became \w+ in epoch 1, on the test images after step 1 \(1 of the "
@@ -488,8 +448,8 @@ def test_run_is_not_written_into_the_pictures(tmp_path):
 # The command
 
 
-def test_command_gives_the_same_run_and_prints_a_table(finished, processes):
-    folder, process = processes["run_by_command"]
+def test_command_gives_the_same_run_and_prints_a_table(finished, commanded):
+    folder, process = commanded
     printed = printed_by(process)
     assert outcome(folder) == outcome(finished)
     table = printed.rpartition("digits, ncr, trials: 1\n")[2].splitlines()

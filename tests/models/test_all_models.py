@@ -20,6 +20,7 @@ from model_harness import (
     assert_same_history,
     assert_same_variables,
     compiled,
+    few,
     fit,
     new_model,
     plain_history,
@@ -28,17 +29,15 @@ from model_harness import (
 ONE_HOT = np.eye(3, dtype="float32")[Y]
 OF_DISTRIBUTIONS = keras.losses.CategoricalCrossentropy(from_logits=True)
 ALL_MODELS = pytest.mark.parametrize("name", MODELS)
-slow = [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in MODELS
-    if name != "co_teaching"
-]
+# Single, with a loss of its own, of two networks: what the base class does for all.
+A_FEW = pytest.mark.parametrize("name", few("ncr", "sop", "elr_plus"))
+NOT_OF_WHOLE_SETS = [name for name in MODELS if name not in WITH_WHOLE_SET]
 
 
 # Labels, weights and arguments as Keras takes them
 
 
-@ALL_MODELS
+@pytest.mark.parametrize("name", few("ncr", "sop", "divide_mix"))
 @pytest.mark.parametrize("form", ["column", "one-hot", "dict"])
 def test_labels_in_any_form_train_alike(name, form):
     labels = {
@@ -52,9 +51,7 @@ def test_labels_in_any_form_train_alike(name, form):
     assert_same_history(history, plain_history(name))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MODELS if name not in WITH_WHOLE_SET]
-)
+@pytest.mark.parametrize("name", few("ncr", "sop", of=NOT_OF_WHOLE_SETS))
 def test_datasets_train_as_arrays(name):
     arguments = {"num_examples": 12 if name == "sop" else 24}
     index = np.arange(24) // (2 if name in WITH_VIEWS else 1)
@@ -65,15 +62,7 @@ def test_datasets_train_as_arrays(name):
     assert_same_history(fit(model, batches, None, **options), plain_history(name))
 
 
-@ALL_MODELS
-def test_weights_of_classes_are_weights_of_examples(name):
-    each = np.array([0.5, 1.0, 3.0], "float32")[Y]
-    by_class = fit(compiled(name), class_weight={0: 0.5, 1: 1.0, 2: 3.0})
-    assert_same_history(by_class, fit(compiled(name), sample_weight=each))
-    assert by_class["loss"] != plain_history(name)["loss"]
-
-
-@ALL_MODELS
+@A_FEW
 def test_weights_of_labels_in_a_dict_are_those_of_plain_labels(name):
     histories = [
         fit(compiled(name), y=y, sample_weight=WEIGHTS) for y in (Y, {"label": Y})
@@ -81,10 +70,18 @@ def test_weights_of_labels_in_a_dict_are_those_of_plain_labels(name):
     assert_same_history(*histories)
 
 
-@ALL_MODELS
-def test_fit_takes_its_arguments_by_position(name):
-    history = compiled(name).fit(X, Y, 12, 1, 0, [], 0.0, (X, Y), False).history
-    assert_same_history(history, plain_history(name))
+@A_FEW
+def test_fit_takes_its_arguments_by_position_down_to_weights_of_classes(name):
+    of_class = {0: 0.5, 1: 1.0, 2: 3.0}
+    arguments = (X, Y, 12, 1, 0, [], 0.0, (X, Y), False, of_class)
+    by_position = compiled(name).fit(*arguments).history
+    options = {"validation_data": (X, Y)}
+    by_name = fit(compiled(name), class_weight=of_class, **options)
+    assert_same_history(by_position, by_name)
+    each = np.array([0.5, 1.0, 3.0], "float32")[Y]
+    of_examples = fit(compiled(name), sample_weight=each, **options)
+    assert_same_history(by_name, of_examples)
+    assert by_name["loss"] != plain_history(name)["loss"]
 
 
 @ALL_MODELS
@@ -140,7 +137,7 @@ def test_two_replicas_train_as_one_device(name, two_replicas):
     assert_close(two.predict(X, verbose=0), one.predict(X, verbose=0), 1e-4)
 
 
-@ALL_MODELS
+@pytest.mark.parametrize("name", few("ncr", "ssr", "sop", "elr_plus"))
 def test_half_precision_trains_as_whole_and_keeps_memories_whole(name):
     models = []
     for policy in ("float32", "mixed_float16"):
@@ -154,7 +151,7 @@ def test_half_precision_trains_as_whole_and_keeps_memories_whole(name):
     assert all(memory.rows.dtype == "float32" for memory in half.memories())
 
 
-@pytest.mark.parametrize("name", ["co_teaching", *slow])
+@pytest.mark.parametrize("name", few("co_teaching"))
 def test_a_graph_trains_as_eager_execution(name):
     graph = compiled(name, run_eagerly=False)
     history = fit(graph, validation_data=(X, Y))
@@ -167,7 +164,8 @@ def settings_of(model):
     return {name: value for name, value in config if not isinstance(value, dict | list)}
 
 
-@ALL_MODELS
+# Those of one network without a memory are saved like `NCRModel` in test_saving.py.
+@pytest.mark.parametrize("name", few("sgn", *WITH_MEMORY))
 def test_a_saved_model_is_the_same_and_trains_on_alike(name, tmp_path):
     model = compiled(name)
     fit(model, epochs=2)
@@ -195,12 +193,7 @@ def test_a_model_that_knows_no_examples_yet_can_be_saved(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in ("ncr", "pair") else pytest.mark.slow)
-        for name in MODELS
-        if name not in WITH_OWN_CLASSIFIER
-    ],
+    "name", few("ncr", of=[name for name in MODELS if name not in WITH_OWN_CLASSIFIER])
 )
 def test_a_heteroscedastic_classifier_trains_and_is_saved(name, tmp_path):
     model = compiled(name, {"classifier": "heteroscedastic"})
@@ -215,7 +208,7 @@ def test_a_heteroscedastic_classifier_trains_and_is_saved(name, tmp_path):
 # Double precision
 
 
-@ALL_MODELS
+@A_FEW
 def test_double_precision_trains_as_single_precision(name):
     histories, start = [], None
     for dtype in ("float32", "float64"):
@@ -290,9 +283,7 @@ def test_wrong_labels_are_refused_before_training(name):
     assert int(model.optimizer.iterations) == 0
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MODELS if name not in WITH_WHOLE_SET]
-)
+@pytest.mark.parametrize("name", NOT_OF_WHOLE_SETS)
 def test_wrong_labels_in_a_dataset_stop_the_step(name):
     model = compiled(name, {"num_examples": 12} if name in WITH_MEMORY else None)
     with pytest.raises(tf.errors.InvalidArgumentError, match="A label in `x` must be"):
@@ -341,7 +332,7 @@ def test_examples_without_good_numbers_are_refused(name, num_examples, x, y, mes
         fit(model, x(), y, batch_size=None)
 
 
-@pytest.mark.parametrize("name", ["elr", "sop", "elr_plus"])
+@pytest.mark.parametrize("name", few("elr", of=["elr", "sop", "elr_plus"]))
 def test_an_index_beyond_the_examples_stops_a_step_under_xla(name):
     options = {"run_eagerly": False, "jit_compile": True}
     model = compiled(name, {"num_examples": 4}, **options)

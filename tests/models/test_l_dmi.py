@@ -70,6 +70,7 @@ def test_share_out_of_range_is_refused(share):
         new_model("l_dmi", first_stage_share=share)
 
 
+@pytest.mark.slow
 def test_the_second_stage_finds_more_than_the_first():
     """45 % of the labels are those of the next class: a rule that L_DMI ignores."""
     x, clean, _ = blobs(400, seed=0, rate=0)

@@ -233,6 +233,7 @@ def with_our_backbone():
     return model
 
 
+@pytest.mark.slow
 def test_backbones_with_batch_normalization_train_as_on_one_device(
     two_replicas, tmp_path
 ):

@@ -185,6 +185,7 @@ def test_arguments_that_do_not_fit_are_refused(argument, value):
         new_model("sgn", **{argument: value})
 
 
+@pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     x, _, noisy = blobs(400, seed=0)
     x_test, labels, _ = blobs(2000, seed=5)

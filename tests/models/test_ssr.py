@@ -202,6 +202,7 @@ def test_ssr_plus_without_views_is_refused():
         new_model("ssr", feature_consistency_weight=1.0)
 
 
+@pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     x, clean, noisy = blobs(400, seed=0)
     x_test, labels, _ = blobs(2000, seed=5)
