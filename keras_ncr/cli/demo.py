@@ -20,8 +20,7 @@ from keras_ncr import plots
 from keras_ncr.cli.command_line import refusal_in_one_line
 from keras_ncr.cli.trials_flag import TRIALS
 from keras_ncr.configs import digits
-from keras_ncr.experiments import run as training
-from keras_ncr.experiments import workdir
+from keras_ncr.experiments import run, workdir
 from keras_ncr.experiments.measures import spread
 from keras_ncr.files import replacing
 from keras_ncr.noise import NoisyLabels
@@ -73,7 +72,7 @@ def _run_methods(folder, epochs, trials):
             print(f"Training with {name}: {trials} x {epochs} epochs", flush=True)
         config = digits.get_config(method)
         config.epochs, config.trials = epochs, trials
-        results[name] = training.train(config, folder / method, callbacks, verbose=0)
+        results[name] = run.train(config, folder / method, callbacks, verbose=0)
     return results
 
 

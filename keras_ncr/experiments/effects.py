@@ -48,6 +48,8 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
             )
     own = config.get(method.model, {})
     ramp = own.get("ramp_epochs", 0) + own.get("warmup_epochs", 0)
+    if method.model == "co_teaching":
+        ramp -= 1  # It reaches its full value in the last epoch but one.
     if ramp > config.epochs and "ramp_epochs" in own:
         found.append(
             f"config.{method.model}.ramp_epochs={own.ramp_epochs} is longer than the "

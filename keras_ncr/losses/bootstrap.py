@@ -42,9 +42,8 @@ class SoftBootstrap(LabelLoss):
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
-        y_true: Class numbers of shape `(batch,)` or `(batch, 1)`, or one-hot labels or
-            probabilities of shape `(batch, num_classes)`.
-        y_pred: Tensor of shape `(batch, num_classes)`.
+        y_true: As in `GeneralizedCrossEntropy`.
+        y_pred: As in `GeneralizedCrossEntropy`.
 
     Returns:
         Mean loss of the batch; with `reduction=None` a tensor of shape `(batch,)`.
@@ -116,8 +115,8 @@ class HardBootstrap(LabelLoss):
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
-        y_true: As in `SoftBootstrap`.
-        y_pred: As in `SoftBootstrap`.
+        y_true: As in `GeneralizedCrossEntropy`.
+        y_pred: As in `GeneralizedCrossEntropy`.
 
     Returns:
         As `SoftBootstrap`.

@@ -47,9 +47,8 @@ class JensenShannon(LabelLoss):
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
-        y_true: Class numbers of shape `(batch,)` or `(batch, 1)`, or one-hot labels or
-            probabilities of shape `(batch, num_classes)`.
-        y_pred: Tensor of shape `(batch, num_classes)`; `num_views` divides `batch`.
+        y_true: As in `GeneralizedCrossEntropy`.
+        y_pred: As in `GeneralizedCrossEntropy`; `num_views` divides `batch`.
 
     Returns:
         Mean loss of the batch; with `reduction=None` a tensor of shape `(batch,)`.

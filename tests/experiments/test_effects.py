@@ -48,8 +48,8 @@ def test_warmup_of_what_the_method_has_not_is_of_no_account():
         ({"ncr__consistency_weight": 0.0}, "training without it"),
         ({"ncr__queue_size": 9999, "epochs": 2}, "queue_size=9,999 is never filled"),
         (
-            {"method": "co_teaching", "epochs": 9},
-            "co_teaching.ramp_epochs=10 is longer than the run of 9",
+            {"method": "co_teaching", "epochs": 8},
+            "co_teaching.ramp_epochs=10 is longer than the run of 8",
         ),
         (
             {"method": "divide_mix", "epochs": 25},
@@ -84,7 +84,7 @@ def test_setting_that_takes_effect_in_part_is_noted(settings, note):
         {"batch_size": 4, "ncr__queue_size": 30},
         {"ncr__num_neighbors": 0, "batch_size": 8},
         {"method": "standard", "ncr__num_neighbors": 999},
-        {"method": "co_teaching", "epochs": 10},
+        {"method": "co_teaching", "epochs": 9},
         {"method": "divide_mix", "epochs": 26},
         {"noise__kind": "none", "noise__rate": 0.0},
     ],
