@@ -70,6 +70,7 @@ def _set_early_learning(config, arguments):
     for settings in (config.elr, config.elr_plus):
         settings.elr_weight, settings.target_momentum = weight, momentum
         settings.consistency_weight, settings.temperature_squared = 0.1, False
+    config.elr.similarity_power = 1.0
     config.elr_plus.ramp_steps = 0 if is_cifar10 else 40_000
     config.elr_plus.average_ramp_steps = 40_000
     config.elr_plus.labels_by_targets = not is_cifar10

@@ -33,6 +33,7 @@ def get_config(argument=None):
     config.ncr.consistency_weight, config.ncr.similarity_power = 0.93, 3.0
     for settings in (config.elr, config.elr_plus):
         settings.consistency_weight, settings.temperature_squared = 0.6, False
+    config.elr.similarity_power = 3.0
     config.gjs.label_weight = 0.3
     for settings in (config.sop, config.sop_plus):
         settings.v_learning_rate = 30.0  # Few examples are seen few times.

@@ -40,11 +40,11 @@ def get_config(argument=None):
     config.optimizer.decay_kernels_only = True
     config.optimizer.warmup_epochs = 2.0
     config.ncr.consistency_weight, config.ncr.similarity_power = 0.95, 3.0
-    if {"elr", "elr_plus"} & set(config.method.split("+")):
+    for settings in (config.elr, config.elr_plus):
+        settings.target_momentum = 0.8
+    if "elr_plus" in config.method.split("+"):
         # Beside ELR's term less consistency does, in the form of the released code.
         config.ncr.direction = "neighbors_to_self"
-        for settings in (config.elr, config.elr_plus):
-            settings.target_momentum = 0.8
     config.gjs.label_weight = 0.3
     for settings in (config.sop, config.sop_plus):
         settings.v_learning_rate = 30.0  # Few examples are seen few times.

@@ -74,7 +74,11 @@ def _default_weight(model):
 
 # NCR's term beside ELR's, as `ELRModel` has it: its own alpha, and the squared
 # temperature. NCR's alpha would leave cross-entropy too little, and training fails.
-_BESIDE_ELR = {"consistency_weight": 0.3, "temperature_squared": True}
+_BESIDE_ELR = {
+    "consistency_weight": _default_weight(models.ELRModel),
+    "similarity_power": 6.0,
+    "temperature_squared": True,
+}
 
 TABLE = {
     "standard": Word("model"),
@@ -96,7 +100,7 @@ TABLE = {
     "elr_plus": Word(
         "model",
         models.ELRPlusModel,
-        _BESIDE_ELR,
+        {"consistency_weight": 0.3, "temperature_squared": True},
         needs=("index", "unmixed"),
         loss="cross_entropy",
         num_networks=2,

@@ -7,6 +7,7 @@ from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.unlabeled import has_label
@@ -144,8 +145,9 @@ class ELRModel(NCRModel):
             code's for CIFAR-10 and symmetric noise (1 for asymmetric, 7 on CIFAR-100).
         target_momentum: As `momentum` in `EarlyLearningRegularization`.
         consistency_loss: As in `NCRModel`. Defaults to
-            `NeighborConsistencyLoss(temperature_squared=True)`.
-        consistency_weight: As in `NCRModel`. Defaults to 0.3, chosen on Fashion-MNIST.
+            `NeighborConsistencyLoss(similarity_power=6.0, temperature_squared=True)`.
+        consistency_weight: As in `NCRModel`. Defaults to `"auto"`: within a point of
+            the best of 0.1 to 0.7 at each rate of wrong labels (`docs/results.md`).
         **kwargs: As in `NCRModel`, `warmup_epochs` and `classifier` for example.
 
     Raises:
@@ -178,11 +180,13 @@ class ELRModel(NCRModel):
         elr_weight: float = 3.0,
         target_momentum: float = 0.7,
         consistency_loss: keras.Layer | None = None,
-        consistency_weight: float | str = 0.3,
+        consistency_weight: float | str = AUTO,
         **kwargs,
     ):
         if consistency_loss is None:
-            consistency_loss = NeighborConsistencyLoss(temperature_squared=True)
+            consistency_loss = NeighborConsistencyLoss(
+                similarity_power=6.0, temperature_squared=True
+            )
         super().__init__(
             backbone,
             num_classes,

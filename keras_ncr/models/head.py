@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_positive, check_rate, check_weight
+from keras_ncr.checks import check_integer, check_positive, check_weight
+from keras_ncr.models.auto_weight import AUTO, checked_weight
 from keras_ncr.models.elr import ELRModel
 
 # Rows whose sums are taken at a time.
@@ -29,7 +30,7 @@ class HeadSettings:
         learning_rate: Positive float, after a warm-up; it falls to 0 as a cosine.
             Defaults to `None`: 0.1; without hidden layers 6 / dim, at most 0.5.
         weight_decay: Float, at least 0. Defaults to 4e-3.
-        consistency_weight: As in `ELRModel`. Defaults to 0.3.
+        consistency_weight: As in `ELRModel`. Defaults to `"auto"`.
         elr_weight: As in `ELRModel`. Defaults to `None`: 3, or 1 if there are fewer
             than 5,000 examples.
         seed: Int, at least 0. Defaults to 0.
@@ -50,7 +51,7 @@ class HeadSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float = 4e-3
-    consistency_weight: float = 0.3
+    consistency_weight: float | str = AUTO
     elr_weight: float | None = None
     seed: int = 0
 
@@ -69,7 +70,7 @@ class HeadSettings:
             if getattr(self, name) is not None:
                 check_positive(getattr(self, name), name)
         check_weight(self.weight_decay, "weight_decay")
-        check_rate(self.consistency_weight, "consistency_weight")
+        checked_weight(self.consistency_weight, True, "the head")
 
     def completed(self, num_examples: int, dim: int) -> "HeadSettings":
         """Returns the settings for such features, with nothing left open."""

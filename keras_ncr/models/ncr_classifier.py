@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.head import HeadSettings, train_head
 
 
@@ -51,7 +52,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         weight_decay: float = 4e-3,
-        consistency_weight: float = 0.3,
+        consistency_weight: float | str = AUTO,
         elr_weight: float | None = None,
         seed: int = 0,
         verbose=0,

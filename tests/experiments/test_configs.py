@@ -360,7 +360,7 @@ TUNED = {
     "digits.py:ncr+elr_plus": (0.6, 3, False),
     "digits.py:ncr+gjs": (0.93, 3, False),
     "fashion_mnist.py": (0.95, 3, False),
-    "fashion_mnist.py:ncr+elr": (0.3, 3, True),
+    "fashion_mnist.py:ncr+elr": ("auto", 6, True),
     "fashion_mnist.py:ncr+elr_plus": (0.3, 3, True),
     "cifar.py": (0.9, 1, False),
     "cifar.py:ncr+elr": (0.1, 1, False),

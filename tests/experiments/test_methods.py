@@ -171,7 +171,7 @@ def test_section_has_the_defaults_of_the_class(word):
     }
 
 
-@pytest.mark.parametrize("method", ["ncr", "ncr+elr", "ncr+elr_plus"])
+@pytest.mark.parametrize("method", ["ncr", "ncr+elr"])
 def test_default_consistency_is_that_of_the_class(method):
     backbone = keras.Sequential([keras.layers.Dense(4)])
     cls = keras_ncr.NCRModel if method == "ncr" else keras_ncr.ELRModel

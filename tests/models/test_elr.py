@@ -144,7 +144,9 @@ def step_oracle(model, x, y, index, targets):
     probabilities = np.array([oracles.softmax(row) for row in logits])
     cross_entropy = -np.mean(np.log(probabilities[np.arange(len(y)), y]))
     consistency = np.mean(
-        oracles.neighbor_consistency(features, logits, 10, temperature_squared=True)
+        oracles.neighbor_consistency(
+            features, logits, 10, similarity_power=6.0, temperature_squared=True
+        )
     )
     elr = np.mean(elr_oracle(logits, index, targets, 0.7))
     alpha = model.consistency_weight
