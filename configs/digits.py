@@ -50,7 +50,7 @@ def get_config(argument=None):
     config.mile.teacher_steps, config.mile.student_steps = 40, 260
     config.mile.threshold = 0.3
     config.second_view.shift = 1
-    for word in ("gjs", "sop_plus", "divide_mix", "ssr", "mopro"):
+    for word in ("gjs", "sop_plus", "divide_mix", "longremix", "ssr", "mopro"):
         config[word].views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

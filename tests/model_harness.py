@@ -13,6 +13,7 @@ from keras_ncr.models import (
     ELRPlusModel,
     GJSModel,
     LDMIModel,
+    LongReMixModel,
     MILeModel,
     MLNTModel,
     MoProModel,
@@ -58,13 +59,14 @@ PAIRS = {
     # Keras does not save where random numbers stand: nothing is mixed.
     "elr_plus": (ELRPlusModel, {"mixup_alpha": 0}),
     "divide_mix": (DivideMixModel, {"warmup_epochs": 1}),
+    "longremix": (LongReMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
 WITH_BUILT_IN_LOSS = ["gjs", "mile", "mopro", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["mile", "sgn"]
-WITH_WHOLE_SET = ["ssr", "divide_mix"]
+WITH_WHOLE_SET = ["ssr", "divide_mix", "longremix"]
 WITH_VIEWS = ["gjs", "sop"]
-WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix"]
+WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix", "longremix"]
 
 
 def few(*names, of=MODELS):

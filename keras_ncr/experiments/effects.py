@@ -1,5 +1,6 @@
 """Settings that cannot take effect: refused, or named in the first lines of a run."""
 
+import math
 from collections.abc import Iterable
 
 from ml_collections import ConfigDict
@@ -18,12 +19,17 @@ def check_effects(config: ConfigDict) -> None:
     if method.model != "ncr" and "warmup_epochs" in own:
         sections[method.model] = method.model
     for section, what in sections.items():
-        epochs = config[section].warmup_epochs
-        if epochs >= config.epochs:
+        limit, epochs = f"config.epochs={config.epochs}", config.epochs
+        if section == method.model and own.get("first_stage_share"):
+            first = math.ceil(own.first_stage_share * epochs)
+            epochs = min(first, epochs - first)
+            limit = f"the epochs of the shorter stage, {epochs} of {limit}"
+        warmup = config[section].warmup_epochs
+        if warmup >= epochs:
             raise ValueError(
-                f"`config.{section}.warmup_epochs` must be below config.epochs="
-                f"{config.epochs}, or {what} never comes in. Received: {epochs}. Set "
-                f"both, such as --config.{section}.warmup_epochs={config.epochs // 3}."
+                f"`config.{section}.warmup_epochs` must be below {limit}, or {what} "
+                f"never comes in. Received: {warmup}. Set "
+                f"both, such as --config.{section}.warmup_epochs={epochs // 3}."
             )
 
 

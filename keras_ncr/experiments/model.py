@@ -111,9 +111,9 @@ def _standard_model(config, method, source, shape, seed):
 
 def _method_model(config, method, source, shape, seed):
     """Returns a model of the package from its row of the table and its section."""
-    row = method.row
+    row, section = method.row, config[method.model].to_dict()
     arguments = {
-        **config[method.model].to_dict(),
+        **section,
         "num_examples": source.num_examples,
         "num_views": 2 if method.needs("views") else 1,
         "seed": seed,
@@ -126,7 +126,9 @@ def _method_model(config, method, source, shape, seed):
             f"known or estimated: {method.model} leaves out as many. Received: 0.0. "
             "Set it, or choose a method that need not know."
         )
-    accepted = inspect.signature(row.makes).parameters
+    accepted = {*inspect.signature(row.makes).parameters}
+    # What a class passes on to the one that it is made from.
+    accepted |= inspect.signature(row.makes.__base__).parameters.keys() & section.keys()
     arguments = {name: arguments[name] for name in accepted if name in arguments}
     is_one = row.num_networks == 1
     if not row.own_classifier:

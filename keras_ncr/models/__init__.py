@@ -9,6 +9,7 @@ from keras_ncr.models.elr_plus import ELRPlusModel
 from keras_ncr.models.example_memory import ExampleMemory
 from keras_ncr.models.gjs import GJSModel
 from keras_ncr.models.l_dmi import LDMIModel
+from keras_ncr.models.longremix import LongReMixModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.mile import MILeModel
 from keras_ncr.models.mlnt import MLNTModel
@@ -35,6 +36,7 @@ __all__ = [
     "GJSModel",
     "LDMIModel",
     "MLNTModel",
+    "LongReMixModel",
     "MILeModel",
     "MemorizationMonitor",
     "MemorizationRate",

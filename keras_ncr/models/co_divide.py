@@ -81,6 +81,7 @@ class CoDivide(WholeSet):
         return self.model.losses_of_networks(inputs, labels)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.begin_epoch(epoch)
-        if epoch >= self.model.warmup_epochs:
-            self.model.divide(self.look(), is_first=epoch == self.model.warmup_epochs)
+        num_epochs = (self.params or {}).get("epochs")
+        num_divisions = self.model.begin_epoch(epoch, num_epochs)
+        if num_divisions is not None:
+            self.model.divide(self.look(), is_first=num_divisions == 0)

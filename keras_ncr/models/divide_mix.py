@@ -181,8 +181,11 @@ class DivideMixModel(NetworkPair):
         y = None if y is None else training_part(y, validation_split)
         super().reserve(x, y, validation_split)
 
-    def begin_epoch(self, epoch):
-        """Sets the epoch, counted from 0, and with it what the next steps do."""
+    def begin_epoch(self, epoch, num_epochs=None):
+        """Sets the epoch, counted from 0, and with it what the next steps do.
+
+        Returns how many divisions came before the one that is due; or `None`.
+        """
         self.current_epoch.assign(epoch)
         is_divided = epoch >= self.warmup_epochs
         if is_divided != self.is_divided:
@@ -190,6 +193,7 @@ class DivideMixModel(NetworkPair):
             # Keras keeps a step that was traced, here for the other phase.
             if self.train_function is not None:
                 self.make_train_function(force=True)
+        return epoch - self.warmup_epochs if is_divided else None
 
     def losses_of_networks(self, inputs, labels):
         """Returns both networks' cross-entropy, `(batch, 2)`, as in evaluation."""

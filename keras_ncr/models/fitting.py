@@ -174,6 +174,7 @@ def with_own_callbacks(callbacks, model):
         return [*own, *given]
     for callback in own:
         callback.set_model(model)
+        callback.set_params(callbacks.params)
     callbacks.callbacks[:0] = own
     return callbacks
 

@@ -30,6 +30,9 @@ class WholeSet(keras.callbacks.Callback):
         self.dataset = dataset
 
     def on_train_begin(self, logs=None):
+        if not self.model.built:  # What the first epoch begins with may be kept.
+            inputs, _ = next(iter(self.dataset))
+            self.model(inputs)
         # Traced once, not once a shape: the last batch is smaller.
         self.see = (
             self.seen
@@ -88,6 +91,7 @@ def with_whole_set(arguments, cls):
     callback = cls(evaluation_data(arguments))
     if is_list:
         callback.set_model(callbacks.model)
+        callback.set_params(callbacks.params)
         callbacks.callbacks.insert(0, callback)
         return arguments
     return {**arguments, "callbacks": [callback, *given]}

@@ -36,6 +36,13 @@ def test_part_of_the_method_that_never_comes_in_is_refused(method, epochs):
         check_config(config)
 
 
+def test_warmup_that_leaves_nothing_of_a_stage_is_refused():
+    settings = {"method": "longremix", "longremix__warmup_epochs": 10}
+    check_config(config_of(epochs=22, **settings))
+    with pytest.raises(ValueError, match="shorter stage, 10 of config.epochs=21, or"):
+        check_config(config_of(epochs=21, **settings))
+
+
 def test_warmup_of_what_the_method_has_not_is_of_no_account():
     check_config(config_of(method="standard", epochs=1, ncr__warmup_epochs=50))
 

@@ -23,7 +23,7 @@ def config_of(method, **settings):
     config = default_config()
     config.method, config.model.backbone = method, "mlp"
     config.co_teaching.forget_rate = 0.4
-    config.divide_mix.warmup_epochs = 0
+    config.divide_mix.warmup_epochs = config.longremix.warmup_epochs = 0
     config.batch_size = 16
     config.epochs = 2
     config.update_from_flattened_dict(settings)
@@ -61,6 +61,7 @@ CLASSES = {
     "mopro": "MoProModel",
     "ncr+mopro": "MoProModel",
     "mile": "MILeModel",
+    "longremix": "LongReMixModel",
     "sgn": "SGNModel",
     "ssr": "SSRModel",
     "ncr+ssr": "SSRModel",
@@ -124,6 +125,8 @@ def test_method_has_its_loss(method, loss):
         ("sop", "sop.u_learning_rate", 0.3, "u_learning_rate"),
         ("co_teaching", "co_teaching.ramp_epochs", 7, "ramp_epochs"),
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("longremix", "longremix.confident_epochs", 3, "confident_epochs"),
+        ("longremix", "longremix.unlabeled_weight", 7.0, "unlabeled_weight"),
         ("mile", "mile.teacher_steps", 30, "teacher_steps"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
@@ -272,7 +275,7 @@ def test_sop_plus_has_both_terms():
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
     *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
-    "mile",
+    *("longremix", "mile"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

@@ -68,6 +68,11 @@ def checkpoints(folder):
             {"mopro.views": "jittered", "mopro.queue_size": 700},
             [["step", 1, 2]],
         ),
+        (
+            "longremix",
+            {"longremix.warmup_epochs": 0, "longremix.views": "jittered"},
+            [["step", 1, 2], ["step", 2, 2]],
+        ),
         ("mile", {"mile.teacher_steps": 2, "mile.student_steps": 3}, [["step", 1, 2]]),
         ("heteroscedastic", {"heteroscedastic.num_samples": 50}, [["step", 1, 2]]),
         (
