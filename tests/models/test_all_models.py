@@ -165,7 +165,7 @@ def settings_of(model):
 
 
 # Those of one network without a memory are saved like `NCRModel` in test_saving.py.
-@pytest.mark.parametrize("name", few("sgn", "mlnt", "mopro", *WITH_MEMORY))
+@pytest.mark.parametrize("name", few("mile", "sgn", "mlnt", "mopro", *WITH_MEMORY))
 def test_a_saved_model_is_the_same_and_trains_on_alike(name, tmp_path):
     model = compiled(name)
     fit(model, epochs=2)
