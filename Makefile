@@ -34,7 +34,7 @@ demo: $(READY) ## Cross-entropy against NCR on digits with wrong labels: table a
 	$(BIN)/python -m keras_ncr demo
 
 test: $(READY) lint ## Format, lint and all tests but the slow ones
-	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
 test-notebooks: TIMEOUT ?= 180
 test-notebooks: $(READY) ## Run all notebooks, each within TIMEOUT=180 seconds; change no file

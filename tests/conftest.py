@@ -1,5 +1,6 @@
 """What every test starts from: two CPU devices, one seed, float32."""
 
+import gc
 import sys
 import warnings
 
@@ -17,6 +18,11 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what imports have made: it stays anyway."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,13 @@ get_config = digits.get_config
 
 
 def small_config(method):
-    """Returns the config of digits with a network that takes little time to compile."""
+    """Returns the config of digits with a small network, and two steps an epoch."""
     config = get_config(method)
-    config.model.backbone = "mlp"
+    config.model.backbone, config.batch_size = "mlp", 720
     return config
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_demo_prints_the_table_and_draws_the_picture(
     run_command, tmp_path, monkeypatch
 ):
