@@ -287,10 +287,9 @@ class NCRModel(Classifier):
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
-        is_auto = self.auto_weight is not None
         return {
             **super().get_config(),
-            **({"num_examples": self.num_examples} if is_auto else {}),
+            "num_examples": self.num_examples,
             "backbone": serialize(self.backbone),
             "classifier": serialize(self.classifier),
         }
