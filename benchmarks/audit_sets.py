@@ -22,7 +22,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from audit_data import data_of, with_noise
-from audit_models import in_sample, out_of_sample
+from audit_models import by_cleanlab, in_sample, out_of_sample
 from cleanlab.filter import find_label_issues
 from sklearn.metrics import average_precision_score
 
@@ -102,6 +102,7 @@ def make(name, path, arguments):
         )
         arrays[f"in_{method}_last"], arrays[f"in_{method}_mean"] = last, mean
         arrays[f"in_{method}_idx"] = nearest_neighbors(features, 10)[0]
+    arrays["cleanlab_quality"], arrays["cleanlab_called"] = by_cleanlab(x, given)
     halved = {
         key: value.astype("float16") if value.dtype == np.float32 else value
         for key, value in arrays.items()

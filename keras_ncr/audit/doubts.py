@@ -15,6 +15,10 @@ _QUANTILE = 1.64
 _WEAK = 0.8
 # Where more of the surest labels differ from the model, it knows too little to count.
 _HOPELESS = 0.5
+# A model that has seen the labels and agrees with more of them may have learned them.
+_LEARNED = 0.98
+# Where predictions are as sure as that, they say nothing of how sure they are.
+_CERTAIN = 1 - 1e-6
 # Bounds of the precision that are further apart say nothing.
 WIDE = 0.3
 # So many labels called can be of one class by chance.
@@ -25,9 +29,7 @@ _HELP = (
     "What helps: a look at the first 50 of the list, better features, such as those of "
     "a pretrained network"
 )
-_HELP_OF_FOLDS = (
-    ", or predictions out of sample (the command's --folds=5, or `probabilities`)"
-)
+_FOLDS = "predictions out of sample (the command's --folds=5, or `probabilities`)"
 
 
 class Estimates(NamedTuple):
@@ -80,13 +82,16 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
     least = float(accuracies.min())
     rates = 1 - accounts.mean(axis=1, dtype="float64")
     unseen = (1 - accuracies.max()) / 2
-    bounds = _widened(rates.min() * least, rates.max() + unseen, len(labels))
+    knows = judgment.share_of_sure <= _HOPELESS
+    knows = knows and judgment.suggested_confidence.min() < _CERTAIN
+    lowest = rates.min() * least if knows else 0.0
+    bounds = _widened(lowest, rates.max() + unseen, len(labels))
     precision, precision_bounds = None, None
     if is_called.any():
         precision = float(1 - judgment.quality[is_called].mean(dtype="float64"))
         shares = 1 - accounts[:, is_called].mean(axis=1, dtype="float64")
         most = (1 + shares.max()) / 2 if is_out_of_sample else 1.0
-        low = 0.0 if judgment.share_of_sure > _HOPELESS else shares.min() * least
+        low = shares.min() * least if knows else 0.0
         precision_bounds = _widened(low, most, int(is_called.sum()))
     return Estimates(
         float(1 - judgment.quality.mean(dtype="float64")),
@@ -131,6 +136,7 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
     return [
         *_of_predictions(predictions),
         *_of_model(judgment, estimates),
+        *([] if is_out_of_sample else _of_learned(judgment, predictions.labels)),
         *_of_bounds(estimates, is_out_of_sample),
         *_of_classes(predictions.labels, is_called, class_names),
     ]
@@ -144,10 +150,11 @@ def _of_predictions(predictions):
             "All classes are equally probable in all predictions: they say nothing of "
             "labels."
         ]
-    if np.all(largest >= 1 - 1e-6):
+    if np.all(largest >= _CERTAIN):
         return [
             "All predictions are certain, zeros and ones: the labels that are called "
-            "come in no order. Pass probabilities, not predicted classes."
+            "come in no order, and nothing says how many of them are wrong. Pass "
+            "probabilities, not predicted classes."
         ]
     return []
 
@@ -171,6 +178,18 @@ def _of_model(judgment, estimates):
     ]
 
 
+def _of_learned(judgment, labels):
+    """Says when a model may have learned all labels, wrong ones too, by heart."""
+    agreement = np.mean(judgment.suggested == labels)
+    if agreement <= _LEARNED:
+        return []
+    return [
+        f"The model agrees with {100 * agreement:.0f} % of the labels, which it was "
+        "trained on: hardly any is wrong, or it has learned the wrong ones by heart, "
+        f"and then there are more than is said here. What tells: {_FOLDS}."
+    ]
+
+
 def _of_bounds(estimates, is_out_of_sample):
     """Says when the precision of the list cannot be told."""
     if estimates.precision is None:
@@ -178,7 +197,7 @@ def _of_bounds(estimates, is_out_of_sample):
     low, high = estimates.precision_bounds
     if high - low <= WIDE:
         return []
-    remedy = _HELP if is_out_of_sample else _HELP + _HELP_OF_FOLDS
+    remedy = _HELP if is_out_of_sample else f"{_HELP}, or {_FOLDS}"
     return [
         f"The data cannot say how many of those called are wrong: between "
         f"{100 * low:.0f} and {100 * high:.0f} %. Labels differ where the model "

@@ -12,7 +12,12 @@ class that it prefers and y the given label:
                another class is twice as probable as y
     s          share of the wrong labels of that fifth that fall on the second choices
                of their own example, rather than on those of its class: the likeliest
-    weight     s**6 / (s**6 + (1 - s)**6), of the account by margin in their mean
+    weight     1 / (1 + (1.5 (1 - s) / s)**6), of the account by margin in their mean
+
+In sample b has learned something of the labels, wrong ones among them, and s comes out
+too large. The weight is then halved, unless the account by margin is beyond doubt:
+hardly any label of the surest examples is wrong, or b wavers on none of those that it
+does not agree with.
 
 The mean is the quality of the label, 1 minus it the probability that it is wrong. All
 that is said of labels follows from it: order, calls, noise rate, transition matrix.
@@ -39,8 +44,13 @@ _SURE_SHARE = 0.2
 _MOST_OF_SURE = 0.5
 # So many labels speak for the account by margin where there are none to tell.
 _MORE_OF_OWN = 3
-# How decidedly one account is preferred.
+# How decidedly an account is preferred, and from which odds on that by margin is.
 _DECISION = 6
+_ODDS = 1.5
+# In sample: where labels of sure examples are wrong for a quarter of what the margins
+# say, and where b wavers on 4 % of what it does not agree with.
+_SOME_OF_SURE = 0.25
+_WAVERING = 0.04
 # So many wrong labels a class has beside those that were seen: none is ruled out.
 _UNSEEN = 1e-5
 # From hardly evened out to all but even.
@@ -121,9 +131,11 @@ def judge(predictions, neighborhood=None):
         _shares_of_class(counts, evenness, known.preferred[is_told], labels[is_told]),
     )
     share_of_sure = float(np.mean(~is_preferred[is_sure]))
-    if share_of_sure > _MOST_OF_SURE:
-        share = 1.0
-    weight = share**_DECISION / (share**_DECISION + (1 - share) ** _DECISION)
+    weight = 1.0
+    if share_of_sure <= _MOST_OF_SURE:
+        weight = _above(share / (1 - share), _ODDS)
+    if neighborhood is not None:
+        weight *= _kept_in_sample(by_class, by_margin, is_preferred)
     quality = weight * by_margin + (1 - weight) * by_class
     return Judgment(
         quality.astype("float32"),
@@ -298,6 +310,19 @@ def _share_of_own(own_shares, shares_of_class):
         return -_MORE_OF_OWN * np.log(s) - np.log(np.maximum(mixed, 1e-12)).sum()
 
     return _least(surprise, 1e-6, 1 - 1e-6)
+
+
+def _above(value, threshold):
+    """Returns how far a number is above a threshold: from 0 to 1, one half at it."""
+    return 1 / (1 + (threshold / max(value, 1e-9)) ** _DECISION)
+
+
+def _kept_in_sample(by_class, by_margin, is_preferred):
+    """Returns how much of its weight the account by margin keeps: one half or more."""
+    rate = np.mean(1 - by_margin)
+    wavering = 1 - rate / max(np.mean(~is_preferred), 1e-9)
+    is_doubtful = _above(np.mean(1 - by_class) / max(rate, 1e-9), _SOME_OF_SURE)
+    return 1 - is_doubtful * _above(wavering, _WAVERING) / 2
 
 
 def _accuracy(labels, preferred, gaps, matrix):

@@ -274,6 +274,14 @@ def _of_classes(probabilities):
 
 def _check_probabilities(probabilities):
     """Raises unless each row is a distribution."""
+    is_finite = np.isfinite(probabilities).all(axis=1)
+    if not is_finite.all():
+        row = int(np.argmin(is_finite))
+        value = probabilities[row][~np.isfinite(probabilities[row])][0]
+        raise ValueError(
+            f"`probabilities` must be finite. Received: {value} in row {row}. Leave "
+            "such examples out, or look for what makes the model diverge."
+        )
     sums = probabilities.sum(axis=1)
     is_wrong = ~(np.abs(sums - 1) < _SUM_TOLERANCE) | (probabilities.min(axis=1) < 0)
     if is_wrong.any():

@@ -240,7 +240,7 @@ def test_joined_parts_must_hold_each_example_once(indices, num_examples, message
         ([0, 1], [[0.5, 0.5]], "2 labels and 1 rows"),
         ([0], [[0.5, 0.4]], "row 0, which sums to 0.9"),
         ([0, 0], [[0.5, 0.5], [1.5, -0.5]], "row 1, .*-0.5 as its smallest"),
-        ([0], [[np.nan, 1.0]], "row 0, which sums to nan"),
+        ([0], [[np.nan, 1.0]], "finite. Received: nan in row 0"),
         ([0], [[2.0, -3.0]], "take `tf.nn.softmax"),
         ([0], [0.5, 0.5], r"shape \(n, num_classes\).*shape \(2,\)"),
         ([0], [[1.0]], "at least two classes"),

@@ -84,6 +84,23 @@ def test_hopeless_model_bounds_nothing_from_below():
     assert estimates.precision_bounds[0] == 0
 
 
+def test_predicted_classes_in_place_of_probabilities_bound_nothing_from_below():
+    truth, labels, probabilities = strong_case()
+    certain = np.eye(5)[probabilities.argmax(axis=1)]
+    estimates, said, _ = stated(labels, certain)
+    assert "nothing says how many of them are wrong" in said
+    assert estimates.precision_bounds[0] == estimates.noise_rate_bounds[0] == 0
+
+
+def test_model_that_agrees_with_all_labels_that_it_saw_may_have_learned_them():
+    _, labels, _ = strong_case()
+    probabilities = np.full((len(labels), 5), 0.01)
+    probabilities[np.arange(len(labels)), labels] = 0.96
+    _, said, _ = stated(labels, probabilities, is_out_of_sample=False)
+    assert "learned the wrong ones by heart" in said and "--folds=5" in said
+    assert "by heart" not in stated(labels, probabilities)[1]
+
+
 def test_right_labels_of_hard_examples_are_doubted_wherever_they_are_called():
     # All labels are right; a model that is mostly sure errs where it wavers.
     truth, probabilities = weak_case(5)

@@ -66,14 +66,22 @@ def oracle(labels, probabilities, neighbors):
     matrix = oracle_matrix(counts, added)
     beta = oracle_beta(b, oracle_accuracy(labels, preferred, gaps, matrix))
     share = oracle_share(labels, preferred, is_sure, g, counts, added)
-    weight = share**6 / (share**6 + (1 - share) ** 6)
-    return np.array(
-        [
-            weight * oracle_by_margin(row, y)
-            + (1 - weight) * oracle_by_class(row, y, beta, matrix)
-            for row, y in zip(b, labels, strict=True)
-        ]
-    )
+    weight = 1 / (1 + (1.5 * (1 - share) / share) ** 6)
+    by_margin = [oracle_by_margin(row, y) for row, y in zip(b, labels, strict=True)]
+    by_class = [
+        oracle_by_class(row, y, beta, matrix) for row, y in zip(b, labels, strict=True)
+    ]
+    if neighbors:
+        differ = np.mean(labels != np.array(preferred))
+        weight *= oracle_kept(by_class, by_margin, differ)
+    return weight * np.array(by_margin) + (1 - weight) * np.array(by_class)
+
+
+def oracle_kept(by_class, by_margin, differ):
+    by_class, by_margin = 1 - np.mean(by_class), 1 - np.mean(by_margin)
+    wavering = max(1 - by_margin / differ, 1e-9)
+    is_told = 1 / (1 + (0.25 * by_margin / by_class) ** 6)
+    return 1 - is_told / (1 + (0.04 / wavering) ** 6) / 2
 
 
 def oracle_floored(row):
@@ -332,6 +340,38 @@ def test_noise_that_grows_with_difficulty_is_found(seed, rate):
     is_called = called_issues(judgment, labels)
     assert 1 - judgment.quality.mean() == pytest.approx(is_wrong.mean(), rel=0.25)
     assert is_wrong[is_called].mean() > 0.8 and is_called[is_wrong].mean() > 0.8
+
+
+def in_sample_case(sharpness, hardness):
+    """Returns the quality by neighbors of the same class, with 20 % of labels wrong."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(5), 200)
+    is_hard = np.arange(1000) % 2 == 1
+    is_wrong = rng.uniform(size=1000) < np.where(
+        is_hard, 0.2 + hardness, 0.2 - hardness
+    )
+    twin = (truth + rng.integers(1, 5, 1000)) % 5
+    logits = rng.normal(0, 1, (1000, 5))
+    places = np.arange(1000)
+    logits[places, truth] += sharpness + 2 * ~is_hard
+    logits[places, twin] += 3
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(is_wrong, twin, truth)
+    neighbors = Neighborhood(places[:, None], np.ones((1000, 1)))
+    return judge(from_probabilities(labels, probabilities), neighbors)
+
+
+@pytest.mark.parametrize(("sharpness", "hardness"), [(12, 0.0), (4, 0.2)])
+def test_margins_are_believed_in_sample_where_they_leave_no_doubt(sharpness, hardness):
+    # Nothing wavers; or the sure labels are right.
+    judgment = in_sample_case(sharpness, hardness)
+    np.testing.assert_allclose(judgment.quality, judgment.right_by_margin, atol=0.05)
+
+
+def test_margins_count_half_in_sample_where_sure_labels_are_wrong_too():
+    judgment = in_sample_case(4, 0.0)
+    halves = (judgment.right_by_margin + judgment.right_by_class) / 2
+    np.testing.assert_allclose(judgment.quality, halves, atol=0.01)
 
 
 @pytest.mark.parametrize("seed", range(3))
