@@ -29,6 +29,7 @@ _HELP = (
     "What helps: a look at the first 50 of the list, better features, such as those of "
     "a pretrained network"
 )
+_IF_SEEN = ", if the model was trained on these labels,"
 _FOLDS = "predictions out of sample (the command's --folds=5, or `probabilities`)"
 
 
@@ -184,9 +185,9 @@ def _of_learned(judgment, labels):
     if agreement <= _LEARNED:
         return []
     return [
-        f"The model agrees with {100 * agreement:.0f} % of the labels, which it was "
-        "trained on: hardly any is wrong, or it has learned the wrong ones by heart, "
-        f"and then there are more than is said here. What tells: {_FOLDS}."
+        f"The model agrees with {100 * agreement:.0f} % of the labels. If it was "
+        "trained on them, it may have learned the wrong ones by heart: then there are "
+        f"more than is said here. What tells: {_FOLDS}."
     ]
 
 
@@ -197,7 +198,7 @@ def _of_bounds(estimates, is_out_of_sample):
     low, high = estimates.precision_bounds
     if high - low <= WIDE:
         return []
-    remedy = _HELP if is_out_of_sample else f"{_HELP}, or {_FOLDS}"
+    remedy = _HELP if is_out_of_sample else f"{_HELP}, or{_IF_SEEN} {_FOLDS}"
     return [
         f"The data cannot say how many of those called are wrong: between "
         f"{100 * low:.0f} and {100 * high:.0f} %. Labels differ where the model "

@@ -12,15 +12,14 @@ def report(frame, is_wrong, folder, review):
     `is_wrong` has bools, or is `None` if it is not known which labels are wrong.
     """
     summary = frame.attrs
+    rate = _share(summary["noise_rate"], summary["noise_rate_bounds"], "wrong", 1)
     lines = [
-        f"{summary['name']}: {len(frame):,} labels, an estimated "
-        f"{100 * summary['noise_rate']:.1f} % of them wrong "
-        f"({_bounds(summary['noise_rate_bounds'])}).",
+        f"{summary['name']}: {len(frame):,} labels, {rate}.",
         _called(frame),
+        *(f"Doubtful: {doubt}" for doubt in summary["doubts"]),
         *_known(frame, is_wrong),
         *_others(frame),
         *_confusions(summary["confused_classes"]),
-        *(f"Doubtful: {doubt}" for doubt in summary["doubts"]),
         f"List and pictures: {folder}/audit",
     ]
     if review is None:
@@ -33,22 +32,17 @@ def _called(frame):
     count = int(frame["is_label_issue"].sum())
     if not count:
         return "Called wrong: no label."
-    precision = frame.attrs["expected_precision"]
-    low, high = frame.attrs["expected_precision_bounds"]
-    if high - low > WIDE:
-        return (
-            f"Called wrong: {count:,} labels, {_bounds((low, high))} of them rightly."
-        )
-    return (
-        f"Called wrong: {count:,} labels, an estimated {100 * precision:.0f} % of them "
-        f"rightly ({_bounds(frame.attrs['expected_precision_bounds'])})."
-    )
+    stated = frame.attrs["expected_precision"], frame.attrs["expected_precision_bounds"]
+    return f"Called wrong: {count:,} labels, {_share(*stated, 'rightly', 0)}."
 
 
-def _bounds(bounds):
-    """Returns bounds of a share in words."""
+def _share(value, bounds, word, digits):
+    """Returns a share with its bounds, or these alone if they are wide."""
     low, high = bounds
-    return f"between {100 * low:.0f} and {100 * high:.0f} %"
+    between = f"between {100 * low:.0f} and {100 * high:.0f} %"
+    if high - low > WIDE:
+        return f"{between} of them {word}"
+    return f"an estimated {100 * value:.{digits}f} % of them {word} ({between})"
 
 
 def _known(frame, is_wrong):

@@ -14,6 +14,8 @@ _MOST_EXAMPLES = 50
 _MOST_CLASSES = 20
 _MOST_PAIRS = 30
 _LONGEST_TEXT = 300
+# Of bounds that are further apart no number between is named, nor by the page.
+_WIDE = 0.3
 _KINDS = {
     "label": "labels called wrong",
     "near_duplicate": "copies with another label",
@@ -77,9 +79,16 @@ def _counts(frame):
     ):
         value, bounds = frame.attrs.get(key), frame.attrs.get(f"{key}_bounds")
         if value is not None and np.isfinite(value):
-            between = f" ({bounds[0]:.0%} to {bounds[1]:.0%})" if bounds else ""
-            rows.append((words, f"{value:.0%}{between}"))
+            rows.append((words, _share(value, bounds)))
     return _table([], rows)
+
+
+def _share(value, bounds):
+    """Returns a share with its bounds, or these alone if they are wide."""
+    if bounds is None:
+        return f"{value:.0%}"
+    between = f"{bounds[0]:.0%} to {bounds[1]:.0%}"
+    return between if bounds[1] - bounds[0] > _WIDE else f"{value:.0%} ({between})"
 
 
 def _matrix(frame):

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 import shutil
 
 import numpy as np
@@ -105,15 +104,17 @@ def test_list_is_of_the_labels_that_were_trained_on(run, output):
 def test_report_says_what_was_found(run, output):
     frame = pd.read_parquet(run / "audit" / "labels.parquet")
     called = frame["is_label_issue"].to_numpy()
-    found = re.search(r"1,437 labels, an estimated (\d+\.\d) % of them wrong", output)
-    assert float(found[1]) == round(100 * frame.attrs["noise_rate"], 1)
-    expected = 100 * frame.attrs["expected_precision"]
-    low, high = (100 * bound for bound in frame.attrs["expected_precision_bounds"])
-    bounds = f"between {low:.0f} and {high:.0f} %"
-    stated = f"an estimated {expected:.0f} % of them rightly ({bounds})."
-    if high - low > 30:
-        stated = f"{bounds} of them rightly."
-    assert f"Called wrong: {called.sum():,} labels, {stated}" in output
+    for start, name, word, digits in (
+        ("1,437 labels,", "noise_rate", "wrong", 1),
+        (f"Called wrong: {called.sum():,} labels,", "expected_precision", "rightly", 0),
+    ):
+        low, high = (100 * bound for bound in frame.attrs[f"{name}_bounds"])
+        bounds = f"between {low:.0f} and {high:.0f} %"
+        value = f"an estimated {100 * frame.attrs[name]:.{digits}f} % of them {word}"
+        stated = f"{value} ({bounds})."
+        if high - low > 30:
+            stated = f"{bounds} of them {word}."
+        assert f"{start} {stated}" in output
     precision = 100 * given_source(run).is_noisy[called].mean()
     assert f"Known to be wrong: {precision:.1f} % of those called" in output
     assert f"List and pictures: {run}/audit" in output
@@ -281,6 +282,9 @@ def test_report_names_no_number_where_bounds_are_wide():
     text = reported(15, expected_precision_bounds=[0.1, 0.9])
     assert "15 labels, between 10 and 90 % of them rightly." in text
     assert "80 %" not in text
+    text = reported(15, noise_rate_bounds=[0.0, 0.9])
+    assert "100 labels, between 0 and 90 % of them wrong." in text
+    assert "20.0 %" not in text
 
 
 def test_report_of_nothing_called_promises_nothing():

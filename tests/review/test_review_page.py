@@ -224,7 +224,7 @@ def test_page_shows_what_the_audit_says(open_page, animals):
     assert review.text("h1") == "Review labels: animals"
     assert "calls 8 of 8 labels suspicious" in review.text("#summary")
     assert "about 31 % of all labels are wrong" in review.text("#summary")
-    assert "About 90 % of the suspicious ones are expected to be wrong" in (
+    assert "Of the suspicious ones about 90 % are expected to be wrong" in (
         review.text("#summary")
     )
     assert "are wrong: between 25 % and 40 %." in review.text("#summary")

@@ -549,21 +549,21 @@ function listen() {
     "--bar-height", `${bar.target.offsetHeight}px`)).observe(byId("bar"));
 }
 
-function between(bounds) {
-  return bounds ? `: between ${percent(bounds[0])} and ${percent(bounds[1])}` : "";
+function share(value, bounds, words) {
+  const between = bounds ? `between ${percent(bounds[0])} and ${percent(bounds[1])}` : "";
+  const isWide = bounds && bounds[1] - bounds[0] > 0.3; // Too wide to name one number.
+  return isWide ? `${between} ${words}.`
+    : `about ${percent(value)} ${words}${bounds ? `: ${between}` : ""}.`;
 }
 
 function summary() {
   const found = data.numFound.label || 0;
   const parts = [`The audit calls ${count(found)} of ${count(data.numExamples)} labels suspicious.`];
   if (data.noiseRate !== null) {
-    parts.push(`It estimates that about ${percent(data.noiseRate)} of all labels are wrong${between(data.noiseRateBounds)}.`);
+    parts.push(`It estimates that ${share(data.noiseRate, data.noiseRateBounds, "of all labels are wrong")}`);
   }
-  const [low, high] = data.precisionBounds || [0, 0];
-  if (found && high - low > 0.3) { // Too wide to name one number.
-    parts.push(`Between ${percent(low)} and ${percent(high)} of the suspicious ones are expected to be wrong.`);
-  } else if (data.expectedPrecision !== null && found) {
-    parts.push(`About ${percent(data.expectedPrecision)} of the suspicious ones are expected to be wrong${between(data.precisionBounds)}.`);
+  if (data.expectedPrecision !== null && found) {
+    parts.push(`Of the suspicious ones ${share(data.expectedPrecision, data.precisionBounds, "are expected to be wrong")}`);
   }
   const others = [["near_duplicate", "near-duplicate"], ["outlier", "outlier"]]
     .filter(([kind]) => data.numFound[kind])
