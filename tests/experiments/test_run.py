@@ -347,7 +347,7 @@ def test_trial_with_a_loss_that_is_not_finite_says_where(method, tmp_path):
     step = place["step"]
     assert re.fullmatch(
         rf"The loss became \w+ in epoch 1, step {step} \({step} of the run\), at a "
-        rf"learning rate of \S+\. The batch held the examples {first} and 715 others, "
+        rf"learning rate of \S+\. The batch held the examples {first} and 712 others, "
         r"all in result\.json\. Look at these, or lower the learning rate\.",
         failed["failed"],
     )
