@@ -67,6 +67,23 @@ def docstrings(num_examples, seed=0):
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    texts, labels = all_docstrings()
+    vectorizer = TfidfVectorizer(min_df=3, max_features=20_000, sublinear_tf=True)
+    words = vectorizer.fit_transform(texts)
+    x = TruncatedSVD(200, random_state=0).fit_transform(words)
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:num_examples]
+    return standardized(x[chosen]), np.array(labels)[chosen], None
+
+
+def docstring_texts(num_examples, seed=0):
+    """Returns docstrings of installed packages, and the numbers of the packages."""
+    texts, labels = all_docstrings()
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:num_examples]
+    return [texts[row] for row in chosen], np.array(labels)[chosen]
+
+
+def all_docstrings():
+    """Returns docstrings of installed packages, package by package."""
     root = pathlib.Path(sysconfig.get_paths()["purelib"])
     texts, labels = [], []
     for package in PACKAGES:
@@ -80,11 +97,7 @@ def docstrings(num_examples, seed=0):
             np.random.default_rng(0).shuffle(found)
             labels += [len(set(labels))] * len(found[:1200])
             texts += found[:1200]
-    vectorizer = TfidfVectorizer(min_df=3, max_features=20_000, sublinear_tf=True)
-    words = vectorizer.fit_transform(texts)
-    x = TruncatedSVD(200, random_state=0).fit_transform(words)
-    chosen = np.random.default_rng(seed).permutation(len(labels))[:num_examples]
-    return standardized(x[chosen]), np.array(labels)[chosen], None
+    return texts, labels
 
 
 def docstrings_in(path, package):

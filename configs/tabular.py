@@ -9,7 +9,8 @@ words. Labels are names, or class numbers from 0. Which columns are inputs, if n
 `--config.data.columns=age,town`. Others: `--config.data.label_key=NAME`; ids:
 `--config.data.id_key=NAME`; true labels: `--config.data.clean_label_key=NAME`. A fifth
 is held out for testing; a table with labels that you have checked is better:
-`--config.data.test_path=FILE`. The saved model takes a dict of raw columns.
+`--config.data.test_path=FILE`. Paths of pictures, which the review page then shows:
+`--config.data.picture_key=NAME`. The saved model takes a dict of raw columns.
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs,
 alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.

@@ -29,8 +29,10 @@ REQUIRED_ARGUMENTS = {
         keras.Sequential([keras.layers.Dense(4)], name=name)
         for name in ("first", "second")
     ],
+    "encoder": lambda: keras.Sequential([keras.layers.Dense(4)], name="encoder"),
     "forget_rate": lambda: 0.4,
     "num_classes": lambda: 3,
+    "preprocessor": lambda: keras.layers.Identity(name="preprocessor"),
     "size": lambda: 4,
     "width": lambda: 2,
 }

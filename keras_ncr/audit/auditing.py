@@ -168,6 +168,7 @@ def audit_predictions(
     num_neighbors=10,
     review=None,
     shown=None,
+    out_of_sample=False,
     verbose="auto",
 ):
     """Returns the table of `audit` for predictions that are already there.
@@ -188,6 +189,8 @@ def audit_predictions(
         review: As in `audit`.
         shown: What the page shows of the examples, as `x` in `audit`: a `Source`,
             uint8 images, or a table. Defaults to `None`: their ids alone.
+        out_of_sample: Bool: whether no example was seen by the model that judges it,
+            which bounds the share of wrong labels. Defaults to `False`: not known.
         verbose: As in `audit`.
 
     Returns:
@@ -217,6 +220,7 @@ def audit_predictions(
         expected_precision,
         num_neighbors,
         verbose != 0,
+        out_of_sample,
     )
     if review is not None:
         _write_review(review, findings, shown, verbose)

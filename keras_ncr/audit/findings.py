@@ -46,7 +46,13 @@ class Findings(NamedTuple):
 
 
 def find(
-    predictions, identity, threshold, expected_precision, num_neighbors, verbose=0
+    predictions,
+    identity,
+    threshold,
+    expected_precision,
+    num_neighbors,
+    verbose=0,
+    is_unseen=False,
 ):
     """Returns the `Findings` that predictions give.
 
@@ -57,6 +63,7 @@ def find(
         expected_precision: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
         verbose: Whether progress bars are shown. Defaults to 0.
+        is_unseen: As `out_of_sample` in `keras_ncr.audit_predictions`.
 
     Returns:
         `Findings`.
@@ -76,8 +83,8 @@ def find(
         neighborhood = Neighborhood(
             *nearest_neighbors(predictions.features, num_neighbors, verbose=verbose)
         )
-    is_unseen = predictions.is_out_of_sample or neighborhood is None
-    judgment = judge(predictions, None if is_unseen else neighborhood)
+    is_alone = predictions.is_out_of_sample or neighborhood is None
+    judgment = judge(predictions, None if is_alone else neighborhood)
     is_issue = called_issues(
         judgment, predictions.labels, threshold, expected_precision
     )
@@ -87,7 +94,9 @@ def find(
     if predictions.descriptors is not None:
         columns |= _columns_of_inputs(predictions, verbose)
     frame = _frame(columns)
-    frame.attrs = _summary(frame, predictions, identity, judgment, is_unseen)
+    frame.attrs = _summary(
+        frame, predictions, identity, judgment, is_alone or is_unseen
+    )
     return Findings(frame, neighborhood)
 
 

@@ -117,6 +117,7 @@ def find_wrong_labels(
         num_neighbors=num_neighbors,
         review=review,
         shown=shown,
+        out_of_sample=True,
         verbose=verbose,
     )
 

@@ -37,7 +37,13 @@ from keras_ncr.backbones.networks import (
     small_cnn,
 )
 from keras_ncr.backbones.pretrained import pretrained
-from keras_ncr.backbones.raw_inputs import bag_of_words, column_mlp
+from keras_ncr.backbones.raw_inputs import (
+    bag_of_words,
+    column_mlp,
+    encoded_columns,
+    latent_semantics,
+)
+from keras_ncr.backbones.text_encoder import text_encoder
 
 __all__ = [
     "CosineClassifier",
@@ -45,6 +51,8 @@ __all__ = [
     "application",
     "bag_of_words",
     "column_mlp",
+    "encoded_columns",
+    "latent_semantics",
     "mlp",
     "preact_resnet18",
     "pretrained",
@@ -52,4 +60,5 @@ __all__ = [
     "resnet34",
     "resnet50",
     "small_cnn",
+    "text_encoder",
 ]

@@ -9,7 +9,7 @@ from keras_ncr.backbones.applications import application, application_names
 from keras_ncr.backbones.networks import resnet18
 from keras_ncr.checks import check_known
 
-SCRATCH = "scratch"
+SCRATCH, HUB = "scratch", "hub:"
 _WAYS = (
     "Ways that need no download: a Keras file, FILE.keras; a preset folder on disk, "
     "hub:FOLDER; features that were computed elsewhere, in a file FEATURES.npz; "
@@ -49,8 +49,8 @@ def pretrained(name: str, input_shape: tuple) -> keras.Model:
     if name == SCRATCH:
         stem = "cifar" if max(input_shape[:2]) <= 64 else "imagenet"
         return resnet18(input_shape, stem=stem)
-    if name.startswith("hub:"):
-        return _hub(name.removeprefix("hub:"), input_shape)
+    if name.startswith(HUB):
+        return _hub(name.removeprefix(HUB), input_shape)
     if name.endswith((".keras", ".h5")) or os.path.exists(name):
         return _loaded(name, input_shape)
     known = application_names()
@@ -85,21 +85,7 @@ def _loaded(path, input_shape):
 
 def _hub(preset, input_shape):
     """Returns an image encoder of KerasHub, with the scaling that it expects inside."""
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise ValueError(
-            "`backbone` needs KerasHub for hub:PRESET, which is not installed. "
-            "Received: "
-            f"{error}. Install it: pip install 'keras_ncr[hub]'."
-        ) from error
-    try:
-        encoder = keras_hub.models.Backbone.from_preset(preset)
-    except Exception as error:  # Downloads fail in many ways.
-        raise ValueError(
-            f"The KerasHub preset {preset!r} could not be had: {reason_of(error)} "
-            f"{_WAYS} Networks of keras.applications have their own weights."
-        ) from error
+    keras_hub, encoder = keras_hub_or_raise(), encoder_of_hub(preset)
     scale, offset = 1 / 255, 0.0
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
@@ -120,6 +106,29 @@ def _hub(preset, input_shape):
     if len(features.shape) == 3:  # Tokens of a vision transformer.
         features = keras.layers.GlobalAveragePooling1D()(features)
     return keras.Model(pixels, features, name="hub")
+
+
+def keras_hub_or_raise():
+    """Returns the module `keras_hub`, or says how to install it."""
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ValueError(
+            "`backbone` needs KerasHub for hub:PRESET, which is not installed. "
+            f"Received: {error}. Install it: pip install 'keras_ncr[hub]'."
+        ) from error
+    return keras_hub
+
+
+def encoder_of_hub(preset):
+    """Returns the network of a KerasHub preset, with its weights."""
+    try:
+        return keras_hub_or_raise().models.Backbone.from_preset(preset)
+    except Exception as error:  # Downloads fail in many ways.
+        raise ValueError(
+            f"The KerasHub preset {preset!r} could not be had: {reason_of(error)} "
+            f"{_WAYS} Networks of keras.applications have their own weights."
+        ) from error
 
 
 def _check_takes(network, input_shape, name):

@@ -10,8 +10,8 @@ from keras_ncr.checks import check_integer
 
 # Words of a column with more different ones than this share numbers by their hash.
 _MOST_WORDS = 500
-# Rows that a layer is adapted to at a time.
-_AT_ONCE = 4096
+# Rows that a layer is adapted to at a time; texts whose words are counted at a time.
+_AT_ONCE, _TEXTS_AT_ONCE = 4096, 512
 
 
 def bag_of_words(
@@ -44,9 +44,61 @@ def bag_of_words(
     >>> backbone(tf.constant(["well, well"])).shape
     TensorShape([1, 8])
     """
+    blocks.check_widths("hidden", hidden)
+    inputs, x = _words(texts, max_tokens, ngrams)
+    return keras.Model(inputs, _dense(x, hidden), name="bag_of_words")
+
+
+def latent_semantics(
+    texts, dim: int = 256, max_tokens: int = 20_000, ngrams: int = 2
+) -> keras.Model:
+    """Returns a network whose features are the main directions of the texts' words.
+
+    Latent semantic analysis: words as in `bag_of_words`, weighted by their inverse
+    document frequency, are brought to the largest singular vectors of all texts. No
+    labels are needed, and nothing is trained: texts with like words are neighbors.
+
+    Args:
+        texts: As in `bag_of_words`.
+        dim: Int, at least 1: most features. Defaults to 256.
+        max_tokens: As in `bag_of_words`.
+        ngrams: As in `bag_of_words`.
+
+    Returns:
+        A `keras.Model` from strings `(batch,)` to features `(batch, dim)`, or fewer if
+        the texts or their words are fewer.
+
+    Raises:
+        ValueError: As `bag_of_words`.
+
+    Reference:
+        - [Deerwester et al., 1990](https://doi.org/10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9)
+
+    Example:
+    >>> texts = tf.constant(["well done", "badly done", "too bad"])
+    >>> network = keras_ncr.backbones.latent_semantics(texts, dim=2)
+    >>> network(tf.constant(["well, well"])).shape
+    TensorShape([1, 2])
+    """
+    check_integer(dim, "dim", minimum=1)
+    inputs, x = _words(texts, max_tokens, ngrams)
+    directions = _directions(keras.Model(inputs, x), texts, dim)
+    start = keras.initializers.Constant(0)  # No random numbers are drawn.
+    project = layers.Dense(
+        directions.shape[1],
+        use_bias=False,
+        kernel_initializer=start,
+        name="directions",
+    )
+    network = keras.Model(inputs, project(x), name="latent_semantics")
+    project.set_weights([directions])
+    return network
+
+
+def _words(texts, max_tokens, ngrams):
+    """Returns an input of texts, and their words as vectors of length 1."""
     check_integer(max_tokens, "max_tokens", minimum=2)
     check_integer(ngrams, "ngrams", minimum=1)
-    blocks.check_widths("hidden", hidden)
     settings = {"ngrams": ngrams, "output_mode": "multi_hot", "name": "words"}
     adapted = layers.TextVectorization(max_tokens, **settings)
     with tf.device("CPU:0"):
@@ -60,8 +112,21 @@ def bag_of_words(
     words = layers.TextVectorization(vocabulary=vocabulary, **settings)
     inputs = keras.Input((), dtype="string", name="text")
     x = keras.ops.cast(words(inputs), "float32")
-    x = layers.UnitNormalization(name="words_unit")(x)
-    return keras.Model(inputs, _dense(x, hidden), name="bag_of_words")
+    return inputs, layers.UnitNormalization(name="words_unit")(x)
+
+
+def _directions(words, texts, dim):
+    """Returns what brings words to the directions in which texts differ most."""
+    from scipy.sparse import csr_matrix, vstack
+    from sklearn.decomposition import TruncatedSVD
+
+    batches = tf.data.Dataset.from_tensor_slices(texts).batch(_TEXTS_AT_ONCE)
+    found = vstack([csr_matrix(words(batch).numpy()) for batch in batches])
+    num_texts, num_words = found.shape
+    weights = np.log((1 + num_texts) / (1 + found.getnnz(axis=0))) + 1
+    svd = TruncatedSVD(min(dim, num_texts, num_words), random_state=0)
+    svd.fit(found.multiply(weights).tocsr())
+    return (weights[:, None] * svd.components_.T).astype("float32")
 
 
 def column_mlp(columns: dict, hidden: tuple = (256, 256)) -> keras.Model:
@@ -93,6 +158,37 @@ def column_mlp(columns: dict, hidden: tuple = (256, 256)) -> keras.Model:
     TensorShape([1, 8])
     """
     blocks.check_widths("hidden", hidden)
+    inputs, x = _encoded(columns)
+    return keras.Model(inputs, _dense(x, hidden), name="column_mlp")
+
+
+def encoded_columns(columns: dict) -> keras.Model:
+    """Returns a network from the columns of a table to numbers: what `column_mlp` sees.
+
+    No labels are needed, and nothing is trained.
+
+    Args:
+        columns: As in `column_mlp`.
+
+    Returns:
+        A `keras.Model` from a dict of `(batch,)` or `(batch, 1)` by the same names to
+        features `(batch, dim)`.
+
+    Raises:
+        ValueError: If there is no column.
+
+    Example:
+    >>> columns = {"age": np.array([31.0, 7.0]), "town": np.array(["Bonn", "Prague"])}
+    >>> network = keras_ncr.backbones.encoded_columns(columns)
+    >>> network({"age": tf.constant([5.0]), "town": tf.constant(["Bonn"])}).shape
+    TensorShape([1, 5])
+    """
+    inputs, x = _encoded(columns)
+    return keras.Model(inputs, x, name="encoded_columns")
+
+
+def _encoded(columns):
+    """Returns the inputs of a table's columns, and all of them as numbers."""
     if not columns:
         raise ValueError("`columns` must have at least one column. Received: none.")
     columns = {name: np.asarray(column) for name, column in columns.items()}
@@ -102,8 +198,7 @@ def column_mlp(columns: dict, hidden: tuple = (256, 256)) -> keras.Model:
     with tf.device("CPU:0"):
         tensors = {name: tf.constant(column) for name, column in columns.items()}
         space.adapt(tf.data.Dataset.from_tensor_slices(tensors).batch(_AT_ONCE))
-    x = _dense(space.get_encoded_features(), hidden)
-    return keras.Model(dict(space.get_inputs()), x, name="column_mlp")
+    return dict(space.get_inputs()), space.get_encoded_features()
 
 
 def _feature_of(column):

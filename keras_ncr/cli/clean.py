@@ -1,11 +1,13 @@
-"""Finds wrong labels in pictures or features, in one command.
+"""Finds wrong labels in pictures, texts, rows or features, in one command.
 
     keras-ncr clean PICTURES
 
-PICTURES is a folder of class folders, a table of paths and labels (.csv, .parquet),
-features (.npz with `features`, `labels` and perhaps `ids`), or a name of TensorFlow
-Datasets. A pretrained network makes features of the pictures; classifiers on these, of
-which none has seen the example that it judges, say which labels are wrong. The workdir
+PICTURES is a folder of class folders; a table (.csv, .parquet) with a column of labels
+and one of paths, one of texts, or several of numbers and words; features (.npz with
+`features`, `labels` and perhaps `ids`); or a name of TensorFlow Datasets. A pretrained
+network makes features of the pictures; words and numbers are features by themselves.
+Classifiers on these, of which none has seen the example that it judges, say which
+labels are wrong. The workdir
 gets the list (`audit/labels.csv`, the worst first) and a page to decide on
 (`review/index.html`). With the corrections of that page, `--corrections=FILE`, it gets
 the corrected labels and a classifier. The same command again goes on where it was. Your
@@ -27,17 +29,19 @@ from keras_ncr.cli.command_line import (
     refusal_in_one_line,
     required,
 )
-from keras_ncr.experiments.clean import DEFAULT_BACKBONE, Clean, CleanSettings
+from keras_ncr.experiments.clean import Clean
 from keras_ncr.experiments.clean_corrections import correct
 from keras_ncr.experiments.clean_data import read_data
+from keras_ncr.experiments.clean_settings import CleanSettings
+from keras_ncr.experiments.own_pictures import in_settings
 
 PICTURES = flags.DEFINE_string("pictures", None, "The data, if not the first word.")
 BACKBONE = flags.DEFINE_string(
     "backbone",
     None,
-    "A network of keras.applications, hub:PRESET of KerasHub, a file FILE.keras, "
-    "scratch (not pretrained), or features (they are given). Default: "
-    f"{DEFAULT_BACKBONE}, and features for these.",
+    "For pictures a network of keras.applications, hub:PRESET of KerasHub, a file "
+    "FILE.keras, or scratch (not pretrained). Default: EfficientNetV2B0. For texts "
+    "hub:PRESET, or the default, their words. None for rows and features.",
 )
 FINETUNE = flags.DEFINE_bool(
     "finetune", False, "Whether each fold trains the whole network, not a head alone."
@@ -52,7 +56,21 @@ DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "How features are kept."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Of folds and of training.", 0)
-IMAGE_KEY = flags.DEFINE_string("image_key", "path", "A table's column of paths.")
+IMAGE_KEY = flags.DEFINE_string(
+    "image_key", None, "A table's column of paths of pictures. Default: path."
+)
+TEXT_KEY = flags.DEFINE_string(
+    "text_key", None, "A table's column of texts. Default: text."
+)
+COLUMNS = flags.DEFINE_list(
+    "columns", None, "Columns of numbers and words. Default: all that are left."
+)
+ID_KEY = flags.DEFINE_string(
+    "id_key", None, "The column by which texts or rows are known. Default: id."
+)
+PICTURE_KEY = flags.DEFINE_string(
+    "picture_key", None, "A column of paths of pictures that the page shows beside."
+)
 LABEL_KEY = flags.DEFINE_string("label_key", None, "The column, or key, of labels.")
 SPLIT = flags.DEFINE_string("split", "train", "The split of TensorFlow Datasets.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
@@ -88,7 +106,11 @@ def main() -> None:
         data = read_data(
             pictures,
             image_key=IMAGE_KEY.value,
+            text_key=TEXT_KEY.value,
+            columns=COLUMNS.value,
             label_key=LABEL_KEY.value,
+            id_key=ID_KEY.value,
+            picture_key=PICTURE_KEY.value,
             split=SPLIT.value,
             data_dir=DATA_DIR.value,
             on_error=ON_ERROR.value,
@@ -112,7 +134,8 @@ def default_folder(pictures: str) -> str:
 def _in_own_words():
     """Names flags of this command in errors, and not settings of a config."""
     try:
-        yield
+        with in_settings():
+            yield
     except (ValueError, FileNotFoundError) as error:
         text = str(error).replace("--config.data.", "--")
         raise type(error)(text) from error
@@ -124,5 +147,7 @@ def _command(pictures):
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         is_said = flag.name not in ("pictures", "corrections")
         if is_said and flag.present and not flag.using_default_value:
-            words.append(f"--{flag.name}={flag.value}")
+            is_list = isinstance(flag.value, list)
+            value = ",".join(flag.value) if is_list else flag.value
+            words.append(f"--{flag.name}={value}")
     return shlex.join(words)

@@ -1,11 +1,14 @@
 """Data sets that are tables: a text in each row, or columns of numbers and words."""
 
+import dataclasses
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_ncr.checks import check_class_names, check_known
 from keras_ncr.datasets.array_source import source_in_memory
+from keras_ncr.datasets.image_files import first_few
 from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.table_rows import is_empty
 from keras_ncr.datasets.table_source import (
@@ -25,6 +28,7 @@ def from_texts(
     id_column: str | None = None,
     class_names: Sequence[str] | None = None,
     name: str | None = None,
+    picture: str | None = None,
 ) -> Source:
     r"""Returns the texts of a table, one a row, as a `Source`.
 
@@ -39,12 +43,15 @@ def from_texts(
             header is 2), in Parquet files and DataFrames positions from 0.
         class_names: As in `from_table`.
         name: As in `from_table`.
+        picture: Optional string, name of a column with the paths of pictures, from the
+            table's folder, for people to look at; cells may be empty. Defaults to
+            `None`.
 
     Returns:
         `Source` whose inputs are scalar strings.
 
     Raises:
-        FileNotFoundError: If there is no such table.
+        FileNotFoundError: If there is no such table, or a picture is not there.
         ValueError: As `from_table`; or if a text is empty, or an id there twice.
 
     Example:
@@ -59,7 +66,8 @@ def from_texts(
     )
     texts = column_of(frame, text, "text")
     refuse(texts, ~texts.map(lambda cell: isinstance(cell, str)), "hold texts")
-    return source_in_memory(inputs=texts.to_numpy(object), **fields)
+    source = source_in_memory(inputs=texts.to_numpy(object), **fields)
+    return _with_pictures(source, frame, picture, table)
 
 
 def from_columns(
@@ -70,6 +78,7 @@ def from_columns(
     id_column: str | None = None,
     class_names: Sequence[str] | None = None,
     name: str | None = None,
+    picture: str | None = None,
 ) -> Source:
     """Returns the rows of a table of numbers and words as a `Source`.
 
@@ -86,13 +95,14 @@ def from_columns(
         id_column: As in `from_texts`. Defaults to the numbers of the rows.
         class_names: As in `from_table`.
         name: As in `from_table`.
+        picture: As in `from_texts`; the column is no input.
 
     Returns:
         `Source` whose inputs are a dict: by the name of a column a scalar, float32 or
         string.
 
     Raises:
-        FileNotFoundError: If there is no such table.
+        FileNotFoundError: As `from_texts`.
         ValueError: As `from_table`; or if there is no column for inputs, a column of
             numbers has empty cells, or an id is there twice.
 
@@ -108,7 +118,8 @@ def from_columns(
     frame, is_text, fields = _labeled(
         table, label, clean_label, id_column, class_names, name
     )
-    others = [column for column in (label, clean_label, id_column) if column]
+    others = [label, clean_label, id_column, picture]
+    others = [column for column in others if column]
     if columns is None:
         columns = [column for column in frame.columns if column not in others]
     columns = [columns] if isinstance(columns, str) else list(columns)
@@ -116,7 +127,9 @@ def from_columns(
         check_known(column, frame.columns, "columns", ", the columns of the table")
     _check_columns(columns, others, frame)
     inputs = {column: _numbers_or_words(frame[column], is_text) for column in columns}
-    return source_in_memory(inputs=inputs, **fields)
+    return _with_pictures(
+        source_in_memory(inputs=inputs, **fields), frame, picture, table
+    )
 
 
 def _labeled(table, label, clean_label, id_column, class_names, name):
@@ -146,6 +159,25 @@ def _labeled(table, label, clean_label, id_column, class_names, name):
     )
 
 
+def _with_pictures(source, frame, picture, table):
+    """Returns a source with the pictures that a column names, if there is one."""
+    if picture is None:
+        return source
+    check_known(picture, frame.columns, "picture", ", the columns of the table")
+    is_frame = not isinstance(table, str | os.PathLike)
+    folder = "." if is_frame else os.path.dirname(os.path.expanduser(table))
+    cells = ["" if is_empty(cell) else str(cell).strip() for cell in frame[picture]]
+    paths = [cell and os.path.join(folder, cell) for cell in cells]
+    missing = [path for path in paths if path and not os.path.isfile(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"Column {picture!r} must hold paths of pictures, from the table's folder, "
+            f"or nothing. Received: {len(missing)} that are not there: "
+            f"{first_few(missing)}."
+        )
+    return dataclasses.replace(source, pictures=np.array(paths, object))
+
+
 def _check_columns(columns, others, frame):
     """Raises if there are no inputs, labels are among them, or names do not do."""
     if not columns:
@@ -156,8 +188,8 @@ def _check_columns(columns, others, frame):
     known_answers = [column for column in columns if column in others]
     if known_answers:
         raise ValueError(
-            "`columns` must not have labels or ids among the inputs. Received: "
-            f"{known_answers[0]!r}. Leave it out."
+            "`columns` must not have labels, ids or pictures among the inputs. "
+            f"Received: {known_answers[0]!r}. Leave it out."
         )
     unusable = [c for c in columns if not isinstance(c, str) or not c or "/" in c]
     if unusable or len(set(columns)) < len(columns):

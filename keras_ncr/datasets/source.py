@@ -52,6 +52,8 @@ class Source:
             examples, with the reasons.
         find_faults: Optional callable that returns a dict from what is faulty in the
             data set, files or ids, to the reasons. Asked when reading fails.
+        pictures: Optional strings of shape `(n,)`: picture files for people to look at,
+            by index, empty where there is none. They are no inputs.
 
     Raises:
         ValueError: If there are no examples, a label is out of range, or the numbers of
@@ -77,6 +79,7 @@ class Source:
     skipped: tuple = dataclasses.field(default=(), repr=False)
     left_out: tuple = dataclasses.field(default=(), repr=False)
     find_faults: Callable | None = dataclasses.field(default=None, repr=False)
+    pictures: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):
         """Checks that the parts fit together."""
@@ -88,6 +91,7 @@ class Source:
         for field, expected in (
             ("ids", len(labels)),
             ("clean_labels", len(labels)),
+            ("pictures", len(labels)),
             ("class_names", self.num_classes),
         ):
             value = getattr(self, field)
@@ -246,6 +250,7 @@ class Source:
             ),
             ids=np.asarray(self.ids)[indices],
             read_image=read_image,
+            pictures=None if self.pictures is None else self.pictures[indices],
         )
         if "stored_inputs" in vars(self):  # What is in memory need not be read again.
             with tf.device("CPU:0"):

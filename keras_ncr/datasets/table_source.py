@@ -269,6 +269,8 @@ def column_of(frame, name, argument):
     """A column without empty cells, as Python objects."""
     column = _cells(frame, name, argument)
     remedy = ""
+    if argument == "text":
+        remedy = " Fill them, or remove the rows."
     if argument == "clean_label":
         remedy = (
             " Where a label is known to be wrong and no more, write -1 or 'unknown'. "

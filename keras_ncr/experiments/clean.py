@@ -1,4 +1,4 @@
-"""`keras-ncr clean`: from pictures to a list of wrong labels, in one call."""
+"""`keras-ncr clean`: from data to a list of wrong labels, in one call."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,6 @@ import pathlib
 import time
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
 import keras_ncr
@@ -17,12 +16,12 @@ from keras_ncr.audit import audit_predictions
 from keras_ncr.audit.auditing import check_calls
 from keras_ncr.audit.report import report
 from keras_ncr.audit.wrong_labels import features_of_source, out_of_sample_probabilities
-from keras_ncr.backbones import pretrained
 from keras_ncr.backbones.pretrained import SCRATCH
 from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.clean_data import CleanData
-from keras_ncr.experiments.clean_network import NetworkTraining
+from keras_ncr.experiments.clean_network import NetworkTraining, network_of
+from keras_ncr.experiments.clean_settings import GIVEN, CleanSettings
 from keras_ncr.experiments.run_audit import write_list
 from keras_ncr.features import extract
 from keras_ncr.features.feature_cache import content_hash
@@ -30,72 +29,10 @@ from keras_ncr.files import write_json
 from keras_ncr.models.head import HeadSettings
 from keras_ncr.review.corrections import dataset_hash
 
-DEFAULT_BACKBONE, GIVEN = "EfficientNetV2B0", "features"
 _STATE = "clean.json"
 # Seconds on two cores, for the estimate: a step of training, the rest of a fold, and
 # the audit of an example.
 _STEP_SECONDS, _FOLD_SECONDS, _AUDIT_SECONDS = 0.006, 4, 0.001
-
-
-@dataclasses.dataclass(frozen=True)
-class CleanSettings:
-    """How wrong labels are looked for.
-
-    Args:
-        backbone: String, as `name` in `keras_ncr.backbones.pretrained`, or `"features"`
-            for features that are given. Defaults to `None`: `"features"` for these,
-            `"EfficientNetV2B0"` for pictures.
-        finetune: Bool: whether each fold trains the whole network, and not a head on
-            its features. `"scratch"` is always trained. Defaults to `False`.
-        epochs: Optional int: epochs of a network that is trained. Defaults to 10, of
-            `"scratch"` 30.
-        image_size: Int, at least 32: pictures are brought to squares of so many pixels.
-            Defaults to 224, as networks of ImageNet expect.
-        num_folds: As in `keras_ncr.find_wrong_labels`.
-        threshold: As in `keras_ncr.audit`.
-        num_neighbors: As in `keras_ncr.audit`.
-        batch_size: As in `keras_ncr.features.extract`.
-        dtype: As in `keras_ncr.features.extract`.
-        seed: Int, at least 0. Defaults to 0.
-
-    Example:
-    >>> from keras_ncr.experiments.clean import CleanSettings
-    >>> CleanSettings().num_folds
-    5
-    """
-
-    backbone: str | None = None
-    finetune: bool = False
-    epochs: int | None = None
-    image_size: int = 224
-    num_folds: int = 5
-    threshold: float = 0.5
-    num_neighbors: int = 10
-    batch_size: int = 64
-    dtype: str = "float32"
-    seed: int = 0
-
-    def completed(self, data: CleanData) -> "CleanSettings":
-        """Returns the settings for some data, with a backbone that suits them."""
-        has_features = data.source.kind == "features"
-        backbone = self.backbone or (GIVEN if has_features else DEFAULT_BACKBONE)
-        if has_features != (backbone == GIVEN):
-            given = "features" if has_features else "pictures"
-            raise ValueError(
-                f"`backbone` must be {GIVEN!r} for features, and a network for "
-                f"pictures. Received: backbone={backbone!r}, and {given}. Leave it out."
-            )
-        if has_features and self.finetune:
-            raise ValueError(
-                "`finetune` is for networks. Received: finetune=True, and features. "
-                "Leave it out."
-            )
-        return dataclasses.replace(self, backbone=backbone)
-
-    @property
-    def trains_network(self) -> bool:
-        """Whether the whole network is trained."""
-        return self.finetune or self.backbone == SCRATCH
 
 
 @dataclasses.dataclass
@@ -110,8 +47,9 @@ class Clean:
         say: Callable that prints a line. Defaults to `print`.
 
     Example:
-    >>> from keras_ncr.experiments.clean import Clean, CleanSettings
+    >>> from keras_ncr.experiments.clean import Clean
     >>> from keras_ncr.experiments.clean_data import CleanData
+    >>> from keras_ncr.experiments.clean_settings import CleanSettings
     >>> features = np.random.default_rng(0).normal(size=(40, 8))
     >>> source = keras_ncr.datasets.from_features(features, np.arange(40) % 2)
     >>> clean = Clean(CleanData(source), "runs/clean", CleanSettings(num_folds=2), 0)
@@ -135,7 +73,7 @@ class Clean:
         self.settings = self.settings.completed(self.data)
         self.folder = pathlib.Path(self.workdir).expanduser()
         self.source = self.data.source
-        self.network = None
+        self.network = self.head = None
         self.start = time.monotonic()
         if self.data.has_class_folders:
             check_outside(self.folder, self.data.folder)
@@ -168,7 +106,8 @@ class Clean:
             threshold=self.settings.threshold,
             num_neighbors=self.settings.num_neighbors,
             review=self.folder / "review",
-            shown=self.source if self.source.kind == "images" else None,
+            shown=self.source,
+            out_of_sample=True,
             verbose=self.verbose,
         )
         frame.attrs["name"] = self.source.name
@@ -194,32 +133,43 @@ class Clean:
         """
         if self.settings.backbone == GIVEN:
             return features_of_source(self.source, None, None, self.verbose)
-        size = self.settings.image_size
-        shape = (size, size, self.source.image_shape[-1])
-        keras.utils.set_random_seed(self.settings.seed)  # Of "scratch".
-        self.network = pretrained(self.settings.backbone, shape)
+        is_image = self.source.kind == "images"
+        size = self.settings.image_size if is_image else None
+        at = f" at {size} pixels" if is_image else ""
+        folder = self.folder / "features"
+        self.network = network_of(self.source, self.settings, folder)
         if self.settings.trains_network:
             self.say(
-                f"{self.settings.num_folds} trainings of {self.settings.backbone} at "
-                f"{size} pixels, {self.training.epochs} epochs each: the first one "
-                "shows how long they take."
+                f"{self.settings.num_folds} trainings of {self.settings.backbone}{at}, "
+                f"{self.training.epochs} epochs each."
             )
         if self.settings.backbone == SCRATCH:
             return None
         self.say(
-            f"Features of {self.source.num_examples:,} pictures by "
-            f"{self.settings.backbone} at {size} pixels; what is there already is used."
+            f"Features of {self.source.num_examples:,} {self.data.words} by "
+            f"{self.settings.backbone}{at}; what is there already is used."
         )
         return extract(
             self.network,
             self.source,
-            self.folder / "features",
+            folder,
             self.settings.batch_size,
             self.settings.dtype,
             image_size=size,
             verbose=self.verbose,
             on_estimate=lambda _, seconds: self._tell_plan(seconds),
         )
+
+    @property
+    def heads(self) -> list[HeadSettings]:
+        """How a classifier on the features may be trained."""
+        seed = self.settings.seed
+        if self.source.kind == "columns":  # Numbers that are no features of a network.
+            return [
+                HeadSettings(num_layers=layers, hidden_units=256, seed=seed)
+                for layers in (0, 2)
+            ]
+        return [HeadSettings(seed=seed)]
 
     @property
     def training(self) -> NetworkTraining:
@@ -238,6 +188,9 @@ class Clean:
     def probabilities(self, features, source) -> np.ndarray:
         """Returns out-of-sample probabilities; folds that are finished are kept.
 
+        Of several heads, the one that agrees best with the labels that it has not seen
+        is taken, and is `head` from then on.
+
         Args:
             features: Features of the examples of `source`, or `None`.
             source: `Source`, of all examples or some, with the labels to train on.
@@ -248,23 +201,37 @@ class Clean:
         folder = self.folder / "folds" / self._key(features, source)
         folder.mkdir(parents=True, exist_ok=True)
         if self.settings.trains_network:
-            return self.training.probabilities(source, self.settings.num_folds, folder)
-        return out_of_sample_probabilities(
-            features,
-            source.labels,
-            source.num_classes,
-            self.settings.num_folds,
-            settings=HeadSettings(seed=self.settings.seed),
-            folder=folder,
-            verbose=self.verbose,
-        )
+            folds = self.settings.num_folds
+            return self.training.probabilities(
+                source,
+                folds,
+                folder,
+                lambda seconds: self.say(f"\nAbout {duration(seconds)} for all folds."),
+            )
+        best = -1.0
+        for number, head in enumerate(self.heads):
+            own = folder / f"head-{number}"
+            own.mkdir(exist_ok=True)
+            probabilities = out_of_sample_probabilities(
+                features,
+                source.labels,
+                source.num_classes,
+                self.settings.num_folds,
+                settings=head,
+                folder=own,
+                verbose=self.verbose,
+            )
+            agreement = np.mean(probabilities.argmax(axis=1) == source.labels)
+            if agreement > best:
+                best, self.head, found = agreement, head, probabilities
+        return found
 
     def _tell_plan(self, seconds):
         """Says how long it all takes, and what it is."""
         num_examples, folds = self.source.num_examples, self.settings.num_folds
-        head = HeadSettings().completed(num_examples, 1)
-        steps = head.epochs * num_examples * (1 - 1 / folds) / head.batch_size
-        seconds += folds * (steps * _STEP_SECONDS + _FOLD_SECONDS)
+        for head in (one.completed(num_examples, 1) for one in self.heads):
+            steps = head.epochs * num_examples * (1 - 1 / folds) / head.batch_size
+            seconds += folds * (steps * _STEP_SECONDS + _FOLD_SECONDS)
         seconds += num_examples * _AUDIT_SECONDS
         line = "" if self.settings.backbone == GIVEN else "\n"
         self.say(

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_ncr.experiments.clean import Clean
 from keras_ncr.files import replacing, write_json
-from keras_ncr.models.head import HeadSettings, train_head
+from keras_ncr.models.head import train_head
 from keras_ncr.review import read_corrections
 from keras_ncr.review.export import write_table
 
@@ -18,9 +18,9 @@ def correct(clean: Clean, path: str | os.PathLike) -> str:
 
     The folder then has `corrected.csv`, a table as `keras-ncr apply-corrections` writes
     it, and `classifier.keras`: network and head in one, from raw pixels (of any size;
-    it crops and scales them itself), or from features, to logits; `classes.json` names
-    them. Accuracies are those of folds: of classifiers that have not seen the example.
-    Both are measured on the corrected labels.
+    it crops and scales them itself), texts, columns or features to logits;
+    `classes.json` names the classes. Accuracies are those of folds: of classifiers that
+    have not seen the example. Both are measured on the corrected labels.
 
     Args:
         clean: `Clean`, within `begun()`.
@@ -52,9 +52,8 @@ def correct(clean: Clean, path: str | os.PathLike) -> str:
     if clean.settings.trains_network:
         model = clean.training.train(corrected)
     else:
-        settings = HeadSettings(seed=clean.settings.seed)
         labels = corrected.labels
-        model = train_head(rows, labels, source.num_classes, settings=settings)
+        model = train_head(rows, labels, source.num_classes, settings=clean.head)
     file = clean.folder / "classifier.keras"
     with replacing(file) as temporary:
         classifier_of(model, clean).save(temporary)
@@ -96,6 +95,8 @@ def classifier_of(model: keras.Model, clean: Clean) -> keras.Model:
     """
     if clean.network is None:
         features = inputs = keras.Input(model.backbone.input_shape[1:])
+    elif clean.source.kind != "images":
+        inputs, features = clean.network.input, clean.network.output
     else:
         size, channels = clean.settings.image_size, clean.source.image_shape[-1]
         inputs = keras.Input((None, None, channels), name="pixels")
@@ -122,8 +123,8 @@ def _write_table(corrected, clean):
         (clean.folder / f"corrected{suffix}").unlink(missing_ok=True)
     path = pathlib.Path(clean.folder, "corrected.csv")
     try:
-        write_table(corrected, path, clean.data.folder)
+        write_table(corrected, path, clean.data.folder, clean.data.names)
     except ValueError:  # Names of classes that are no names in a CSV file.
         path = path.with_suffix(".parquet")
-        write_table(corrected, path, clean.data.folder)
+        write_table(corrected, path, clean.data.folder, clean.data.names)
     return path

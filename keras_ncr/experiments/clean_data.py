@@ -1,12 +1,20 @@
-"""What `keras-ncr clean` is given: pictures, or features, with their labels."""
+"""What `keras-ncr clean` is given: pictures, texts, rows or features, with labels."""
 
 import dataclasses
 import os
 import pathlib
 
+import numpy as np
+
 from keras_ncr import datasets
+from keras_ncr.datasets.image_files import READABLE, UNREADABLE
+from keras_ncr.datasets.table_source import read_table
 
 _TABLES = (".csv", ".tsv", ".parquet")
+# What examples are called, by the kind of their inputs.
+_WORDS = {"images": "pictures", "text": "texts", "columns": "rows"}
+# A column whose cells have so many words on average holds texts.
+_WORDS_OF_TEXT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +22,12 @@ class CleanData:
     """The examples whose labels are looked at.
 
     Args:
-        source: `keras_ncr.datasets.Source` of images or features.
+        source: `keras_ncr.datasets.Source`.
         folder: Optional `pathlib.Path` of the folder that ids start from, if they are
             paths of pictures.
         has_class_folders: Bool: whether that folder holds a folder for each class.
+        names: Dict of what the columns of ids, texts and labels are called in the
+            corrected table, as `names` in `keras_ncr.review.export.write_table`.
 
     Example:
     >>> from keras_ncr.experiments.clean_data import CleanData
@@ -29,18 +39,23 @@ class CleanData:
     source: datasets.Source
     folder: pathlib.Path | None = None
     has_class_folders: bool = False
+    names: dict = dataclasses.field(default_factory=dict)
 
     @property
     def words(self) -> str:
         """What the examples are called."""
-        return "pictures" if self.source.kind == "images" else "examples"
+        return _WORDS.get(self.source.kind, "examples")
 
 
 def read_data(
     path: str,
     *,
-    image_key: str = "path",
+    image_key: str | None = None,
+    text_key: str | None = None,
+    columns: tuple | list | None = None,
     label_key: str | None = None,
+    id_key: str | None = None,
+    picture_key: str | None = None,
     split: str = "train",
     data_dir: str | None = None,
     on_error: str = "raise",
@@ -48,11 +63,19 @@ def read_data(
     """Returns the examples of whatever a path or a name stands for.
 
     Args:
-        path: String: a folder of class folders; a table, `.csv`, `.tsv` or `.parquet`,
-            of paths and labels; a file `.npz` with `features`, `labels` and perhaps
-            `ids` and `class_names`; or a name of TensorFlow Datasets.
-        image_key: As `image` in `keras_ncr.datasets.from_table`.
+        path: String: a folder of class folders; a table, `.csv`, `.tsv` or `.parquet`;
+            a file `.npz` with `features`, `labels` and perhaps `ids` and
+            `class_names`; or a name of TensorFlow Datasets.
+        image_key: Optional string, the column of a table of pictures: their paths.
+            Defaults to `"path"`, if there is such a column.
+        text_key: Optional string, the column of a table of texts. Defaults to `"text"`,
+            if there is such a column, and none called `"path"`.
+        columns: Optional strings, the inputs among the columns of any other table.
+            Defaults to all but labels, ids and pictures.
         label_key: As in `from_table` and `from_tfds`. Defaults to theirs.
+        id_key: As `id_column` in `from_texts`. Defaults to `"id"`, if there is such a
+            column, or else to the numbers of the rows.
+        picture_key: As `picture` in `from_texts`.
         split: As in `from_tfds`. Defaults to `"train"`.
         data_dir: As in `from_tfds`.
         on_error: As in `from_folder`, `from_table` and `from_tfds`.
@@ -72,6 +95,15 @@ def read_data(
     """
     file = pathlib.Path(path).expanduser()
     kind = file.suffix.lower()
+    if kind not in _TABLES or file.is_dir():
+        _check_no_columns(
+            path,
+            image_key=image_key,
+            text_key=text_key,
+            columns=columns,
+            id_key=id_key,
+            picture_key=picture_key,
+        )
     if file.is_dir():
         source = datasets.from_folder(file, on_error=on_error)
         return CleanData(_sound(source, on_error), file, has_class_folders=True)
@@ -79,10 +111,8 @@ def read_data(
         source = datasets.from_features(file)
         return CleanData(source)
     if kind in _TABLES:
-        source = datasets.from_table(
-            file, image=image_key, label=label_key or "label", on_error=on_error
-        )
-        return CleanData(_sound(source, on_error), folder=file.parent)
+        keys = _TableKeys(image_key, text_key, columns, label_key, id_key, picture_key)
+        return _of_table(file, keys, on_error)
     if file.exists() or os.sep in path.rstrip(os.sep) or path.startswith("."):
         raise ValueError(
             "What is cleaned must be a folder of class folders, a table "
@@ -100,6 +130,118 @@ def read_data(
             f"Datasets cannot be used: {error}"
         ) from error
     return CleanData(source)
+
+
+def _check_no_columns(path, **keys):
+    """Raises if columns are named of what is no table."""
+    for name, value in keys.items():
+        if value:
+            raise ValueError(
+                f"--{name} is for tables ({', '.join(_TABLES)}). Received: "
+                f"--{name}={value}, and {path!r}. Leave it out."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class _TableKeys:
+    """Which columns of a table are what, as far as it was said."""
+
+    image: str | None
+    text: str | None
+    columns: tuple | list | None
+    label: str | None
+    id: str | None
+    picture: str | None
+
+    def completed(self, file):
+        """Returns the keys of a file, with nothing left open but columns."""
+        said = {
+            "--image_key": self.image,
+            "--text_key": self.text,
+            "--columns": self.columns,
+        }
+        said = [name for name, value in said.items() if value]
+        if len(said) > 1:
+            raise ValueError(
+                "A table has pictures, texts or columns: pass one of these flags. "
+                f"Received: {' and '.join(said)}."
+            )
+        names, image, text = _names_of_columns(file), self.image, self.text
+        if not said:
+            image = "path" if "path" in names else None
+            text = "text" if "text" in names and image is None else None
+        is_id = "id" in names and "id" not in (self.columns or ()) and image is None
+        return dataclasses.replace(
+            self,
+            image=image,
+            text=text,
+            label=self.label or "label",
+            id=self.id or ("id" if is_id else None),
+        )
+
+
+def _of_table(file, keys, on_error):
+    """Returns the pictures, texts or rows of a table."""
+    keys = keys.completed(file)
+    if keys.image is not None:
+        for name, value in (("id_key", keys.id), ("picture_key", keys.picture)):
+            if value:
+                raise ValueError(
+                    f"--{name} is for tables of texts and rows. Received: "
+                    f"--{name}={value}, and pictures in {keys.image!r}. Leave it out."
+                )
+        source = datasets.from_table(
+            file, image=keys.image, label=keys.label, on_error=on_error
+        )
+        return CleanData(_sound(source, on_error), folder=file.parent)
+    if on_error == "skip":
+        raise ValueError(
+            "--on_error=skip leaves out pictures. Received: a table without any. "
+            "Remove the rows that cannot be used, and leave it out. Paths of pictures "
+            "in another column than 'path': --image_key=NAME."
+        )
+    others = {"label": keys.label, "id_column": keys.id, "picture": keys.picture}
+    names = {"label": keys.label, "id": keys.id or "id"}
+    if keys.text is not None:
+        source = datasets.from_texts(file, text=keys.text, **others)
+        return CleanData(source, names={**names, "text": keys.text})
+    source = datasets.from_columns(file, keys.columns, **others)
+    if not keys.columns:
+        _check_are_columns(source)
+    return CleanData(source, names=names)
+
+
+def _names_of_columns(file):
+    """Returns the names of a table's columns."""
+    if file.suffix.lower() == ".parquet" and file.is_file():
+        from pyarrow import parquet
+
+        return parquet.read_schema(file).names
+    return list(read_table(file)[0].columns)
+
+
+def _check_are_columns(source):
+    """Raises for columns that nobody named, and that look like pictures or texts."""
+    import pandas as pd
+
+    for name, cells in source.stored_inputs.items():
+        cells = pd.Series(np.asarray(cells))
+        if cells.dtype != object or not (texts := cells.str.decode("utf-8")).any():
+            continue
+        if texts.str.lower().str.endswith(READABLE + UNREADABLE).all():
+            what = f"pictures: --image_key={name}, or to show beside: --picture_key"
+        elif texts.str.split().str.len().mean() >= _WORDS_OF_TEXT:
+            what = "texts: --text_key"
+        elif len(texts) > 20 and texts.is_unique:
+            what = "names of the rows: --id_key"
+        else:
+            continue
+        others = ",".join(other for other in source.stored_inputs if other != name)
+        raise ValueError(
+            f"Column {name!r} seems to hold {what}={name}. Received: "
+            f"{texts.iloc[0][:60]!r} in the first row. Say what it is by this flag, or "
+            f"which columns are inputs, such as --columns={others or name}."
+        )
 
 
 def _sound(source, on_error):

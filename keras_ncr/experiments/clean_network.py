@@ -1,14 +1,24 @@
-"""Whole networks trained in folds, where `keras-ncr clean` is told to train all."""
+"""The networks of `keras-ncr clean`, and whole ones trained in folds."""
 
 import dataclasses
 import pathlib
+import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_ncr
+from keras_ncr.backbones import (
+    encoded_columns,
+    latent_semantics,
+    pretrained,
+    text_encoder,
+)
+from keras_ncr.backbones.pretrained import HUB
 from keras_ncr.datasets import Source
 from keras_ncr.datasets.split import stratified_folds
+from keras_ncr.features.feature_cache import content_hash
 from keras_ncr.files import replacing
 from keras_ncr.models import ELRModel
 from keras_ncr.pipelines import (
@@ -18,6 +28,9 @@ from keras_ncr.pipelines import (
     steps_per_epoch,
     training_batches,
 )
+
+# Steps after which it is said how long all of them take.
+_TIMED_STEPS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +61,7 @@ class NetworkTraining:
     seed: int
     verbose: int
 
-    def train(self, source: Source) -> keras.Model:
+    def train(self, source: Source, callbacks=()) -> keras.Model:
         """Returns an `ELRModel` that was trained on a source; the network stays."""
         copy = keras.models.clone_model(self.network)
         copy.set_weights(self.network.get_weights())
@@ -78,12 +91,16 @@ class NetworkTraining:
             epochs=self.epochs,
             steps_per_epoch=num_steps,
             shuffle=False,
+            callbacks=list(callbacks),
             verbose=self.verbose,
         )
         return model
 
-    def probabilities(self, source, num_folds, folder) -> np.ndarray:
-        """Returns out-of-sample probabilities; a fold that is there is not trained."""
+    def probabilities(self, source, num_folds, folder, tell=None) -> np.ndarray:
+        """Returns out-of-sample probabilities; a fold that is there is not trained.
+
+        `tell` is called in the first training, with the seconds that all will take.
+        """
         folds = stratified_folds(source.labels, num_folds, self.seed)
         found = np.zeros((source.num_examples, source.num_classes), "float32")
         prepare = central_crop(
@@ -94,7 +111,9 @@ class NetworkTraining:
             if not path.exists():
                 if self.verbose:
                     print(f"Fold {number} of {num_folds}")
-                model = self.train(source.subset(kept))
+                left = num_folds - number + 1
+                estimate, tell = _Estimate(self.epochs * left, tell), None
+                model = self.train(source.subset(kept), [estimate])
                 batches = evaluation_batches(
                     source.subset(held_out), self.batch_size, prepare=prepare
                 )
@@ -103,3 +122,57 @@ class NetworkTraining:
                     np.save(temporary, tf.nn.softmax(logits).numpy())
             found[held_out] = np.load(path)
         return found
+
+
+class _Estimate(keras.callbacks.Callback):
+    """Tells, after the first steps, how long many epochs take."""
+
+    def __init__(self, num_epochs, tell):
+        super().__init__()
+        self.num_epochs, self.tell, self.start = num_epochs, tell, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.start is None:  # The first step is compiled.
+            self.start = time.monotonic()
+        elif self.tell and (batch >= _TIMED_STEPS or batch + 1 == self.params["steps"]):
+            each = (time.monotonic() - self.start) / batch
+            self.tell(each * self.params["steps"] * self.num_epochs)
+            self.tell = None
+
+
+def network_of(source: Source, settings, folder: pathlib.Path) -> keras.Model:
+    """Returns the network from the inputs of a source to features.
+
+    Args:
+        source: `Source` of images, texts or columns.
+        settings: `CleanSettings`, completed.
+        folder: `pathlib.Path`: where a network that was made of the texts or columns
+            themselves is kept, so that their features are the same ever after.
+
+    Returns:
+        `keras.Model`.
+
+    Example:
+    >>> import pathlib
+    >>> from keras_ncr.experiments.clean_settings import CleanSettings
+    >>> from keras_ncr.experiments.clean_network import network_of
+    >>> train, _ = keras_ncr.datasets.digits()
+    >>> settings = CleanSettings(backbone="scratch", image_size=32)
+    >>> network_of(train, settings, pathlib.Path("features")).output_shape
+    (None, 512)
+    """
+    keras.utils.set_random_seed(settings.seed)  # Of "scratch".
+    if source.kind == "images":
+        size = settings.image_size
+        return pretrained(settings.backbone, (size, size, source.image_shape[-1]))
+    if settings.backbone.startswith(HUB):
+        return text_encoder(settings.backbone.removeprefix(HUB))
+    path = folder / f"{content_hash(source)}-{keras_ncr.__version__}.keras"
+    if path.exists():
+        return keras.models.load_model(path)
+    make = latent_semantics if source.kind == "text" else encoded_columns
+    network = make(source.stored_inputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        network.save(temporary)
+    return network

@@ -98,6 +98,7 @@ def _data_settings():
     data.image_key = ""  # Of a table: the column of the files.
     data.text_key = ""  # Of a table of texts.
     data.id_key = ""  # Of texts and rows. Empty: the numbers of the rows.
+    data.picture_key = ""  # Of texts and rows: paths of pictures, for the review.
     data.columns = ""  # Of a table of rows: "a,b". Empty: all but label and id.
     data.label_key = ""
     data.clean_label_key = ""  # The true label.

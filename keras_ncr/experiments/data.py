@@ -281,7 +281,8 @@ def _other_sources(data, verbose):
         train = read(own_path(data), **arguments)
     if not data.test_path:
         return _with_part_held_out(train, data)
-    arguments.pop("clean_label", None)  # A test label is the truth.
+    for argument in ("clean_label", "picture"):  # A test label is the truth.
+        arguments.pop(argument, None)
     if train.kind == "columns":
         arguments["columns"] = list(train.stored_inputs)
     with naming("test_path"):
@@ -296,7 +297,7 @@ def _other_sources(data, verbose):
 
 
 _LABEL_KEYS = {"label": "label_key", "clean_label": "clean_label_key"}
-_ROW_KEYS = {**_LABEL_KEYS, "id_column": "id_key"}
+_ROW_KEYS = {**_LABEL_KEYS, "id_column": "id_key", "picture": "picture_key"}
 # What reads data other than images, and which settings are its arguments.
 _OTHERS = {
     "features": (datasets.from_features, {}),

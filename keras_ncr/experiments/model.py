@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from keras_ncr import backbones
 from keras_ncr.backbones import HeteroscedasticClassifier
 from keras_ncr.backbones.applications import application_names
+from keras_ncr.backbones.pretrained import HUB
 from keras_ncr.datasets import Source
 from keras_ncr.distribution import MultiWorkerClassifier
 from keras_ncr.experiments.batches import input_shape, steps_per_epoch
@@ -73,6 +74,8 @@ def backbone(settings: ConfigDict, source: Source, shape) -> keras.Model:
                 f"Received: {settings[key]!r}. Leave it out, or choose a backbone out "
                 f"of {list(names)}."
             )
+    if name.startswith(HUB) and source.kind == "text":
+        return backbones.text_encoder(name.removeprefix(HUB))
     if name not in BACKBONES:
         return backbones.application(name, shape, weights=settings.weights or None)
     if name in WITH_STEM:
@@ -90,7 +93,8 @@ def _check_takes(name, source):
         is_fit = name in known or name not in BACKBONES  # A Keras application.
     else:
         known = _BACKBONES_OF[source.kind]
-        is_fit = name in known
+        is_hub = source.kind == "text" and name.startswith(HUB)
+        is_fit = name in known or is_hub
     if not is_fit:
         raise ValueError(
             f"`config.model.backbone` must be one for {source.kind}: "

@@ -142,8 +142,11 @@ _IN_SETTINGS = (
         r"Paths start from the table's own folder, \1: move the table, or write whole "
         "paths.",
     ),
-    (r"`(image|text|label|clean_label)`", r"`--config.data.\1_key`"),
-    (r"Received: (image|text|label|clean_label)=", r"Received: --config.data.\1_key="),
+    (r"`(image|text|label|clean_label|picture)`", r"`--config.data.\1_key`"),
+    (
+        r"Received: (image|text|label|clean_label|picture)=",
+        r"Received: --config.data.\1_key=",
+    ),
     (r"`id_column`", "`--config.data.id_key`"),
     (r"id_column(?==)", "--config.data.id_key"),
     (r"`columns`", "`--config.data.columns`"),

@@ -18,7 +18,7 @@ from keras_ncr.backbones.pretrained import reason_of
 from keras_ncr.checks import check_integer, check_known
 from keras_ncr.datasets import Source, faults_named
 from keras_ncr.datasets.images import decode
-from keras_ncr.datasets.source import host_tensor
+from keras_ncr.datasets.source import host_tensor, rows_of
 from keras_ncr.files import replacing, write_json
 from keras_ncr.pipelines import central_crop
 
@@ -50,7 +50,8 @@ def extract(
 
     Args:
         backbone: Keras model from a batch of images to features `(batch, dim)`, or to a
-            feature map `(batch, height, width, dim)`, which is averaged.
+            feature map `(batch, height, width, dim)`, which is averaged; or from a
+            batch of what else the source has, such as texts.
         source: `keras_ncr.datasets.Source` of n examples.
         cache: String or path of a folder, which is made if needed. Files of several
             calls share it.
@@ -84,7 +85,7 @@ def extract(
     check_integer(batch_size, "batch_size", minimum=1)
     check_known(dtype, _DTYPES, "dtype")
     prepare, shape = _preparation(backbone, source, image_size)
-    network = _averaged(backbone, shape)
+    network = _averaged(backbone, _inputs(source, shape), source.kind)
     with faults_named(source):
         identity = {
             "images": content_hash(source),
@@ -106,21 +107,26 @@ def extract(
 
 
 def content_hash(source: Source) -> str:
-    """Returns a hash of all images of a source, by index: 16 hexadecimal digits.
+    """Returns a hash of all inputs of a source, by index: 16 hexadecimal digits.
 
     Files are read, not decoded. Labels and ids play no part.
     """
-    prints = np.zeros((source.num_examples, 8), "uint8")
+    spec = source.dataset.element_spec["inputs"]
+    num_parts = len(tf.nest.flatten(spec))
+    prints = np.zeros((source.num_examples, 8 * num_parts), "uint8")
 
-    def fingerprint(image, index):
-        return tf.fingerprint(image[None])[0], index
+    def fingerprint(inputs, index):
+        parts = [tf.fingerprint(part[None])[0] for part in tf.nest.flatten(inputs)]
+        return tf.concat(parts, 0), index
 
-    images = _examples(source, np.arange(source.num_examples))
-    batches = images.map(fingerprint, tf.data.AUTOTUNE).batch(1024)
+    examples = _examples(source, np.arange(source.num_examples))
+    batches = examples.map(fingerprint, tf.data.AUTOTUNE).batch(1024)
     for found, index in batches.as_numpy_iterator():
         prints[index] = found
-    text = f"{source.image_shape} {source.is_encoded}".encode()
-    return hashlib.sha256(text + prints.tobytes()).hexdigest()[:16]
+    text = f"{source.image_shape} {source.is_encoded}"
+    if isinstance(spec, dict):
+        text += f" {sorted(spec)}"
+    return hashlib.sha256(text.encode() + prints.tobytes()).hexdigest()[:16]
 
 
 def network_hash(network: keras.Model) -> str:
@@ -260,7 +266,9 @@ def _fill(file, network, batches, batch_size, progress, timer):
         num_rows = len(index)
         if num_rows < batch_size:  # Else it would be compiled for another shape.
             repeats = [1] * (num_rows - 1) + [batch_size - num_rows + 1]
-            images = tf.repeat(images, repeats, axis=0)
+            images = tf.nest.map_structure(
+                lambda rows, repeats=repeats: tf.repeat(rows, repeats, axis=0), images
+            )
         features = network.predict_on_batch(images)[:num_rows]
         with np.errstate(over="ignore"):
             features = features.astype(file.dtype)
@@ -293,7 +301,7 @@ def _examples(source, indices):
     """Returns some of the images as the source has them, with their indices."""
     read = source.read_image
     if "stored_inputs" in vars(source):  # They are in memory.
-        read = functools.partial(tf.gather, source.stored_inputs)
+        read = functools.partial(rows_of, source.stored_inputs)
     if read is not None:
         return tf.data.Dataset.from_tensor_slices(host_tensor(indices)).map(
             lambda index: (read(index), index), tf.data.AUTOTUNE
@@ -309,6 +317,13 @@ def _examples(source, indices):
 
 def _preparation(backbone, source, image_size):
     """Returns what makes an image as the network takes it, and its shape then."""
+    if source.kind != "images":
+        if image_size is not None:
+            raise ValueError(
+                "`image_size` is for images. Received: "
+                f"image_size={image_size}, and {source.kind}. Leave it out."
+            )
+        return lambda inputs: inputs, ()
     shape, channels = source.image_shape, source.image_shape[-1]
     if image_size is None:
         taken = getattr(backbone, "input_shape", None)
@@ -329,17 +344,31 @@ def _preparation(backbone, source, image_size):
     return lambda image: image, shape
 
 
-def _averaged(backbone, shape):
-    """Returns a model of the images to features, or says what is wrong with it."""
-    images = keras.Input(shape)
+def _inputs(source, shape):
+    """Returns the inputs of a network on a source."""
+    if source.kind == "images":
+        return keras.Input(shape)
+    spec = source.dataset.element_spec["inputs"]
+    if not isinstance(spec, dict):
+        return keras.Input(spec.shape, dtype=spec.dtype.name)
+    return {  # Networks on columns have an axis more, which Keras adds to the data.
+        name: keras.Input(tuple(one.shape) or (1,), dtype=one.dtype.name, name=name)
+        for name, one in spec.items()
+    }
+
+
+def _averaged(backbone, inputs, kind):
+    """Returns a model of the inputs to features, or says what is wrong with it."""
     try:
-        features = backbone(images)
+        features = backbone(inputs)
         rank = len(features.shape)
     except Exception as error:  # Whatever a network says of another input.
+        of_shape = f" of shape {inputs.shape[1:]}" if kind == "images" else ""
+        remedy = ", or another `image_size`" if kind == "images" else ""
         raise ValueError(
-            f"`backbone` must take a batch of images of shape {shape}. Received: "
+            f"`backbone` must take a batch of {kind}{of_shape}. Received: "
             f"{getattr(backbone, 'name', backbone)!r}, which says: {reason_of(error)} "
-            "Pass a network for such images, or another `image_size`."
+            f"Pass a network for such inputs{remedy}."
         ) from error
     if rank == 4:
         features = keras.layers.GlobalAveragePooling2D()(features)
@@ -348,4 +377,4 @@ def _averaged(backbone, shape):
             "`backbone` must return features (batch, dim), or a feature map (batch, "
             f"height, width, dim). Received: shape {features.shape}."
         )
-    return keras.Model(images, features)
+    return keras.Model(inputs, features)

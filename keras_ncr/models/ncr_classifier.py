@@ -51,7 +51,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        weight_decay: float = 4e-3,
+        weight_decay: float | None = None,
         consistency_weight: float | str = AUTO,
         elr_weight: float | None = None,
         seed: int = 0,

@@ -84,7 +84,7 @@ def write_review(
             `False`.
         pictures: Optional strings of shape `(n,)`: the file of a picture of each
             example, empty where there is none. For tables, texts and features that have
-            pictures beside them. Defaults to the images of the source.
+            pictures beside them. Defaults to `pictures` of the source, or its images.
 
     Returns:
         `pathlib.Path` of the page, `index.html` in the folder.
@@ -122,6 +122,8 @@ def write_review(
     check_source(source, frame)
     check_details(details, len(frame))
     details = details_of(source) if details is None else details
+    if pictures is None and source is not None:
+        pictures = source.pictures
     has_picture = np.ones(len(frame), bool)
     if pictures is not None:
         has_picture = check_pictures(pictures, len(frame))

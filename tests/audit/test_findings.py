@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_ncr.audit import audit_predictions
 from keras_ncr.audit.findings import Identity, find
 from keras_ncr.audit.predictions import from_probabilities
 from keras_ncr.noise import NoisyLabels
@@ -126,6 +127,20 @@ def test_confused_in_both_directions_is_not_one():
     frame = found(predictions).frame
     assert frame["is_label_issue"].sum() == 18
     assert frame.attrs["confused_classes"] == []
+
+
+def test_predictions_out_of_sample_are_not_advised_to_be_so():
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 2, 200), rng.dirichlet([2, 2], 200)
+    said = [
+        audit_predictions(
+            labels, probabilities, rng.normal(size=(200, 4)), verbose=0, **known
+        ).attrs
+        for known in ({}, {"out_of_sample": True})
+    ]
+    advised = ["--folds" in " ".join(one["doubts"]) for one in said]
+    assert advised == [True, False]
+    assert said[0]["expected_precision_bounds"][1] == 1
 
 
 def test_without_features_there_are_no_columns_of_neighbors():

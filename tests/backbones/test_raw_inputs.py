@@ -36,6 +36,19 @@ def test_saved_network_gives_the_same_features(name, tmp_path):
     np.testing.assert_array_equal(loaded.predict(INPUTS[name], verbose=0), features)
 
 
+def test_texts_with_like_words_are_neighbors(tmp_path):
+    texts = [f"{a} film, {a} actors {n}" for n in range(4) for a in ("good", "bad")]
+    network = backbones.latent_semantics(tf.constant(texts), dim=3)
+    features = network(tf.constant(texts)).numpy()
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    is_like = np.arange(8)[:, None] % 2 == np.arange(8) % 2
+    assert cosines[is_like].min() > cosines[~is_like].max()
+    network.save(tmp_path / "net.keras")
+    loaded = keras.models.load_model(tmp_path / "net.keras")
+    np.testing.assert_allclose(loaded(tf.constant(texts)), features, atol=1e-6)
+
+
 def test_words_and_pairs_of_them_count_and_case_does_not():
     network = BUILD["bag_of_words"]()
     words = keras.Model(network.input, network.get_layer("words").output)

@@ -215,6 +215,74 @@ def test_table_of_pictures_is_cleaned(command, tmp_path):
     assert sorted(listed["id"]) == sorted(frame["file"])
 
 
+WORDS = {
+    "blue": "the sea and the sky",
+    "green": "a leaf in the forest",
+    "red": "fire, roses, blood",
+}
+
+
+def write_rows(kind, path, num=60):
+    """Writes texts or rows about colors; every tenth has the name of another."""
+    random, numbers = np.random.default_rng(0), np.arange(num)
+    colors = np.array(NAMES)[numbers % 3]
+    rows = {"id": [f"{color}-{n:02}" for n, color in enumerate(colors)]}
+    if kind == "text":
+        rows["text"] = [f"{WORDS[color]}, no. {n}" for n, color in enumerate(colors)]
+    else:
+        rows["length"] = 9 * (numbers % 3) + random.normal(size=num)
+        rows["thing"] = [WORDS[color].split()[1] for color in colors]
+        rows["photo"] = ["photo.png", *[""] * (num - 1)]
+        pixels = np.zeros((4, 4, 3), "uint8")
+        (path.parent / "photo.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    rows["label"] = np.array(NAMES)[(numbers + (numbers % 10 == 0)) % 3]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return {f"{color}-{n:02}" for n, color in enumerate(colors) if n % 10 == 0}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param("text", marks=pytest.mark.slow), "columns"]
+)
+def test_texts_and_rows_go_from_table_to_page_and_classifier(
+    command, tmp_path, trained, kind
+):
+    wrong = write_rows(kind, tmp_path / "table.csv")
+    words = ["table.csv", "--num_folds=2", "--batch_size=16"]
+    words += [] if kind == "text" else ["--picture_key=photo"]
+    printed = command(*words)
+    assert f"60 {'texts' if kind == 'text' else 'rows'}, a classifier in 2" in printed
+    workdir = tmp_path / "runs/clean-table"
+    frame = pd.read_csv(workdir / "audit/labels.csv")
+    assert len(wrong & set(frame["id"][:6])) >= 5
+    page = (workdir / "review/data.js").read_text().partition("window.reviewData=")[2]
+    page = json.loads(page.rstrip(";\n"))
+    shown = ["text"] if kind == "text" else ["length", "thing"]
+    assert page["detailColumns"] == shown
+    assert page["name"] == "table.csv"
+    pictures = page["examples"].get("picture", [])
+    assert len(list(filter(None, pictures))) == (kind == "columns")
+
+    command(*words)
+    assert len(trained) == (2 if kind == "text" else 4)  # Of rows, two heads.
+
+    write_corrections(workdir)
+    done = command(*words, "--corrections=corrections.csv")
+    assert "5 relabeled, 1 dropped. 59" in done
+    table = pd.read_csv(workdir / "corrected.csv")
+    assert [*table] == ["id", *shown, "label"]
+    assert (table["id"].str.partition("-")[0] == table["label"]).all()
+    classifier = keras.models.load_model(workdir / "classifier.keras")
+    raw = {
+        "text": tf.constant(["fire, roses", "a leaf in the forest"]),
+        "columns": {
+            "length": np.array([18.5, 8.5]),
+            "thing": tf.constant(["roses,", "leaf"]),
+        },
+    }[kind]
+    logits = classifier.predict(raw, verbose=0)
+    assert [NAMES[label] for label in logits.argmax(axis=1)] == ["red", "green"]
+
+
 def test_workdir_is_kept_for_one_data_set(command, tmp_path):
     write_features("first.npz")
     write_features("second.npz")
@@ -245,6 +313,25 @@ def test_workdir_is_kept_for_one_data_set(command, tmp_path):
         (["pictures", "--num_folds=9"], "`num_folds` must be at most"),
         (["pictures", "again"], "Received: pictures again"),
         ([], "--pictures must have a value"),
+        (["holes.csv"], "'text' must have no empty cells.*row 3; 2 such rows.*Fill"),
+        (["holes.csv", "--text_key=texts"], "`--text_key` must be one of.*'texts'"),
+        (
+            ["rows.csv", "--columns=age", "--finetune"],
+            "`finetune` is for networks on pictures",
+        ),
+        (["rows.csv", "--columns=age,size"], "`--columns` must be one of.*'size'"),
+        (["rows.csv", "--label_key=class"], "`--label_key` must be one of.*'class'"),
+        (["rows.csv", "--picture_key=photo"], "18 that are not there: .*gone.png"),
+        (["rows.csv", "--text_key=town", "--columns=age"], "--text_key and --columns"),
+        (
+            ["rows.csv", "--columns=age", "--backbone=ResNet50"],
+            "'encoded_columns' for rows",
+        ),
+        (["rows.csv", "--columns=age", "--on_error=skip"], "leaves out pictures"),
+        (["files.csv"], "'file' seems to hold pictures: --image_key=file"),
+        (["reviews.csv"], "'review' seems to hold texts: --text_key=review"),
+        (["names.csv"], "'name' seems to hold names of the rows: --id_key=name"),
+        (["features.npz", "--text_key=text"], "--text_key is for tables"),
     ],
 )
 def test_what_cannot_work_is_named_before_long_work(
@@ -260,10 +347,20 @@ def test_what_cannot_work_is_named_before_long_work(
     (tmp_path / "table.csv").write_text("path,label\ngone.png,cat\nfar.png,dog\n")
     (tmp_path / "wrong.keras").write_text("no model")
     keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save("flat.keras")
+    labels = ["cat", "dog"] * 20
+    for name, rows in {
+        "holes": {"text": ["one", "", "two", " "], "label": labels[:4]},
+        "rows": {"age": [3, 7] * 9, "town": ["a", "b"] * 9, "photo": ["gone.png"] * 18},
+        "files": {"file": ["a.jpg", "b.JPG"]},
+        "reviews": {"review": ["one two three four five six", "seven eight nine"]},
+        "names": {"name": [f"row {n}" for n in range(40)]},
+    }.items():
+        rows = {"label": labels[: len(next(iter(rows.values())))], **rows}
+        pd.DataFrame(rows).to_csv(f"{name}.csv", index=False)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/notes.txt").touch()
     network = [] if any("backbone" in word for word in words) else [write_network()]
-    if words and words[0].endswith(".npz"):
+    if words and words[0].endswith((".npz", ".csv")) and words != ["table.csv"]:
         network = []
     with pytest.raises(SystemExit, match=f"(?s)Error: .*{message}"):
         command(*words, *network)
@@ -301,7 +398,7 @@ def test_weights_that_cannot_be_fetched_name_the_ways_without(
 def test_network_is_trained_where_that_is_asked_for(
     command, tmp_path, trained, computed, network, monkeypatch
 ):
-    write_pictures(tmp_path / "pictures", 12)
+    write_pictures(tmp_path / "pictures", 18)
 
     def tiny(shape, stem):
         return keras.Sequential([keras.Input(shape), keras.layers.AveragePooling2D(8)])
@@ -318,6 +415,7 @@ def test_network_is_trained_where_that_is_asked_for(
     ]
     printed = command("pictures", *words)
     assert "2 trainings of" in printed
+    assert re.search(r"About \d+ s for all folds", printed)
     assert len(trained) == 2
     frame = pd.read_parquet(tmp_path / "runs/clean-pictures/audit/labels.parquet")
     assert ("neighbor_label" in frame) == bool(computed) == (network == "file")
