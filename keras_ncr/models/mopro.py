@@ -116,7 +116,7 @@ class MoProModel(NCRModel):
     >>> model.compile(optimizer="sgd", metrics=["accuracy"])
     >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
     >>> history = model.fit(x, y, verbose=0)
-    >>> model.prototypes.shape
+    >>> tuple(model.prototypes.shape)
     (3, 128)
     """
 

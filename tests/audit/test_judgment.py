@@ -257,7 +257,7 @@ def oracle_sharpened(row, beta):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("has_neighbors", [False, True])
 def test_quality_equals_the_formulas(seed, has_neighbors):
-    labels, probabilities, neighbors = random_case(seed)
+    labels, probabilities, neighbors = random_case(seed, num_examples=60)
     neighbors = neighbors if has_neighbors else None
     judgment = judge(from_probabilities(labels, probabilities), neighbors)
     quality = oracle(labels, probabilities, neighbors)

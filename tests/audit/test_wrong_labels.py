@@ -83,7 +83,7 @@ def test_no_example_is_judged_by_a_classifier_that_has_seen_it():
     random = np.random.default_rng(0)
     labels, features = random.integers(0, 2, 200), random.normal(size=(200, 300))
     settings = HeadSettings(
-        hidden_units=64, num_layers=1, epochs=15, batch_size=50, consistency_weight=0.0
+        hidden_units=64, num_layers=1, epochs=15, batch_size=100, consistency_weight=0.0
     )
     probabilities = out_of_sample_probabilities(
         features, labels, 2, num_folds=2, settings=settings, verbose=0
