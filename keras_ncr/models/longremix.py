@@ -62,7 +62,7 @@ class LongReMixModel(DivideMixModel):
     ... )
     >>> x, y = np.random.default_rng(0).normal(size=(32, 5)), np.arange(32) % 3
     >>> history = model.fit(x, y, epochs=6, verbose=0)
-    >>> model.is_second_stage, model.confidence.rows.shape
+    >>> model.is_second_stage, tuple(model.confidence.rows.shape)
     (True, (32, 3))
     """
 
