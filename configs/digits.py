@@ -49,6 +49,9 @@ def get_config(argument=None):
     # One round in 300 steps, of which the first 40 do not memorize wrong labels yet.
     config.mile.teacher_steps, config.mile.student_steps = 40, 260
     config.mile.threshold = 0.3
+    # Every tenth true label is looked up, as if it had been reviewed.
+    config.cleannet.verified_share, config.cleannet.num_steps = 0.1, 1000
+    config.cleannet.first_stage_share = 0.15
     config.second_view.shift = 1
     for word in ("gjs", "sop_plus", "divide_mix", "longremix", "ssr", "mopro"):
         config[word].views = "jittered"  # Policies are made for colored photographs.

@@ -5,7 +5,9 @@ r"""Your own pictures in a folder of class folders, some of them in the wrong on
 JPEG, PNG, GIF, WebP and BMP (of 24 bits) of any size and mode. A fifth of them is held
 out for testing, and its labels are as noisy as the rest. Better is a test folder with
 labels that you have checked: `--config.data.test_path=FOLDER`, or `train` and `test`
-side by side in the folder that is named. Files are only read.
+side by side in the folder that is named. Files are only read. Pictures of which nobody
+said what they are, in a folder beside the classes, are learned from by their neighbors:
+`--config.data.unlabeled_folder=unlabelled` (methods ncr and ncr+elr).
 
 Reference: https://arxiv.org/abs/2202.02200 for the training: Table 4 with fewer epochs,
 alpha 0.9 and k 10 (of its Table 5, for 20 % noise) after a third of them.

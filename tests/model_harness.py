@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_ncr.models import (
+    CleanNetModel,
     CoTeachingModel,
     DivideMixModel,
     ELRModel,
@@ -28,6 +29,8 @@ from keras_ncr.models import (
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.repeat(np.random.default_rng(1).integers(0, 3, 12), 2)
 WEIGHTS = np.repeat(np.linspace(0.5, 2.0, 12), 2).astype("float32")
+# Every other label is verified, and is right or wrong in turn.
+VERIFIED = np.where(np.arange(24) % 4 < 2, np.arange(24) % 2, -1)
 
 SINGLE = {
     "ncr": (NCRModel, {"consistency_weight": 0.5}),
@@ -35,6 +38,16 @@ SINGLE = {
     "gjs": (GJSModel, {"consistency_weight": 0.5}),
     # Small gradients: half precision skips steps whose scaled ones overflow.
     "l_dmi": (LDMIModel, {"first_stage_share": 0.0, "second_stage_weight": 0.01}),
+    "cleannet": (
+        CleanNetModel,
+        # So few steps raise the weights above 0 where wrong labels hardly count.
+        {
+            "first_stage_share": 0.0,
+            "num_references": 2,
+            "num_steps": 10,
+            "wrong_weight": 0.01,
+        },
+    ),
     "mlnt": (
         MLNTModel,
         {"first_stage_share": 0.0, "num_label_sets": 1, "ramp_steps": 0},
@@ -64,7 +77,7 @@ PAIRS = {
 MODELS = [*SINGLE, *PAIRS]
 WITH_BUILT_IN_LOSS = ["gjs", "mile", "mopro", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["mile", "sgn"]
-WITH_WHOLE_SET = ["ssr", "divide_mix", "longremix"]
+WITH_WHOLE_SET = ["cleannet", "ssr", "divide_mix", "longremix"]
 WITH_VIEWS = ["gjs", "sop"]
 WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix", "longremix"]
 
@@ -129,7 +142,10 @@ def new_model(name, kernel_regularizer=None, **arguments):
         classifier = [head(1), head(2)]
     if name not in WITH_OWN_CLASSIFIER:
         own = {"classifier": classifier, **own}
-    return cls(networks, num_classes=3, **own | arguments)
+    model = cls(networks, num_classes=3, **own | arguments)
+    if name == "cleannet":
+        model.verify(VERIFIED)
+    return model
 
 
 def compiled(name, arguments=None, **settings):

@@ -11,6 +11,7 @@ from keras_ncr.datasets.source import Source
 from keras_ncr.datasets.split import hold_out
 from keras_ncr.datasets.table_source import from_table
 from keras_ncr.datasets.tfds_source import from_tfds
+from keras_ncr.datasets.unlabeled import with_unlabeled
 from keras_ncr.datasets.unreadable import (
     Skipped,
     check_images,
@@ -38,4 +39,5 @@ __all__ = [
     "hold_out",
     "human_labels",
     "skip_broken_images",
+    "with_unlabeled",
 ]

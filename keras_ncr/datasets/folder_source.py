@@ -46,6 +46,7 @@ def from_folder(
     class_names: Sequence[str] | None = None,
     name: str | None = None,
     on_error: str = "raise",
+    unlabeled: str | None = None,
 ) -> Source:
     """Returns the images of a folder with one folder for each class as a `Source`.
 
@@ -69,6 +70,9 @@ def from_folder(
         on_error: `"raise"` or `"skip"`, which leaves out images of a kind that
             TensorFlow does not read, and lists them in `skipped` of the source. Those
             that are broken are left out by `skip_broken_images`. Defaults to `"raise"`.
+        unlabeled: Optional string: the name of a folder among those of the classes
+            that is none, but holds images without a label. Theirs is -1, and they come
+            last. Defaults to `None`: every folder is a class.
 
     Returns:
         `Source` of encoded images.
@@ -103,6 +107,9 @@ def from_folder(
     skips = check_on_error(on_error)
     folder = _check_folder(folder)
     class_folders = _list_class_folders(folder)
+    if unlabeled is not None:
+        check_known(unlabeled, class_folders, "unlabeled")
+        class_folders.remove(unlabeled)
     if class_names is None:
         _check_class_folders(folder, class_folders)
         files, others = _find_images_of(folder, class_folders, may_be_empty=False)
@@ -112,9 +119,14 @@ def from_folder(
         for class_folder in class_folders:
             check_known(class_folder, class_names, "class folder")
         files, others = _find_images_of(folder, class_folders, may_be_empty=True)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    if unlabeled is not None:
+        more, more_others = _find_images_of(folder, [unlabeled], may_be_empty=False)
+        files, others = {**files, **more}, [*others, *more_others]
+        label_of[unlabeled] = -1
     ids, labels, skipped = [], [], []
-    for label, class_name in enumerate(class_names):
-        for path in files.get(class_name, []):
+    for inner, label in label_of.items():
+        for path in files.get(inner, []):
             if skips and is_unreadable(path):
                 skipped.append(Skipped(printable(path), _UNREADABLE))
                 continue

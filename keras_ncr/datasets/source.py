@@ -33,7 +33,9 @@ class Source:
             string, the bytes of an image file. Other inputs are a tensor, a scalar
             string that is a text, or a dict of tensors by name.
         labels: Integer array of shape `(n,)`: the labels that are trained on, by index,
-            whether the data set, noise or a review made them.
+            whether the data set, noise or a review made them. -1 stands for none:
+            `NCRModel` and `ELRModel` train on such examples too, what else there is
+            needs a label.
         ids: Array of shape `(n,)`: integers or strings that the data set itself knows
             its examples by, by index.
         num_classes: Int, at least 2.
@@ -84,7 +86,7 @@ class Source:
     def __post_init__(self):
         """Checks that the parts fit together."""
         check_integer(self.num_classes, "num_classes", minimum=2)
-        labels = check_labels(self.labels, self.num_classes)
+        labels = check_clean_labels(self.labels, self.num_classes, "labels")
         clean_labels = self.clean_labels
         if clean_labels is not None:
             clean_labels = check_clean_labels(clean_labels, self.num_classes)
@@ -261,7 +263,7 @@ class Source:
         """Returns a source of the same examples with other labels.
 
         Args:
-            labels: Integer array of shape `(n,)`: the labels to train on.
+            labels: Integer array of shape `(n,)`: the labels to train on, -1 for none.
             clean_labels: As in `Source`: what is known of the true labels from now on.
                 Defaults to `None`, nothing.
 
@@ -276,7 +278,7 @@ class Source:
         >>> source.relabeled([1, 1], clean_labels=source.labels).is_noisy
         array([ True, False])
         """
-        labels = check_labels(labels, self.num_classes)
+        labels = check_clean_labels(labels, self.num_classes, "labels")
         if len(labels) != self.num_examples:
             raise ValueError(
                 f"`labels` must have one label for each of the {self.num_examples} "

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from keras_ncr.checks import check_integer, check_rate
+from keras_ncr.checks import check_integer, check_labels, check_rate
 from keras_ncr.datasets.source import Source
 
 
@@ -43,6 +43,7 @@ def split_indices(labels, num_classes, fraction, seed=0):
     """Returns the indices of both parts, as `hold_out` draws them from the labels."""
     fraction = check_rate(fraction, "fraction")
     seed = check_integer(seed, "seed", minimum=0)
+    labels = check_labels(labels, num_classes)
     counts = np.bincount(labels, minlength=num_classes)
     splittable = np.where(counts > 1, counts, 0)
     # Rounding class by class would hold out none of 1,000 classes of three examples.

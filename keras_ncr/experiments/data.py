@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from keras_ncr import datasets
 from keras_ncr.checks import check_known
 from keras_ncr.datasets.image_files import first_few
+from keras_ncr.datasets.unlabeled import parts_by_label
 from keras_ncr.datasets.unreadable import ON_ERROR, first_ones
 from keras_ncr.distribution import is_chief
 from keras_ncr.experiments.config import default_config
@@ -27,12 +28,21 @@ class Sources(NamedTuple):
     """The data of a run: for training, for tests every epoch, and for tests at its end.
 
     `whole` is there if no test data were given: `train` and `test` are parts of it.
+    `unlabeled` has examples without a label, which `trained_on` has behind `train`.
     """
 
     train: datasets.Source
     test: datasets.Source
     final: dict = {}  # Read only. From the name of a split to its `Source`.
     whole: datasets.Source | None = None
+    unlabeled: datasets.Source | None = None
+
+    @property
+    def trained_on(self) -> datasets.Source:
+        """The `Source` of the batches of training: `train`, and what has no label."""
+        if self.unlabeled is None:
+            return self.train
+        return datasets.with_unlabeled(self.train, self.unlabeled)
 
     @property
     def audited(self) -> datasets.Source:
@@ -68,7 +78,7 @@ def load_sources(
     _check_on_error(data)
     _check_unused(data, used_keys)
     with in_settings():
-        train, test, final, whole = load(data, verbose)
+        train, test, final, whole, unlabeled = load(data, verbose)
     for source in (test, *final.values()):
         if source.class_names != train.class_names:
             raise ValueError(
@@ -78,12 +88,14 @@ def load_sources(
     if data.on_error == "skip":
         _check_classes_left(train, data)
     elif is_checked and "check_images" in used_keys and data.check_images:
-        check_images((train, test), verbose)
+        pictures = [train, test] if unlabeled is None else [train, test, unlabeled]
+        check_images(pictures, verbose)
     sources = Sources(
         train,
         with_true_labels(test),
         {split: with_true_labels(source) for split, source in final.items()},
         whole,
+        unlabeled,
     )
     if is_chief():
         _report_skipped(sources)
@@ -227,19 +239,21 @@ def _folder_sources(data, verbose):
     """Returns the pictures of folders; test pictures are in another, or held out."""
     folder, test_folder = folders_of_splits(data)
     with naming("path"):
-        train = datasets.from_folder(folder, on_error=data.on_error)
+        name = data.unlabeled_folder or None
+        train = datasets.from_folder(folder, on_error=data.on_error, unlabeled=name)
         train = with_folders_beside(
             _decodable(train, data, verbose), folder, test_folder
         )
+    train, unlabeled = parts_by_label(train)
     if test_folder is None:
-        return _with_part_held_out(train, data)
+        return _with_part_held_out(train, data)._replace(unlabeled=unlabeled)
     check_apart(folder, test_folder)
     with naming("test_path"):
         test = datasets.from_folder(
             test_folder, class_names=train.class_names, on_error=data.on_error
         )
         test = _decodable(test, data, verbose)
-    return Sources(train, test)
+    return Sources(train, test, unlabeled=unlabeled)
 
 
 def _table_sources(data, verbose):
@@ -347,7 +361,10 @@ _OWN_KEYS = ("path", "test_path", "hold_out", "check_images", "on_error")
 DATA = {
     "digits": (_digits_sources, ()),
     "cifar_n": (_cifar_n_sources, _CIFAR_N_KEYS),
-    "folder": (_folder_sources, (*_OWN_KEYS, "train_split", "test_split")),
+    "folder": (
+        _folder_sources,
+        (*_OWN_KEYS, "train_split", "test_split", "unlabeled_folder"),
+    ),
     "table": (
         _table_sources,
         (*_OWN_KEYS, "image_key", "label_key", "clean_label_key"),

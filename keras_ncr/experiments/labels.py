@@ -75,9 +75,29 @@ def as_trained_on(config, sources: Sources) -> Sources:
     """
     if config.data.validation_share:
         sources = _tested_on_validation(config, sources)
+    if sources.unlabeled is not None:
+        _check_takes_unlabeled(config)
     if method_of(config).is_oracle:
         sources = sources._replace(train=without_wrong_labels(sources.train))
     return sources
+
+
+def _check_takes_unlabeled(config):
+    """Raises if a method, or how batches are drawn, needs a label of every example."""
+    method = method_of(config)
+    takes = getattr(method.row.makes, "takes_unlabeled", False)
+    if not (takes and method.has_consistency) or method.is_one_hot:
+        raise ValueError(
+            "`config.method` must be one that trains on examples without a label: ncr "
+            f"or ncr+elr, without mixup or label_smoothing. Received: "
+            f"{config.method!r}, and config.data.unlabeled_folder="
+            f"{config.data.unlabeled_folder!r}. Leave one of them out."
+        )
+    if config.data.balanced:
+        raise ValueError(
+            "`config.data.balanced` must be False with config.data.unlabeled_folder: "
+            "examples without a label are of no class. Received: True."
+        )
 
 
 def _tested_on_validation(config, sources):
@@ -90,7 +110,64 @@ def _tested_on_validation(config, sources):
         )
     # Drawn by the noisy labels: no true label plays a part.
     kept, held_out = split_indices(train.labels, train.num_classes, share)
-    return Sources(train.subset(kept), train.subset(held_out, "validation"))
+    return Sources(
+        train.subset(kept),
+        train.subset(held_out, "validation"),
+        unlabeled=sources.unlabeled,
+    )
+
+
+def verify(config, source: Source, model) -> None:
+    """Tells a model which labels are known to be right or wrong, if it has to know."""
+    if not method_of(config).needs("verification"):
+        return
+    is_right, labels = np.full((2, source.num_examples), -1)
+    share = config.cleannet.verified_share
+    if share:
+        rows = _drawn_to_verify(source, share, config.noise.seed)
+        is_right[rows] = ~source.is_noisy[rows]
+    if config.data.corrections:
+        reviewed_labels = read_corrections(config.data.corrections)
+        found = {
+            name: (given, action == "keep")
+            for name, given, action in zip(
+                reviewed_labels.ids,
+                reviewed_labels.given_classes,
+                reviewed_labels.actions,
+                strict=True,
+            )
+        }
+        for row, name in enumerate(map(str, source.ids.tolist())):
+            if name in found:
+                given, is_right[row] = found[name]
+                labels[row] = source.class_names.index(given)
+    if np.all(is_right < 0):
+        raise ValueError(
+            f"`config.method`={config.method!r} needs verification labels: of some "
+            "examples, whether the label that was given is right. Received: none. "
+            "Review some labels on the page of keras-ncr audit and name its file, "
+            "config.data.corrections; or, where true labels are known, look up those "
+            "of a share of the examples, config.cleannet.verified_share=0.1. Without "
+            "any, take the method ncr+elr."
+        )
+    model.verify(is_right, labels)
+
+
+def _drawn_to_verify(source, share, seed):
+    """Returns the numbers of a share of the examples, drawn class by class."""
+    if source.clean_labels is None:
+        raise ValueError(
+            "`config.cleannet.verified_share` must be 0 where true labels are not "
+            f"known. Received: {share}, and {source.name!r}. Review some labels and "
+            "name the file, config.data.corrections."
+        )
+    if not 0 < share < 1:
+        raise ValueError(
+            "`config.cleannet.verified_share` must be at least 0 and below 1. "
+            f"Received: {share}."
+        )
+    _, rows = split_indices(source.labels, source.num_classes, share, seed)
+    return rows
 
 
 def without_wrong_labels(source: Source) -> Source:

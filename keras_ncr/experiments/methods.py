@@ -31,8 +31,9 @@ class Word(NamedTuple):
     # Settings that `makes` has not, has without default, or has another default for.
     settings: dict = {}
     # Of "index" (the batch says which examples it holds), "views" (two changed views of
-    # each example), "one_hot" (labels as rows of class weights), and "unmixed" (no
-    # mixup or second view: each row is one example, or a view that the model asks for).
+    # each example), "one_hot" (labels as rows of class weights), "unmixed" (no mixup or
+    # second view: each row is one example, or a view that the model asks for), and
+    # "verification" (of some examples, whether the label is right).
     needs: tuple = ()
     loss: str = "any"  # Of a model: "any", "cross_entropy", or "own" (compiles none).
     num_networks: int = 1
@@ -167,6 +168,16 @@ TABLE = {
         loss="own",
         joins_ncr=True,
     ),
+    "cleannet": Word(
+        "model",
+        models.CleanNetModel,
+        # The share of the examples whose true labels are looked up, where they are
+        # known. Corrections are verification labels too.
+        {"verified_share": 0.0},
+        needs=("index", "unmixed", "verification"),
+        joins_ncr=True,
+        between_epochs=models.LabelVerification,
+    ),
     "divide_mix": Word(
         "model",
         models.DivideMixModel,
@@ -207,7 +218,7 @@ METHOD_ROWS = (
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
     *("sgn", "ssr", "mlnt", "mopro"),
-    *("longremix", "mile"),
+    *("longremix", "mile", "cleannet"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

@@ -26,7 +26,7 @@ from keras_ncr.experiments.inputs import (
     keep_left_out,
     keep_skipped,
 )
-from keras_ncr.experiments.labels import as_trained_on, corrected, with_noise
+from keras_ncr.experiments.labels import as_trained_on, corrected, verify, with_noise
 from keras_ncr.experiments.measures import mean_and_deviation
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.own_pictures import check_outside
@@ -133,7 +133,8 @@ def _run(config, folder, callbacks, verbose):
     check_outside(config.data, folder, "workdir")
     sources = load_sources(config.data, verbose=verbose != 0)
     # If reading fails in the middle, the error names the image or file.
-    with datasets.faults_named(*sources.splits.values()):
+    parts = [*sources.splits.values(), sources.unlabeled]
+    with datasets.faults_named(*[part for part in parts if part is not None]):
         return _run_on(sources, config, folder, callbacks, verbose)
 
 
@@ -146,9 +147,10 @@ def _run_on(sources, config, folder, callbacks, verbose):
     sources = as_trained_on(config, sources)
     check_same_labels(sources)
     # These refuse what they refuse before anything is written.
-    check_parts(config, sources.train)
-    compiled_model(config, sources.train)
-    training_batches(config, sources.train, config.seed)
+    trained_on = sources.trained_on
+    check_parts(config, trained_on)
+    verify(config, trained_on, compiled_model(config, trained_on))
+    training_batches(config, trained_on, config.seed)
     if not is_chief:
         # All workers compute, and the first writes.
         for trial in range(config.trials):

@@ -1,6 +1,8 @@
 """Classifiers that do not memorize wrong labels: NCR, its peers, and NCR with each."""
 
 from keras_ncr.models.auto_weight import AutoWeight
+from keras_ncr.models.clean_net import CleanNet
+from keras_ncr.models.clean_net_model import CleanNetModel, LabelVerification
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.models.co_teaching import CoTeachingModel
 from keras_ncr.models.divide_mix import DivideMixModel
@@ -25,6 +27,8 @@ from keras_ncr.models.warmup import ConsistencyWarmup
 
 __all__ = [
     "AutoWeight",
+    "CleanNet",
+    "CleanNetModel",
     "CoDivide",
     "CoTeachingModel",
     "ConsistencyWarmup",
@@ -35,6 +39,7 @@ __all__ = [
     "ExampleMemory",
     "GJSModel",
     "LDMIModel",
+    "LabelVerification",
     "MLNTModel",
     "LongReMixModel",
     "MILeModel",

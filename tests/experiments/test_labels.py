@@ -8,6 +8,7 @@ from sources import annotated_source, random_source
 
 from keras_ncr import noise
 from keras_ncr.datasets import digits
+from keras_ncr.experiments import run
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources, load_sources
@@ -16,6 +17,7 @@ from keras_ncr.experiments.labels import (
     corrected,
     noisy,
     reviewed,
+    verify,
     with_noise,
     without_wrong_labels,
 )
@@ -216,7 +218,7 @@ def test_audit_is_of_all_pictures_of_the_user(config):
 @pytest.mark.parametrize("key", ["symmetric", "pair_flip"])
 def test_audit_has_the_noise_of_the_training_part(config, key):
     config.noise.kind, config.noise.rate = key, 0.5
-    train, test, _, whole = sources = given_sources(config)
+    train, test, _, whole, _ = sources = given_sources(config)
     label_of = dict(zip(whole.ids.tolist(), whole.labels, strict=True))
     assert [label_of[name] for name in train.ids] == train.labels.tolist()
     assert [label_of[name] for name in test.ids] == [0, 0, 1, 1]
@@ -258,7 +260,7 @@ def test_corrections_of_the_training_part_leave_the_other_as_it_is(config, tmp_p
 
 def test_what_noise_made_wrong_is_right_after_correction(config, tmp_path):
     config.noise.kind, config.noise.rate = "pair_flip", 0.5
-    train, test, _, whole = sources = given_sources(config)
+    train, test, _, whole, _ = sources = given_sources(config)
     wrong, right = np.flatnonzero(train.is_noisy), np.flatnonzero(~train.is_noisy)
     names = train.class_names
     decisions = {
@@ -346,3 +348,108 @@ def test_config_with_bad_corrections_is_refused_at_once(tmp_path, content, error
     config.data.corrections = str(path)
     with pytest.raises(error, match="`config.data.corrections`: .*corrections.csv"):
         check_config(config)
+
+
+# Verification labels
+
+
+class Verified:
+    """Stands for a model that has to know which labels are right."""
+
+    def verify(self, is_right, labels):
+        self.is_right, self.labels = is_right, labels
+
+
+def test_true_labels_of_a_share_are_looked_up_in_every_class():
+    config, model = default_config(), Verified()
+    config.method, config.cleannet.verified_share = "cleannet", 0.2
+    source = noisy(config, digits()[0])
+    verify(config, source, model)
+    is_verified = model.is_right >= 0
+    assert is_verified.sum() == pytest.approx(0.2 * 1437, abs=1)
+    assert (np.bincount(source.labels[is_verified]) > 20).all()
+    np.testing.assert_array_equal(
+        model.is_right[is_verified] == 1, ~source.is_noisy[is_verified]
+    )
+    assert np.all(model.labels == -1)
+
+
+def test_decisions_say_of_given_labels_whether_they_are_right(config, tmp_path):
+    config.method, model = "cleannet", Verified()
+    train = given_sources(config).train.ids.tolist()
+    decisions = {train[0]: "dog", train[1]: None, train[2]: "cat", train[15]: "dog"}
+    corrections = corrections_of(given_sources(config).whole, decisions)
+    after, _ = with_corrections(config, tmp_path / "c.csv", corrections)
+    verify(config, after.train, model)
+    # The second one is left out of the data.
+    assert model.is_right.tolist() == [0, 1, *[-1] * 12, 1]
+    assert model.labels.tolist() == [0, 0, *[-1] * 12, 1]
+    assert after.train.labels.tolist()[0] == 1
+
+
+def test_other_methods_are_told_nothing():
+    verify(default_config(), digits()[0], None)
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0.0, "needs verification labels.*keras-ncr audit.*corrections.*ncr\\+elr"),
+        (0.1, "verified_share` must be 0 where true labels are not known"),
+        (1.0, "verified_share` must be at least 0 and below 1"),
+    ],
+)
+def test_verification_labels_that_there_are_not_are_refused(share, message):
+    config = default_config()
+    config.method, config.cleannet.verified_share = "cleannet", share
+    source = annotated_source() if share == 1 else random_source(30)
+    with pytest.raises(ValueError, match=message):
+        verify(config, source, Verified())
+
+
+# Examples without a label
+
+
+@pytest.fixture
+def partly_labeled(config, tmp_path):
+    """Returns the config of the pets, with six pictures of which nothing is known."""
+    for number in range(6):
+        image = tf.io.encode_png(np.full((4, 4, 3), number, "uint8"))
+        tf.io.write_file(str(tmp_path / "pets" / "unlabelled" / f"{number}.png"), image)
+    config.data.unlabeled_folder, config.method = "unlabelled", "ncr"
+    return config
+
+
+def test_examples_without_a_label_are_trained_on_and_nothing_else(partly_labeled):
+    sources = as_trained_on(partly_labeled, given_sources(partly_labeled))
+    assert (sources.train.num_examples, sources.test.num_examples) == (16, 4)
+    assert sources.audited.num_examples == 20
+    assert sources.trained_on.num_examples == 22
+    assert (sources.trained_on.labels[16:] == -1).all()
+    partly_labeled.data.validation_share = 0.25
+    sources = as_trained_on(partly_labeled, given_sources(partly_labeled))
+    assert sources.trained_on.num_examples == 18
+
+
+@pytest.mark.parametrize("method", ["standard", "sop", "ncr+mixup", "elr", "ncr+ssr"])
+def test_methods_that_need_labels_are_refused(partly_labeled, method):
+    partly_labeled.method = method
+    sources = given_sources(partly_labeled)
+    with pytest.raises(ValueError, match="without a label: ncr or ncr\\+elr.*Received"):
+        as_trained_on(partly_labeled, sources)
+
+
+def test_balanced_classes_are_refused_where_labels_are_missing(partly_labeled):
+    partly_labeled.data.balanced = True
+    with pytest.raises(ValueError, match="balanced` must be False with .*unlabeled"):
+        as_trained_on(partly_labeled, given_sources(partly_labeled))
+
+
+@pytest.mark.usefixtures("eager_functions")
+def test_a_run_trains_on_examples_without_a_label(partly_labeled, tmp_path):
+    partly_labeled.epochs, partly_labeled.trials = 1, 1
+    results = run.train(partly_labeled, tmp_path / "run", verbose=0)
+    assert results["num_failed"] == 0
+    confidence = np.load(tmp_path / "run" / "trial-0" / "confidence.npy")
+    means = np.load(tmp_path / "run" / "trial-0" / "mean_predictions.npz")["means"]
+    assert len(confidence) == len(means) == 16

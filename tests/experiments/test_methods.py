@@ -24,6 +24,7 @@ def config_of(method, **settings):
     config.method, config.model.backbone = method, "mlp"
     config.co_teaching.forget_rate = 0.4
     config.divide_mix.warmup_epochs = config.longremix.warmup_epochs = 0
+    config.cleannet.verified_share, config.cleannet.num_steps = 0.5, 2
     config.batch_size = 16
     config.epochs = 2
     config.update_from_flattened_dict(settings)
@@ -62,6 +63,7 @@ CLASSES = {
     "ncr+mopro": "MoProModel",
     "mile": "MILeModel",
     "longremix": "LongReMixModel",
+    "cleannet": "CleanNetModel",
     "sgn": "SGNModel",
     "ssr": "SSRModel",
     "ncr+ssr": "SSRModel",
@@ -133,6 +135,7 @@ def test_method_has_its_loss(method, loss):
         ("mopro", "mopro.logit_share", 0.3, "logit_share"),
         ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("mlnt", "mlnt.second_order", False, "second_order"),
+        ("cleannet", "cleannet.margin", 0.2, "margin"),
         ("ncr", "ncr.num_neighbors", 3, "consistency_loss.num_neighbors"),
         ("ncr+heteroscedastic", "heteroscedastic.rank", 3, "classifier.rank"),
     ],
@@ -275,7 +278,7 @@ def test_sop_plus_has_both_terms():
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
     *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
-    *("longremix", "mile"),
+    *("longremix", "mile", "cleannet"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

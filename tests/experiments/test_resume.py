@@ -62,6 +62,11 @@ def checkpoints(folder):
         ("ssr", {"ssr.feature_consistency_weight": 1.0}, [["step", 1, 2]]),
         ("sgn", {"sgn.average_decay": 0.9}, [["step", 1, 2]]),
         ("l_dmi", {}, [["step", 2, 2]]),
+        (
+            "cleannet",
+            {"cleannet.verified_share": 0.1, "cleannet.num_steps": 20},
+            [["step", 1, 3], ["step", 2, 1], ["step", 2, 2]],
+        ),
         ("mlnt", {"mlnt.num_label_sets": 2}, [["step", 2, 1], ["step", 2, 2]]),
         (
             "mopro",

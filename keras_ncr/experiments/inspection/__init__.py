@@ -66,8 +66,8 @@ def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
         "Noise": noise_rows(config, sources.train),
     }
     sources = as_trained_on(config, sources)
-    model = compiled_model(config, sources.train)
-    sections["Training"] = training_rows(config, sources.train, model)
+    model = compiled_model(config, sources.trained_on)
+    sections["Training"] = training_rows(config, sources.trained_on, model)
     sections["Training"] += [("note", note) for note in notes(config, sources.train)]
     try:
         figures, not_drawn = figures_of(config, sources)

@@ -15,6 +15,7 @@ from keras_ncr.experiments.batches import (
     steps_per_epoch,
     training_batches,
 )
+from keras_ncr.experiments.labels import verify
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
@@ -39,6 +40,8 @@ class Trial:
         self.trial = trial
         self.seed = config.seed + trial
         self.sources = sources
+        # With examples without a label behind those that have one.
+        self.trained_on = sources.trained_on
         self.folder = workdir.trial_folder(folder, trial)
 
     def result(self, callbacks, verbose):
@@ -74,7 +77,8 @@ class Trial:
             path.unlink()
         start, cpu_start = time.monotonic(), time.process_time()
         keras.utils.set_random_seed(self.seed)
-        model = compiled_model(self.config, self.sources.train, self.seed)
+        model = compiled_model(self.config, self.trained_on, self.seed)
+        verify(self.config, self.trained_on, model)
         if self.keeps_means:
             self.mean_predictions().attach(model)
         position = checkpoint.restore(model, self.test_batches())
@@ -147,9 +151,10 @@ class Trial:
         with replacing(self.folder / "confidence.npy") as temporary:
             np.save(temporary, confidence)
         if self.keeps_means:
-            means = model.mean_predictions.means().astype("float16")
+            ids = self.sources.train.ids  # Of those that have a label.
+            means = model.mean_predictions.means()[: len(ids)].astype("float16")
             with replacing(self.folder / "mean_predictions.npz") as temporary:
-                np.savez(temporary, ids=self.sources.train.ids, means=means)
+                np.savez(temporary, ids=ids, means=means)
         return {**self.measures(), **measures}
 
     @property
@@ -160,7 +165,7 @@ class Trial:
 
     def mean_predictions(self):
         """Returns the callback that keeps them, from the end of warm-up on."""
-        train, optimizer = self.sources.train, self.config.optimizer
+        train, optimizer = self.trained_on, self.config.optimizer
         # The first epoch begins with what random weights say.
         first = max(math.ceil(optimizer.warmup_epochs), 1)
         first = min(first, self.config.epochs - 1)
@@ -169,7 +174,7 @@ class Trial:
     @property
     def steps_per_epoch(self):
         """The number of batches in an epoch."""
-        return steps_per_epoch(self.config, self.sources.train)
+        return steps_per_epoch(self.config, self.trained_on)
 
     def training_batches(self, position, **options):
         """Returns the batches from a position on, as `fit` wants them."""
@@ -177,7 +182,7 @@ class Trial:
             options.setdefault("carry", ("index",))
         batches = training_batches(
             self.config,
-            self.sources.train,
+            self.trained_on,
             self.seed,
             first_epoch=position.epoch,
             first_step=position.step,
@@ -223,7 +228,7 @@ class Trial:
         )
         _, targets = next(iter(batches))
         indices = np.asarray(targets["index"])
-        ids = np.asarray(self.sources.train.ids)
+        ids = np.asarray(self.trained_on.ids)
         has_words = ids.dtype.kind not in "iu"
         return {
             "indices": indices.tolist(),

@@ -1,0 +1,87 @@
+"""Examples without a label: put behind others, told apart, read from a folder."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sources import annotated_source, random_source
+
+from keras_ncr.datasets import digits, from_folder, hold_out, with_unlabeled
+from keras_ncr.datasets.unlabeled import parts_by_label
+from keras_ncr.pipelines import evaluation_batches, training_batches
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures of one gray each: two cats, two dogs, three of nothing that is known."""
+    names = [
+        "cat/0",
+        "cat/1",
+        "dog/2",
+        "dog/3",
+        *(f"unlabelled/{n}" for n in (4, 5, 6)),
+    ]
+    for gray, name in enumerate(names):
+        image = tf.io.encode_png(np.full((4, 4, 3), gray, "uint8"))
+        tf.io.write_file(str(tmp_path / f"{name}.png"), image)
+    return tmp_path
+
+
+def test_a_folder_that_is_named_holds_examples_without_a_label(folder):
+    source = from_folder(folder, unlabeled="unlabelled")
+    assert source.class_names == ("cat", "dog")
+    assert source.labels.tolist() == [0, 0, 1, 1, -1, -1, -1]
+    assert source.ids.tolist()[-1] == "unlabelled/6.png"
+    assert from_folder(folder).class_names == ("cat", "dog", "unlabelled")
+    with pytest.raises(ValueError, match="`unlabeled` must be one of .*'unlabelled'?"):
+        from_folder(folder, unlabeled="unlabeled")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_batches_have_them_with_their_own_pictures(folder, cache):
+    labeled, unlabeled = parts_by_label(from_folder(folder, unlabeled="unlabelled"))
+    source = with_unlabeled(labeled.subset([3, 0]), unlabeled)
+
+    def gray(image, seed):
+        return tf.ensure_shape(tf.io.decode_png(image), (4, 4, 3))
+
+    batches = training_batches(source, 5, augment=gray, num_epochs=1, cache=cache)
+    images, labels = next(iter(batches))
+    found = sorted(zip(images[:, 0, 0, 0].numpy(), labels.numpy(), strict=True))
+    assert found == [(0, 0), (3, 1), (4, -1), (5, -1), (6, -1)]
+
+
+def test_examples_keep_their_index_and_what_is_known_of_their_labels():
+    first, second = annotated_source().subset(range(40)), random_source(60)
+    second = second.subset(range(40, 60))
+    both = with_unlabeled(first, second)
+    assert both.num_examples == 60 and np.all(both.labels[40:] == -1)
+    np.testing.assert_array_equal(both.is_noisy[:40], first.is_noisy)
+    assert not both.is_noisy[40:].any()
+    np.testing.assert_array_equal(both.images[40:], second.images)
+    (images, labels), *_ = evaluation_batches(both, 60)
+    np.testing.assert_array_equal(images[:40], first.images)
+    np.testing.assert_array_equal(labels, both.labels)
+
+
+def test_labels_can_be_taken_away():
+    source = random_source(20, num_classes=4)
+    few = source.relabeled(np.where(np.arange(20) < 8, source.labels, -1))
+    labeled, unlabeled = parts_by_label(few)
+    assert labeled.labels.tolist() == [0, 1, 2, 3] * 2
+    assert unlabeled.ids.tolist() == list(range(8, 20))
+    assert parts_by_label(source) == (source, None)
+
+
+def test_what_needs_labels_says_so():
+    source = random_source(20)
+    none = source.relabeled(np.full(20, -1))
+    with pytest.raises(ValueError, match="`labels` must be 0 or more. Received: -1"):
+        hold_out(none, 0.5)
+
+
+def test_other_inputs_and_examples_that_are_there_already_are_refused():
+    train, _ = digits()
+    with pytest.raises(ValueError, match="must have inputs as"):
+        with_unlabeled(train, random_source(20))
+    with pytest.raises(ValueError, match="must hold other examples .* 1437 ids"):
+        with_unlabeled(train, train)
