@@ -11,11 +11,12 @@ from keras_ncr.losses.consistency import Settings, neighbor_predictions
 from keras_ncr.models import AutoWeight, ELRModel, NCRModel, SOPModel
 from keras_ncr.models.auto_weight import (
     GAIN,
+    GAIN_PER_EPOCH,
     HELD_OUT_SHARE,
     LARGEST,
     TOLERANCE,
     WINDOW,
-    alpha_of,
+    excess_of,
 )
 
 NUM_EXAMPLES, NUM_CLASSES = 200, 3
@@ -68,8 +69,8 @@ def test_weight_is_that_of_an_oracle_over_some_batches():
     layer = AutoWeight(NUM_EXAMPLES, Settings(num_neighbors=5))
     is_held_out = layer.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
     assert 0 < is_held_out.sum() < 0.2 * NUM_EXAMPLES
-    sums = np.zeros(5)
-    for seed in range(4):
+    sums, lasting, weights = np.zeros(5), 0.0, []
+    for seed in range(8):  # Of 40 examples each, 5 are an epoch.
         features, logits, labels, index = batch(seed)
         found = layer(features, logits, {"label": labels, "index": index})
         neighbors = oracle_neighbors(features, logits, 5, 1.0)
@@ -85,28 +86,29 @@ def test_weight_is_that_of_an_oracle_over_some_batches():
         decay = np.exp(-len(labels) / (WINDOW * NUM_EXAMPLES))
         sums = decay * sums + (1 - decay) * counts
         best = max(sums[1] / sums[2], sums[3] / sums[4] if sums[4] else 0)
-        memorized = 1 - best * sums[2] / sums[0]
-        expected = min(max(GAIN * (memorized - TOLERANCE), 0), LARGEST)
+        excess = 1 - best * sums[2] / sums[0] - TOLERANCE
+        excess = excess if seed >= 4 else 0
+        lasting += GAIN_PER_EPOCH * len(labels) / NUM_EXAMPLES * excess
+        lasting = min(max(lasting, 0), LARGEST)
+        expected = min(max(lasting + GAIN * excess, 0), LARGEST)
         np.testing.assert_allclose(layer.sums, sums, rtol=1e-5)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert 0 < expected < LARGEST
+        weights.append(expected)
+    assert max(weights[:4]) == 0 and 0 < weights[4] < LARGEST
 
 
 @pytest.mark.parametrize(
     ("own", "neighbors", "held_out", "expected"),
     [
         (0, 0, 0, 0.0),  # Nothing is seen yet.
-        (100, 60, 55, GAIN * (0.4 - TOLERANCE)),  # Learned by heart.
+        (100, 60, 55, 0.4),  # Learned by heart.
         (80, 60, 80, 0.0),  # Poor neighbors, of a linear model.
-        (100, 98, 70, 0.0),  # Right labels, of which unseen ones are hard.
-        (100, 5, 5, LARGEST),
+        (100, 98, 70, 0.02),  # Right labels, of which unseen ones are hard.
     ],
 )
-def test_weight_follows_the_better_of_both_witnesses(
-    own, neighbors, held_out, expected
-):
+def test_better_of_both_witnesses_counts(own, neighbors, held_out, expected):
     sums = tf.constant([own, neighbors, 100, held_out / 10, 10], "float32")
-    np.testing.assert_allclose(alpha_of(sums), expected, atol=1e-6)
+    np.testing.assert_allclose(excess_of(sums), expected - TOLERANCE, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", ["numbers", "unsigned", "column", "one-hot"])
