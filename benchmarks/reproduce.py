@@ -39,7 +39,8 @@ class Part(NamedTuple):
 # Trainings of one network that a method costs, in forward and backward passes.
 COSTS = {
     **{"elr_plus": 4, "ncr+elr_plus": 4, "divide_mix": 8, "gjs": 2, "l_dmi": 2},
-    "ncr+mixup+second_view": 2,
+    # Half of the steps with ten terms, of two passes forward and three backward.
+    **{"ncr+mixup+second_view": 2, "mlnt": 9},
 }
 
 
@@ -106,7 +107,7 @@ TABLES = {
     "2": {
         **dict.fromkeys(("standard", "mixup", "ncr"), (MINI, FULL, CLOTHING)),
         **dict.fromkeys(("ncr+mixup", "ncr+mixup+second_view"), (MINI, FULL, CLOTHING)),
-        **dict.fromkeys(("l_dmi",), (CLOTHING,)),
+        **dict.fromkeys(("l_dmi", "mlnt"), (CLOTHING,)),
         **{
             "elr": (MINI,),
             "elr_plus": (MINI, CLOTHING),
