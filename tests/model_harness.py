@@ -9,6 +9,7 @@ import pytest
 from keras_ncr.models import (
     CleanNetModel,
     CoTeachingModel,
+    CurriculumModel,
     DivideMixModel,
     ELRModel,
     ELRPlusModel,
@@ -61,6 +62,7 @@ SINGLE = {
             **{"prototype_momentum": 0.5, "temperature": 1.0, "instance_weight": 0.1},
         },
     ),
+    "curriculum": (CurriculumModel, {"first_stage_share": 0.0}),
     "mile": (MILeModel, {"teacher_steps": 1, "student_steps": 1}),
     "sgn": (SGNModel, {"correction_decay": 0.5, "smoothing": 0.3}),
     "ssr": (SSRModel, {"num_neighbors": 4, "vote_threshold": 0.4}),
@@ -77,9 +79,9 @@ PAIRS = {
 MODELS = [*SINGLE, *PAIRS]
 WITH_BUILT_IN_LOSS = ["gjs", "mile", "mopro", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["mile", "sgn"]
-WITH_WHOLE_SET = ["cleannet", "ssr", "divide_mix", "longremix"]
+WITH_WHOLE_SET = ["cleannet", "ssr", "curriculum", "divide_mix", "longremix"]
 WITH_VIEWS = ["gjs", "sop"]
-WITH_MEMORY = ["elr", "ssr", "sop", "elr_plus", "divide_mix", "longremix"]
+WITH_MEMORY = ["elr", "ssr", "curriculum", "sop", "elr_plus", "divide_mix", "longremix"]
 
 
 def few(*names, of=MODELS):

@@ -145,6 +145,13 @@ TABLE = {
     "mile": Word(
         "model", models.MILeModel, loss="own", own_classifier=True, joins_ncr=True
     ),
+    "curriculum": Word(
+        "model",
+        models.CurriculumModel,
+        needs=("index", "unmixed"),
+        joins_ncr=True,
+        between_epochs=models.DensityCurriculum,
+    ),
     "sgn": Word(
         "model", models.SGNModel, loss="own", own_classifier=True, joins_ncr=True
     ),
@@ -218,7 +225,7 @@ METHOD_ROWS = (
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
     *("sgn", "ssr", "mlnt", "mopro"),
-    *("longremix", "mile", "cleannet"),
+    *("longremix", "mile", "curriculum", "cleannet"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),
 )

@@ -5,6 +5,7 @@ from keras_ncr.models.clean_net import CleanNet
 from keras_ncr.models.clean_net_model import CleanNetModel, LabelVerification
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.models.co_teaching import CoTeachingModel
+from keras_ncr.models.curriculum import CurriculumModel, DensityCurriculum
 from keras_ncr.models.divide_mix import DivideMixModel
 from keras_ncr.models.elr import EarlyLearningRegularization, ELRModel
 from keras_ncr.models.elr_plus import ELRPlusModel
@@ -32,6 +33,8 @@ __all__ = [
     "CoDivide",
     "CoTeachingModel",
     "ConsistencyWarmup",
+    "CurriculumModel",
+    "DensityCurriculum",
     "DivideMixModel",
     "ELRModel",
     "ELRPlusModel",

@@ -26,6 +26,7 @@ from keras_ncr.models.training_labels import checked_training_data
 from keras_ncr.models.unlabeled import masked
 from keras_ncr.models.views import checked_views
 from keras_ncr.models.warmup import ConsistencyWarmup
+from keras_ncr.models.whole_set import training_part, with_whole_set
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -40,7 +41,9 @@ class Classifier(MultiWorkerTraining, keras.Model):
     - set `built_in_loss`, the words for what it trains on, if `compile` takes no loss;
     - add callbacks in `own_callbacks`;
     - set `takes_unlabeled`, if its loss is `compute_loss` of this class: labels of -1
-      then count in no loss and no metric; and `mixes_inputs`, if it adds up inputs.
+      then count in no loss and no metric; and `mixes_inputs`, if it adds up inputs;
+    - set `whole_set`, the class of the `WholeSet` that it needs: `fit` then adds one
+      for arrays, and expects one for a `tf.data.Dataset`.
 
     Args:
         num_classes: Int, at least 2.
@@ -56,6 +59,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
     mean_predictions = None
     takes_unlabeled = False
     mixes_inputs = False
+    whole_set: type | None = None
 
     def __init__(
         self,
@@ -141,7 +145,10 @@ class Classifier(MultiWorkerTraining, keras.Model):
         x = checked_training_data(x, y, self)
         callbacks = with_own_callbacks(arguments["callbacks"], self)
         arguments = {**arguments, "x": x, "y": y, "callbacks": callbacks}
-        return with_weights_by_class(arguments, self.num_classes)
+        arguments = with_weights_by_class(arguments, self.num_classes)
+        if self.whole_set is None:
+            return arguments
+        return with_whole_set(arguments, self.whole_set)
 
     def memories(self):
         """Returns the layers that remember something about each example."""
@@ -154,7 +161,13 @@ class Classifier(MultiWorkerTraining, keras.Model):
         return next((one.num_examples for one in self.memories()), None)
 
     def reserve(self, x, y, validation_split):
-        """Makes room in the memories for the training examples."""
+        """Makes room in the memories for the training examples.
+
+        A look at all of them, as a model with `whole_set` has, leaves out those that
+        are kept for validation.
+        """
+        if self.whole_set is not None and y is not None:
+            y = training_part(y, validation_split)
         num_examples = num_examples_of(x, y, self.num_examples)
         for memory in self.memories():
             memory.reserve(num_examples)

@@ -19,7 +19,6 @@ from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
 from keras_ncr.models.network_pair import NetworkPair, counts_in_loss, mean_logits
 from keras_ncr.models.views import by_example
-from keras_ncr.models.whole_set import training_part, with_whole_set
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
 # No cross-entropy is negative: this stands for one that is not known.
@@ -116,6 +115,7 @@ class DivideMixModel(NetworkPair):
     """
 
     mixes_inputs = True
+    whole_set = CoDivide
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class DivideMixModel(NetworkPair):
         self.is_divided = False
 
     def prepared(self, arguments):
-        """As in all models; examples in arrays are also divided."""
+        """As in all models, but for views in arrays."""
         if arguments["y"] is not None and self.num_views > 1:
             raise ValueError(
                 "`x` must be a dataset of batches where `num_views` is above 1: `fit` "
@@ -174,12 +174,7 @@ class DivideMixModel(NetworkPair):
                 "example in neighboring rows, as `pipelines.second_view` makes "
                 "them."
             )
-        return with_whole_set(super().prepared(arguments), CoDivide)
-
-    def reserve(self, x, y, validation_split):
-        """Makes room for the examples that are not kept for validation."""
-        y = None if y is None else training_part(y, validation_split)
-        super().reserve(x, y, validation_split)
+        return super().prepared(arguments)
 
     def begin_epoch(self, epoch, num_epochs=None):
         """Sets the epoch, counted from 0, and with it what the next steps do.

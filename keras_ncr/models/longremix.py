@@ -8,7 +8,7 @@ import numpy as np
 from keras_ncr.checks import check_integer
 from keras_ncr.models.divide_mix import DivideMixModel
 from keras_ncr.models.example_memory import ExampleMemory
-from keras_ncr.models.second_stage import check_first_stage_share
+from keras_ncr.models.second_stage import check_first_stage_share, check_num_epochs
 from keras_ncr.models.weight_average import copy_of, copy_weights
 
 
@@ -94,11 +94,7 @@ class LongReMixModel(DivideMixModel):
 
     def begin_epoch(self, epoch, num_epochs=None):
         """As in `DivideMixModel`; sets the stage too, and starts the second anew."""
-        if num_epochs is None:
-            raise ValueError(
-                "`callbacks` must be a list, or a CallbackList made with `epochs`: the "
-                "stages of LongReMix are shares of them. Received: no number of epochs."
-            )
+        num_epochs = check_num_epochs(num_epochs)
         second = math.ceil(self.first_stage_share * num_epochs)
         pairs = zip(self.networks, self.starts, strict=True)
         if epoch == 0:

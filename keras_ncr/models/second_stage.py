@@ -18,6 +18,16 @@ class SecondStage(keras.callbacks.Callback):
             self.model.begin_second_stage()
 
 
+def check_num_epochs(num_epochs):
+    """Returns the number of epochs that `fit` tells a callback, or raises for none."""
+    if num_epochs is None:
+        raise ValueError(
+            "`callbacks` must be a list, or a CallbackList made with `epochs`: stages "
+            "are shares of them. Received: no number of epochs."
+        )
+    return num_epochs
+
+
 def check_first_stage_share(share):
     """Returns a share of epochs after which others are left, or raises."""
     checked = check_rate(share, "first_stage_share")

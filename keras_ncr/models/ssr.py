@@ -18,7 +18,7 @@ from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.nearest import nearest_neighbors
 from keras_ncr.models.views import by_example
-from keras_ncr.models.whole_set import WholeSet, training_part, with_whole_set
+from keras_ncr.models.whole_set import WholeSet
 from keras_ncr.pipelines.mixture import Mixture, likely_owner_weights
 
 
@@ -134,6 +134,7 @@ class SSRModel(NCRModel):
     built_in_loss = "cross-entropy of mixtures of selected examples"
     takes_unlabeled = False
     mixes_inputs = True
+    whole_set = SampleSelection
 
     def __init__(
         self,
@@ -183,15 +184,6 @@ class SSRModel(NCRModel):
         if self.feature_consistency_weight:
             self.projection = small_network("projection")
             self.predictor = small_network("predictor")
-
-    def prepared(self, arguments):
-        """As in all models; examples in arrays are also selected."""
-        return with_whole_set(super().prepared(arguments), SampleSelection)
-
-    def reserve(self, x, y, validation_split):
-        """Makes room for the examples that are not kept for validation."""
-        y = None if y is None else training_part(y, validation_split)
-        super().reserve(x, y, validation_split)
 
     def evaluation_loss(self):
         """Returns cross-entropy with labels of any form."""

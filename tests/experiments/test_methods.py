@@ -62,6 +62,7 @@ CLASSES = {
     "mopro": "MoProModel",
     "ncr+mopro": "MoProModel",
     "mile": "MILeModel",
+    "curriculum": "CurriculumModel",
     "longremix": "LongReMixModel",
     "cleannet": "CleanNetModel",
     "sgn": "SGNModel",
@@ -129,6 +130,7 @@ def test_method_has_its_loss(method, loss):
         ("divide_mix", "divide_mix.unlabeled_weight", 7.0, "unlabeled_weight"),
         ("longremix", "longremix.confident_epochs", 3, "confident_epochs"),
         ("longremix", "longremix.unlabeled_weight", 7.0, "unlabeled_weight"),
+        ("curriculum", "curriculum.noisy_weight", 0.3, "noisy_weight"),
         ("mile", "mile.teacher_steps", 30, "teacher_steps"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
@@ -278,7 +280,7 @@ def test_sop_plus_has_both_terms():
 # Rows of which the model has tests of its own, or that differ from others by a loss.
 LIKE_OTHERS = {
     *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
-    *("longremix", "mile", "cleannet"),
+    *("longremix", "mile", "curriculum", "cleannet"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

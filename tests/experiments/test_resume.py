@@ -78,6 +78,7 @@ def checkpoints(folder):
             {"longremix.warmup_epochs": 0, "longremix.views": "jittered"},
             [["step", 1, 2], ["step", 2, 2]],
         ),
+        ("curriculum", {"curriculum.first_stage_share": 0.3}, [["step", 1, 2]]),
         ("mile", {"mile.teacher_steps": 2, "mile.student_steps": 3}, [["step", 1, 2]]),
         ("heteroscedastic", {"heteroscedastic.num_samples": 50}, [["step", 1, 2]]),
         (

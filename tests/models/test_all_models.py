@@ -117,6 +117,7 @@ REPLICATED = {
     "gjs": {},
     "l_dmi": {},
     "mopro": {"consistency_weight": 0.5},
+    "curriculum": {},
     "mile": {},
     "sgn": {},
     "pair": {"kernel_regularizer": "l2"},
