@@ -117,7 +117,7 @@ def run_blocks(blocks, folder, monkeypatch):
         exec(compile(block, "README.md", "exec"), namespace)
 
 
-@pytest.mark.usefixtures("two_epochs")
+@pytest.mark.usefixtures("eager_functions", "two_epochs")
 def test_readme_runs(tmp_path, monkeypatch):
     program = "".join(python_blocks(REPOSITORY / "README.md"))
     # The slow test has all folds and epochs.

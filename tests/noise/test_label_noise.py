@@ -282,6 +282,7 @@ def second_process():
         process.kill()
 
 
+@pytest.mark.slow
 def test_second_process_gives_the_same_labels(second_process, capfd):
     there, _ = second_process.communicate()
     exec(SCRIPT, {})
