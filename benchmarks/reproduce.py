@@ -40,7 +40,7 @@ class Part(NamedTuple):
 COSTS = {
     **{"elr_plus": 4, "ncr+elr_plus": 4, "divide_mix": 8, "gjs": 2, "l_dmi": 2},
     # Half of the steps with ten terms, of two passes forward and three backward.
-    **{"ncr+mixup+second_view": 2, "mlnt": 9},
+    **{"ncr+mixup+second_view": 2, "mlnt": 9, "longremix": 8},
 }
 
 
@@ -107,14 +107,14 @@ TABLES = {
     "2": {
         **dict.fromkeys(("standard", "mixup", "ncr"), (MINI, FULL, CLOTHING)),
         **dict.fromkeys(("ncr+mixup", "ncr+mixup+second_view"), (MINI, FULL, CLOTHING)),
-        **dict.fromkeys(("l_dmi", "mlnt"), (CLOTHING,)),
+        **dict.fromkeys(("l_dmi", "mlnt", "longremix"), (CLOTHING,)),
         **{
             "elr": (MINI,),
             "elr_plus": (MINI, CLOTHING),
             "divide_mix": (MINI, CLOTHING),
         },
         **{"gjs": (MINI,)},
-        **dict.fromkeys(("heteroscedastic",), (FULL,)),
+        **dict.fromkeys(("heteroscedastic", "mile", "curriculum"), (FULL,)),
     },
     "3": {
         method: (cifar(10), cifar(100))

@@ -54,7 +54,8 @@ def get_config(argument=None):
     config.augment.padding = 4
     config.gjs.label_weight = 0.3  # As in its own paper, for 20 % symmetric noise.
     _set_early_learning(config, arguments)
-    _set_divide_mix(config.divide_mix, arguments)
+    for settings in (config.divide_mix, config.longremix):
+        _set_divide_mix(settings, arguments)
     return config
 
 
