@@ -6,7 +6,8 @@ import tensorflow as tf
 from keras_ncr.checks import check_bool, check_integer, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.models.network_pair import NetworkPair, counts_in_loss, mean_logits
+from keras_ncr.models.fitting import counts_in_loss
+from keras_ncr.models.network_pair import NetworkPair, mean_logits
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

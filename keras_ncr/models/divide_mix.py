@@ -16,8 +16,9 @@ from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.co_divide import CoDivide, clean_probabilities, normalized
 from keras_ncr.models.example_memory import ExampleMemory, index_of
+from keras_ncr.models.fitting import counts_in_loss
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
-from keras_ncr.models.network_pair import NetworkPair, counts_in_loss, mean_logits
+from keras_ncr.models.network_pair import NetworkPair, mean_logits
 from keras_ncr.models.views import by_example
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 

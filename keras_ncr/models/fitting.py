@@ -107,6 +107,14 @@ def ignored_class(loss):
     return next((number for number in found if number is not None), None)
 
 
+def counts_in_loss(loss, labels):
+    """Returns which rows have a label that the loss does not ignore: `(batch,)`."""
+    labels, ignored = tf.convert_to_tensor(labels), ignored_class(loss)
+    if ignored is None:
+        return tf.ones(tf.shape(labels)[:1], "bool")
+    return tf.reshape(labels, [-1]) != tf.cast(ignored, labels.dtype)
+
+
 def check_can_be_mixed(x, model):
     """Raises for inputs of which a sum means nothing, or that cannot be added."""
     is_dataset = isinstance(x, tf.data.Dataset)

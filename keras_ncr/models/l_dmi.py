@@ -7,8 +7,8 @@ from keras_ncr.checks import check_positive
 from keras_ncr.distribution.targets import label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.mutual_information import mutual_information_loss
+from keras_ncr.models.fitting import counts_in_loss
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.network_pair import counts_in_loss
 from keras_ncr.models.second_stage import SecondStage, check_first_stage_share
 
 

@@ -13,9 +13,8 @@ from keras_ncr.checks import (
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.elr_plus import grown
-from keras_ncr.models.fitting import refuse_replicas
+from keras_ncr.models.fitting import counts_in_loss, refuse_replicas
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.network_pair import counts_in_loss
 from keras_ncr.models.second_stage import SecondStage, check_first_stage_share
 from keras_ncr.models.weight_average import copy_of, leave_to_average, move_average
 

@@ -194,12 +194,3 @@ def mean_logits(outputs):
     """Returns the mean of both networks' logits, without a gradient."""
     (_, first), (_, second) = outputs
     return tf.stop_gradient((first + second) / 2)
-
-
-def counts_in_loss(loss, labels):
-    """Returns which rows have a label that the loss does not ignore: `(batch,)`."""
-    labels = tf.convert_to_tensor(labels)
-    ignored = getattr(keras.losses.get(loss), "ignore_class", None)
-    if ignored is None:
-        return tf.ones(tf.shape(labels)[:1], "bool")
-    return tf.reshape(labels, [-1]) != tf.cast(ignored, labels.dtype)

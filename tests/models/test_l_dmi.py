@@ -1,5 +1,7 @@
 """L_DMI in two stages: what each minimizes, when it changes, and what it learns."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from model_harness import X, Y, blobs, compiled, cross_entropy, fit, new_model
 
 from keras_ncr.losses import DeterminantMutualInformation
 from keras_ncr.models import LDMIModel
+from keras_ncr.models.fitting import counts_in_loss
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,23 @@ def test_rows_without_a_label_have_no_part_in_the_second_stage():
     # All rows count in the mean, which adds a constant for each of three classes.
     constant = 0.01 * 3 * np.log(24 / keep.sum())
     assert received[0] == pytest.approx(expected + constant, rel=1e-5)
+
+
+IGNORING = {"from_logits": True, "ignore_class": -1}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        cross_entropy(ignore_class=-1),
+        [cross_entropy(ignore_class=-1)],
+        functools.partial(keras.losses.sparse_categorical_crossentropy, **IGNORING),
+    ],
+    ids=["object", "list", "function"],
+)
+def test_what_a_loss_ignores_is_known_in_any_form_of_it(loss):
+    is_counted = counts_in_loss(loss, np.array([[0], [-1], [2]]))
+    assert is_counted.numpy().tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, "0.5"])
