@@ -52,8 +52,13 @@ def get_config(argument=None):
     # Every tenth true label is looked up, as if it had been reviewed.
     config.cleannet.verified_share, config.cleannet.num_steps = 0.1, 1000
     config.cleannet.first_stage_share = 0.15
+    for word in ("moit", "moit_plus"):
+        config[word].num_neighbors = 30
     config.second_view.shift = 1
-    for word in ("gjs", "sop_plus", "divide_mix", "longremix", "ssr", "mopro"):
+    for word in (
+        *("gjs", "sop_plus", "divide_mix", "longremix", "ssr"),
+        *("mopro", "moit", "moit_plus"),
+    ):
         config[word].views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "digits.json")
     return config

@@ -49,7 +49,10 @@ def get_config(argument=None):
     for settings in (config.sop, config.sop_plus):
         settings.v_learning_rate = 30.0  # Few examples are seen few times.
     config.second_view.shift = 2
-    for word in ("gjs", "sop_plus", "divide_mix", "longremix", "ssr", "mopro"):
+    for word in (
+        *("gjs", "sop_plus", "divide_mix", "longremix", "ssr"),
+        *("mopro", "moit", "moit_plus"),
+    ):
         config[word].views = "jittered"  # Policies are made for colored photographs.
     set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "fashion_mnist.json")
     return config

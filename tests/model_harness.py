@@ -18,6 +18,7 @@ from keras_ncr.models import (
     LongReMixModel,
     MILeModel,
     MLNTModel,
+    MOITModel,
     MoProModel,
     NCRModel,
     NetworkPair,
@@ -53,6 +54,13 @@ SINGLE = {
         MLNTModel,
         {"first_stage_share": 0.0, "num_label_sets": 1, "ramp_steps": 0},
     ),
+    "moit": (
+        MOITModel,
+        {
+            **{"first_stage_share": 0.0, "num_neighbors": 4, "projection_dim": 4},
+            **{"epochs_before_memory": 0, "temperature": 1.0},
+        },
+    ),
     "mopro": (
         MoProModel,
         {
@@ -77,11 +85,20 @@ PAIRS = {
     "longremix": (LongReMixModel, {"warmup_epochs": 1}),
 }
 MODELS = [*SINGLE, *PAIRS]
-WITH_BUILT_IN_LOSS = ["gjs", "mile", "mopro", "sgn", "ssr", "sop"]
+WITH_BUILT_IN_LOSS = ["gjs", "mile", "moit", "mopro", "sgn", "ssr", "sop"]
 WITH_OWN_CLASSIFIER = ["mile", "sgn"]
-WITH_WHOLE_SET = ["cleannet", "ssr", "curriculum", "divide_mix", "longremix"]
+WITH_WHOLE_SET = ["cleannet", "moit", "ssr", "curriculum", "divide_mix", "longremix"]
 WITH_VIEWS = ["gjs", "sop"]
-WITH_MEMORY = ["elr", "ssr", "curriculum", "sop", "elr_plus", "divide_mix", "longremix"]
+WITH_MEMORY = [
+    "elr",
+    "moit",
+    "ssr",
+    "curriculum",
+    "sop",
+    "elr_plus",
+    "divide_mix",
+    "longremix",
+]
 
 
 def few(*names, of=MODELS):

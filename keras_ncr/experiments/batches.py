@@ -74,14 +74,34 @@ def view_augmentations(config: ConfigDict, source: Source) -> list:
     crop, method = augmentation(config, source), method_of(config)
     if not method.needs("views"):
         return [crop]
-    pair = choose(config[method.model].views, VIEWS, f"config.{method.model}.views")
+    policies = _policies(config)
     # Jittered views are made of whole batches, after one crop.
-    return [_view(config, source, crop, one) for one in pair] if pair else [crop]
+    if not policies:
+        return [crop]
+    return [_view(config, source, crop, one) for one in policies]
+
+
+def num_views(config: ConfigDict) -> int:
+    """Returns how many rows of a training batch are views of one example."""
+    if not method_of(config).needs("views"):
+        return 1
+    policies = _policies(config)
+    return len(policies) if policies else 2
+
+
+def _policies(config):
+    """Returns what makes each view, or `None` for jittered ones."""
+    model = method_of(config).model
+    return choose(config[model].views, VIEWS, f"config.{model}.views")
 
 
 def _view(config, source, crop, policy):
     """Returns the augmentation that makes one view of an image."""
-    crop = crop or functools.partial(_as_stored, source.image_shape)
+    as_stored = functools.partial(_as_stored, source.image_shape)
+    if policy == PLAIN:
+        prepare = preparation(config, source)
+        return (lambda image, seed: prepare(image)) if prepare else as_stored
+    crop = crop or as_stored
     if policy is None:
         return crop
     height, *_ = input_shape(config, source)
@@ -98,11 +118,15 @@ def _as_stored(shape, image, seed):
     return tf.ensure_shape(decode(image, shape[-1]), shape)
 
 
+# A view as it is in evaluation.
+PLAIN = "plain"
+
 # What makes the first and the second view of an example; None beside: its crop alone.
 VIEWS = {
     "plain": (None, None),
     "rand_augment": (pipelines.rand_augment, pipelines.rand_augment),
     "auto_augment": (None, pipelines.auto_augment),
+    "rand_augment_and_plain": (pipelines.rand_augment, pipelines.rand_augment, PLAIN),
     # One crop, and the changes of `config.second_view`, drawn anew for each view.
     "jittered": None,
 }

@@ -81,6 +81,16 @@ _BESIDE_ELR = {
     "temperature_squared": True,
 }
 
+# Two strongly changed views, and the image as it is.
+_OF_MOIT = {"views": "rand_augment_and_plain"}
+_WITH_MOIT = {
+    "needs": ("index", "views", "unmixed"),
+    "loss": "own",
+    "mixes": True,
+    "joins_ncr": True,
+    "between_epochs": models.CleanSetDetection,
+}
+
 TABLE = {
     "standard": Word("model"),
     "ncr": Word(
@@ -185,6 +195,14 @@ TABLE = {
         joins_ncr=True,
         between_epochs=models.LabelVerification,
     ),
+    "moit": Word("model", models.MOITModel, _OF_MOIT, **_WITH_MOIT),
+    # Of 250 epochs 130 are the first stage, and 70 of MOIT+ follow.
+    "moit_plus": Word(
+        "model",
+        models.MOITModel,
+        {**_OF_MOIT, "first_stage_share": 0.41, "last_stage_share": 0.22},
+        **_WITH_MOIT,
+    ),
     "divide_mix": Word(
         "model",
         models.DivideMixModel,
@@ -224,7 +242,7 @@ METHOD_ROWS = (
     *("mixup", "label_smoothing+mixup", "soft_bootstrap+mixup", "label_propagation"),
     "heteroscedastic",
     *("js", "gjs", "co_teaching", "elr", "elr_plus", "sop", "divide_mix", "l_dmi"),
-    *("sgn", "ssr", "mlnt", "mopro"),
+    *("sgn", "ssr", "mlnt", "mopro", "moit", "moit_plus"),
     *("longremix", "mile", "curriculum", "cleannet"),
     *("ncr", "ncr+mixup", "ncr+mixup+second_view", "ncr+elr", "ncr+elr_plus"),
     *("oracle", "oracle+mixup"),

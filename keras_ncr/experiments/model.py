@@ -12,7 +12,7 @@ from keras_ncr.backbones.applications import application_names
 from keras_ncr.backbones.pretrained import HUB
 from keras_ncr.datasets import Source
 from keras_ncr.distribution import MultiWorkerClassifier
-from keras_ncr.experiments.batches import input_shape, steps_per_epoch
+from keras_ncr.experiments.batches import input_shape, num_views, steps_per_epoch
 from keras_ncr.experiments.config import WITH_STEM
 from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
 from keras_ncr.experiments.schedule import optimizer
@@ -119,7 +119,7 @@ def _method_model(config, method, source, shape, seed):
     arguments = {
         **section,
         "num_examples": source.num_examples,
-        "num_views": 2 if method.needs("views") else 1,
+        "num_views": num_views(config),
         "seed": seed,
     }
     networks = [backbone(config.model, source, shape) for _ in range(row.num_networks)]
@@ -132,7 +132,8 @@ def _method_model(config, method, source, shape, seed):
         )
     accepted = {*inspect.signature(row.makes).parameters}
     # What a class passes on to the one that it is made from.
-    accepted |= inspect.signature(row.makes.__base__).parameters.keys() & section.keys()
+    passed_on = {*section, "num_views", "seed"}
+    accepted |= inspect.signature(row.makes.__base__).parameters.keys() & passed_on
     arguments = {name: arguments[name] for name in accepted if name in arguments}
     is_one = row.num_networks == 1
     if not row.own_classifier:

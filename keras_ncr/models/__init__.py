@@ -3,6 +3,7 @@
 from keras_ncr.models.auto_weight import AutoWeight
 from keras_ncr.models.clean_net import CleanNet
 from keras_ncr.models.clean_net_model import CleanNetModel, LabelVerification
+from keras_ncr.models.clean_set import CleanSetDetection
 from keras_ncr.models.co_divide import CoDivide
 from keras_ncr.models.co_teaching import CoTeachingModel
 from keras_ncr.models.curriculum import CurriculumModel, DensityCurriculum
@@ -16,6 +17,7 @@ from keras_ncr.models.longremix import LongReMixModel
 from keras_ncr.models.metrics import MemorizationMonitor, MemorizationRate
 from keras_ncr.models.mile import MILeModel
 from keras_ncr.models.mlnt import MLNTModel
+from keras_ncr.models.moit import MOITModel
 from keras_ncr.models.mopro import MoProModel
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.ncr_classifier import NCRClassifier
@@ -30,6 +32,7 @@ __all__ = [
     "AutoWeight",
     "CleanNet",
     "CleanNetModel",
+    "CleanSetDetection",
     "CoDivide",
     "CoTeachingModel",
     "ConsistencyWarmup",
@@ -46,6 +49,7 @@ __all__ = [
     "MLNTModel",
     "LongReMixModel",
     "MILeModel",
+    "MOITModel",
     "MemorizationMonitor",
     "MemorizationRate",
     "MoProModel",

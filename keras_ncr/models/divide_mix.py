@@ -19,7 +19,7 @@ from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.fitting import counts_in_loss
 from keras_ncr.models.mix_match import entropy, mean_of_views, mix_match_loss, sharpen
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
-from keras_ncr.models.views import by_example
+from keras_ncr.models.views import one_view
 from keras_ncr.pipelines.mixture import Mixture, drawn_mixture, likely_owner_weights
 
 # No cross-entropy is negative: this stands for one that is not known.
@@ -264,9 +264,7 @@ class DivideMixModel(NetworkPair):
         They have one view of each example.
         """
         if self.num_views > 1:
-            x, y, sample_weight = keras.tree.map_structure(
-                self.of_first_view, (x, y, sample_weight)
-            )
+            x, y, sample_weight = one_view((x, y, sample_weight), 0, self.num_views)
         outputs = self.features_and_logits(x)
         objectives = []
         for features, logits in outputs:
@@ -275,10 +273,6 @@ class DivideMixModel(NetworkPair):
                 loss -= replicas.global_mean(entropy(logits))
             objectives.append(self.joined_loss(loss, features, logits))
         return objectives, tf.repeat(mean_logits(outputs), self.num_views, axis=0)
-
-    def of_first_view(self, rows):
-        """Returns the rows of a batch that are first views of examples."""
-        return None if rows is None else by_example(rows, self.num_views)[:, 0]
 
     def targets(self, y, predictions):
         """Returns co-refined labels and guesses, and which rows are labeled.

@@ -16,7 +16,7 @@ from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.neighbors import unit_vectors
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.views import by_example
+from keras_ncr.models.views import one_view
 from keras_ncr.models.weight_average import copy_of, leave_to_average, move_average
 
 # A logit that takes no part in a softmax.
@@ -222,19 +222,12 @@ class MoProModel(NCRModel):
         decay = tf.where(is_first, 0.0, self.average_decay)
         move_average(self.key_network.backbone, self.backbone, decay)
         move_average(self.key_network.classifier, self.projection, decay)
-        first = self.view(0, (x, label_of(y), weight_of(sample_weight)))
-        targets = {"label": first[1], "other_view": self.view(self.num_views - 1, x)}
+        rows = (x, label_of(y), weight_of(sample_weight))
+        first = one_view(rows, 0, self.num_views)
+        other = one_view(x, self.num_views - 1, self.num_views)
+        targets = {"label": first[1], "other_view": other}
         objective, logits = super().batch_objective(first[0], targets, first[2])
         return objective, tf.repeat(logits, self.num_views, axis=0)
-
-    def view(self, number, rows):
-        """Returns the rows of a batch, nested in any way, that are one of the views."""
-        return keras.tree.map_structure(
-            lambda part: (
-                None if part is None else by_example(part, self.num_views)[:, number]
-            ),
-            rows,
-        )
 
     def supervised_loss(self, x, y, features, logits, sample_weight=None):
         """Returns this replica's share of MoPro's losses, with `self.losses`."""
@@ -260,9 +253,7 @@ class MoProModel(NCRModel):
             queries, keys, self.queue, self.temperature
         )
         self.remember(queries, keys, labels, is_kept)
-        size = tf.cast(tf.size(each), each.dtype)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(each), size)
-        share = mean / self.distribute_strategy.num_replicas_in_sync
+        share = self.mean_share(each)
         return share + tf.cast(additional, share.dtype)
 
     def corrected_labels(self, given, logits, scores):

@@ -101,6 +101,17 @@ def nearest_neighbors(
     return search.without_self()
 
 
+def vote_shares(neighbors, labels, num_classes):
+    """Returns the share of each class among the neighbors of examples, `(n, classes)`.
+
+    `neighbors` are numbers of examples, `(n, k)`; `labels` are those of all, `(n,)`.
+    """
+    rows = np.arange(len(neighbors))[:, None] * num_classes
+    cells = len(neighbors) * num_classes
+    counts = np.bincount((rows + labels[neighbors]).ravel(), minlength=cells)
+    return counts.reshape(-1, num_classes) / neighbors.shape[1]
+
+
 def check_finite(block, start=0):
     """Raises for the first row that is not finite, numbered from `start`."""
     is_finite = np.isfinite(block).all(axis=1)

@@ -10,7 +10,7 @@ from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.mix_match import imbalance
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.views import by_example
+from keras_ncr.models.views import by_example, one_view
 
 # Where noise starts, as in the released config: at exactly 0 it has no gradient.
 INITIAL_SCALE = 1e-8
@@ -169,9 +169,8 @@ class SOPModel(NCRModel):
 
     def descend(self, index, labels, logits, sample_weight=None):
         """Returns the loss, and moves the examples' noise down its gradient."""
-        index, labels = self.of_first_view(index), self.of_first_view(labels)
-        if sample_weight is not None:
-            sample_weight = self.of_first_view(sample_weight)
+        rows = (index, labels, sample_weight)
+        index, labels, sample_weight = one_view(rows, 0, self.num_views)
         u, v = self.u(index), self.v(index)
         with tf.GradientTape() as tape:
             tape.watch([u, v])
@@ -196,10 +195,6 @@ class SOPModel(NCRModel):
         if self.balance_weight:
             loss += self.balance_weight * imbalance(predictions)
         return loss
-
-    def of_first_view(self, rows):
-        """Returns the rows of a batch that are first views of examples."""
-        return by_example(rows, self.num_views)[:, 0]
 
     def get_config(self):
         return {

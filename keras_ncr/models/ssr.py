@@ -16,7 +16,7 @@ from keras_ncr.losses import SoftBootstrap
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
-from keras_ncr.models.nearest import nearest_neighbors
+from keras_ncr.models.nearest import nearest_neighbors, vote_shares
 from keras_ncr.models.views import by_example
 from keras_ncr.models.whole_set import WholeSet
 from keras_ncr.pipelines.mixture import Mixture, likely_owner_weights
@@ -292,7 +292,7 @@ def small_network(name):
 
 def vote_ratios(neighbors, labels, num_classes, balance_votes=True):
     """Returns for each example its label's votes over those of the class with most."""
-    votes = np.eye(num_classes)[labels][neighbors].mean(axis=1)
+    votes = vote_shares(neighbors, labels, num_classes)
     if balance_votes:
         votes /= np.maximum(np.bincount(labels, minlength=num_classes), 1)
     own = np.take_along_axis(votes, labels[:, None], axis=1)[:, 0]

@@ -1,5 +1,6 @@
 """Batches with several views of each example, which stand in neighboring rows."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +21,14 @@ def by_example(rows, num_views):
     is_whole = tf.equal(tf.shape(rows)[0] % num_views, 0)
     with tf.control_dependencies([tf.debugging.Assert(is_whole, [message])]):
         return tf.reshape(rows, [-1, num_views, *rows.shape[1:]])
+
+
+def one_view(rows, number, num_views):
+    """Returns the rows of a batch, nested in any way, that are one of its views."""
+    return keras.tree.map_structure(
+        lambda part: None if part is None else by_example(part, num_views)[:, number],
+        rows,
+    )
 
 
 def checked_views(x, y, num_views, shuffle=True):

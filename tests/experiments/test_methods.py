@@ -12,7 +12,7 @@ from model_harness import few
 import keras_ncr
 from keras_ncr.datasets import from_arrays
 from keras_ncr.experiments import run
-from keras_ncr.experiments.batches import training_batches
+from keras_ncr.experiments.batches import num_views, training_batches
 from keras_ncr.experiments.config import default_config, set_noise
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources
@@ -61,6 +61,8 @@ CLASSES = {
     "l_dmi": "LDMIModel",
     "mlnt": "MLNTModel",
     "mopro": "MoProModel",
+    "moit": "MOITModel",
+    "ncr+moit_plus": "MOITModel",
     "ncr+mopro": "MoProModel",
     "mile": "MILeModel",
     "curriculum": "CurriculumModel",
@@ -135,6 +137,8 @@ def test_method_has_its_loss(method, loss):
         ("mile", "mile.teacher_steps", 30, "teacher_steps"),
         ("sgn", "sgn.smoothing", 0.1, "smoothing"),
         ("ssr", "ssr.relabel_threshold", 0.8, "relabel_threshold"),
+        ("moit", "moit.bootstrap_weight", 0.3, "bootstrap_weight"),
+        ("moit_plus", "moit_plus.last_stage_share", 0.3, "last_stage_share"),
         ("mopro", "mopro.logit_share", 0.3, "logit_share"),
         ("l_dmi", "l_dmi.first_stage_share", 0.3, "first_stage_share"),
         ("mlnt", "mlnt.second_order", False, "second_order"),
@@ -270,8 +274,21 @@ def test_views_that_there_are_not_are_refused():
     "word", few("ssr", of=[w for w in TABLE if "views" in TABLE[w].needs])
 )
 def test_methods_with_views_say_which(word):
+    config, source = config_of(word), small_source()
     images, _ = first_batch(word)
-    assert len(images) == 32
+    has_plain = word in ("moit", "moit_plus")  # Beside two that are changed.
+    assert num_views(config) == 2 + has_plain
+    assert len(images) == 16 * num_views(config)
+    assert compiled_model(config, source).num_views == num_views(config)
+
+
+def test_the_last_view_of_moit_is_as_in_evaluation():
+    originals, _ = first_batch("standard")
+    crop = {"augment.padding": 2, "augment.flip": True}
+    images, targets = first_batch("moit", **crop)
+    np.testing.assert_array_equal(images[2::3], originals)
+    assert not np.array_equal(images[::3], images[1::3])
+    assert np.array_equal(targets["label"][::3], targets["label"][2::3])
 
 
 def test_sop_plus_has_both_terms():
@@ -284,6 +301,7 @@ def test_sop_plus_has_both_terms():
 LIKE_OTHERS = {
     *("heteroscedastic", "l_dmi", "sgn", "ssr", "mlnt", "mopro"),
     *("longremix", "mile", "curriculum", "cleannet"),
+    *("moit", "moit_plus"),
     *("hard_bootstrap", "sce", "js", "label_smoothing+mixup", "soft_bootstrap+mixup"),
     *("oracle+mixup", "ncr+mixup+second_view", "ncr+elr_plus", "soft_bootstrap"),
     *("label_smoothing", "gce", "mixup", "elr", "elr_plus", "gjs", "sop", "divide_mix"),

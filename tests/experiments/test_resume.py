@@ -69,6 +69,11 @@ def checkpoints(folder):
         ),
         ("mlnt", {"mlnt.num_label_sets": 2}, [["step", 2, 1], ["step", 2, 2]]),
         (
+            "moit_plus",
+            {"moit_plus.views": "jittered", "moit_plus.last_stage_share": 0.5},
+            [["step", 1, 2], ["step", 2, 2]],
+        ),
+        (
             "mopro",
             {"mopro.views": "jittered", "mopro.queue_size": 700},
             [["step", 1, 2]],

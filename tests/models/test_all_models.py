@@ -116,6 +116,7 @@ REPLICATED = {
     "elr": {},
     "gjs": {},
     "l_dmi": {},
+    "moit": {"mixup_alpha": 0},
     "mopro": {"consistency_weight": 0.5},
     "curriculum": {},
     "mile": {},
@@ -345,7 +346,7 @@ def test_an_index_beyond_the_examples_stops_a_step_under_xla(name):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("name", ["elr", "ssr", "sop", "elr_plus"])
+@pytest.mark.parametrize("name", ["elr", "moit", "ssr", "sop", "elr_plus"])
 def test_a_step_without_numbers_is_refused(name):
     with pytest.raises(ValueError, match='"label" and "index"'):
         compiled(name, {"num_examples": 24}).train_on_batch(X, Y)
