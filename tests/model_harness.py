@@ -90,14 +90,8 @@ WITH_OWN_CLASSIFIER = ["mile", "sgn"]
 WITH_WHOLE_SET = ["cleannet", "moit", "ssr", "curriculum", "divide_mix", "longremix"]
 WITH_VIEWS = ["gjs", "sop"]
 WITH_MEMORY = [
-    "elr",
-    "moit",
-    "ssr",
-    "curriculum",
-    "sop",
-    "elr_plus",
-    "divide_mix",
-    "longremix",
+    *("elr", "moit", "ssr", "curriculum", "sop"),
+    *("elr_plus", "divide_mix", "longremix"),
 ]
 
 

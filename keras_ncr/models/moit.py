@@ -31,7 +31,6 @@ from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.nearest import nearest_neighbors
 from keras_ncr.models.ssr import drawn_rows
 from keras_ncr.models.views import one_view
-from keras_ncr.models.whole_set import training_part, with_whole_set
 from keras_ncr.pipelines.mixture import Mixture, likely_owner_weights
 
 # Of the last stage's epochs, the share without hard labels of its own: 30 of 70.
@@ -128,6 +127,7 @@ class MOITModel(NCRModel):
 
     built_in_loss = "contrast and classification of mixtures"
     takes_unlabeled = False
+    whole_set = CleanSetDetection
 
     def __init__(
         self,
@@ -217,15 +217,6 @@ class MOITModel(NCRModel):
         """Returns what the classifier's weights were at first, each with the weight."""
         weights = self.classifier.trainable_weights
         return zip(self.first_classifier, weights, strict=True)
-
-    def prepared(self, arguments):
-        """As in all models; the labels of examples in arrays are also judged."""
-        return with_whole_set(super().prepared(arguments), CleanSetDetection)
-
-    def reserve(self, x, y, validation_split):
-        """Makes room for the examples that are not kept for validation."""
-        y = None if y is None else training_part(y, validation_split)
-        super().reserve(x, y, validation_split)
 
     def evaluation_loss(self):
         """Returns cross-entropy with labels of any form."""
