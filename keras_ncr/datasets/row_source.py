@@ -188,7 +188,7 @@ def _check_columns(columns, others, frame):
     known_answers = [column for column in columns if column in others]
     if known_answers:
         raise ValueError(
-            "`columns` must not have labels, ids or pictures among the inputs. "
+            "`columns` must not have labels or ids or pictures among the inputs. "
             f"Received: {known_answers[0]!r}. Leave it out."
         )
     unusable = [c for c in columns if not isinstance(c, str) or not c or "/" in c]

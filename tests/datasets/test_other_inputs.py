@@ -202,3 +202,18 @@ def test_one_long_text_does_not_make_all_of_them_long():
     assert datasets.from_texts(table).num_examples == 10_000
     rows = datasets.from_columns(table).stored_inputs["text"]
     assert rows[9_999].numpy() == b"9998"
+
+
+def test_pictures_beside_texts_and_rows_stay_with_them(tmp_path):
+    (tmp_path / "b.png").touch()
+    table = tmp_path / "table.csv"
+    rows = {"text": ["one", "two"], "photo": ["", "b.png"], "label": ["+", "-"]}
+    pd.DataFrame(rows).to_csv(table, index=False)
+    for read in (datasets.from_texts, datasets.from_columns):
+        source = read(table, picture="photo")
+        assert source.pictures.tolist() == ["", str(tmp_path / "b.png")]
+        assert source.subset([1]).pictures.tolist() == [str(tmp_path / "b.png")]
+    assert list(source.stored_inputs) == ["text"]
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"'photo' must hold paths.*b\.png"):
+        datasets.from_texts(table, picture="photo")
