@@ -560,6 +560,7 @@ def learned(method, seed, epochs):
     return accuracy, float(memorized.result())
 
 
+@pytest.mark.slow
 def test_ncr_learns_where_cross_entropy_memorizes():
     # In half the epochs of the default config: all are in the slow test.
     (plain, _), (ncr, memorized) = learned("standard", 0, 25), learned("ncr", 0, 25)
