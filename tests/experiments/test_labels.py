@@ -12,6 +12,7 @@ from keras_ncr.experiments import run
 from keras_ncr.experiments.config import default_config, own_pictures
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources, load_sources
+from keras_ncr.experiments.inspection.report import data_rows
 from keras_ncr.experiments.labels import (
     as_trained_on,
     corrected,
@@ -426,6 +427,7 @@ def test_examples_without_a_label_are_trained_on_and_nothing_else(partly_labeled
     assert sources.audited.num_examples == 20
     assert sources.trained_on.num_examples == 22
     assert (sources.trained_on.labels[16:] == -1).all()
+    assert ("without a label", "6") in data_rows(partly_labeled, sources)
     partly_labeled.data.validation_share = 0.25
     sources = as_trained_on(partly_labeled, given_sources(partly_labeled))
     assert sources.trained_on.num_examples == 18

@@ -16,8 +16,10 @@ def data_rows(config, sources):
     filled, empty = np.flatnonzero(counts), np.flatnonzero(counts == 0)
     largest, smallest = np.argmax(counts), filled[np.argmin(counts[filled])]
     final = [(f"{name} examples", s.num_examples) for name, s in sources.final.items()]
+    unlabeled = sources.unlabeled
     sizes = [
         ("training examples", train.num_examples),
+        *([("without a label", unlabeled.num_examples)] if unlabeled else []),
         ("test examples", sources.test.num_examples),
         *final,
         ("classes", train.num_classes),
