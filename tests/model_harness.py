@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_ncr.models import (
     CleanNetModel,
@@ -26,6 +27,7 @@ from keras_ncr.models import (
     SOPModel,
     SSRModel,
 )
+from keras_ncr.pipelines import mixing
 
 # Rows 2i and 2i + 1 have one label: they can be two views of one example.
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
@@ -176,6 +178,14 @@ def fit(model, x=X, y=Y, **kwargs):
     """Returns the history of two steps, in the order of the rows."""
     settings = {"batch_size": 12, "shuffle": False, "verbose": 0}
     return model.fit(x, y, **settings | kwargs).history
+
+
+def view_batches(*augments):
+    """Returns batches of two views of each row of X, as a pipeline makes them."""
+    augment = mixing.in_sequence(mixing.second_view(lambda x, seed: x + 1), *augments)
+    targets = {"label": np.eye(3, dtype="float32")[Y], "index": np.arange(24)}
+    batches = tf.data.Dataset.from_tensor_slices((X, targets)).batch(8)
+    return batches.map(lambda x, y: augment(x, y, [0, 7]))
 
 
 @functools.cache

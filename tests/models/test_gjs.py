@@ -3,14 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from model_harness import blobs, cross_entropy, numeric_gradient
 from oracles import softmax
 
 from keras_ncr import NCRModel
 from keras_ncr.losses import JensenShannon
 from keras_ncr.models.gjs import GJSModel
-from keras_ncr.pipelines import mixing
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.repeat(np.random.default_rng(1).integers(0, 3, 12), 2)
@@ -125,22 +123,6 @@ def test_evaluation_has_one_view():
     assert history["val_loss"][0] > 0
 
 
-# The manners of a Keras classifier
-
-
-def view_batches(*augments):
-    augment = mixing.in_sequence(mixing.second_view(lambda x, seed: x + 1), *augments)
-    batches = tf.data.Dataset.from_tensor_slices((X, np.eye(3, dtype="float32")[Y]))
-    return batches.batch(8).map(lambda x, y: augment(x, y, [0, 7]))
-
-
-@pytest.mark.parametrize("augments", [(), (mixing.mixup(),)], ids=["plain", "mixup"])
-def test_batches_of_the_pipeline_train(augments):
-    model = make(consistency_weight=0.5)
-    history = fit(model, view_batches(*augments), None, batch_size=None)
-    assert np.isfinite(history["loss"]).all()
-
-
 # Errors
 
 
@@ -149,16 +131,6 @@ def test_a_batch_of_odd_size_says_what_is_expected():
         make().train_on_batch(X[:3], Y[:3])
     with pytest.raises(ValueError, match="keras_ncr.pipelines.second_view"):
         fit(make(), batch_size=3)
-
-
-def test_data_without_views_do_not_train():
-    with pytest.raises(ValueError, match="rows from 0 on that differ in their label"):
-        fit(make(), y=np.arange(24) % 3)
-    with pytest.raises(ValueError, match="Pass shuffle=False"):
-        make().fit(X, Y, verbose=0)
-    batches = tf.data.Dataset.from_tensor_slices((X, np.arange(24) % 3)).batch(8)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="second_view"):
-        make().fit(batches, verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_harness import blobs, cross_entropy, numeric_gradient
+from model_harness import blobs, cross_entropy, numeric_gradient, view_batches
 from oracles import softmax
 
 from keras_ncr import NCRModel
 from keras_ncr.models.mix_match import imbalance
 from keras_ncr.models.sop import SOPModel, sop_loss, view_divergence
-from keras_ncr.pipelines import mixing
 
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
@@ -313,20 +312,6 @@ def test_evaluation_is_cross_entropy():
     np.testing.assert_allclose(accuracy, np.mean(logits.argmax(1) == Y[:7]))
 
 
-def view_batches(*augments):
-    augment = mixing.in_sequence(mixing.second_view(lambda x, seed: x + 1), *augments)
-    targets = {"label": np.eye(3, dtype="float32")[Y], "index": np.arange(24)}
-    batches = tf.data.Dataset.from_tensor_slices((X, targets)).batch(8)
-    return batches.map(lambda x, y: augment(x, y, [0, 7]))
-
-
-@pytest.mark.parametrize("augments", [(), (mixing.mixup(),)], ids=["plain", "mixup"])
-def test_batches_of_the_pipeline_train(augments):
-    model = make(num_examples=24, consistency_weight=0.5, **SOP_PLUS)
-    history = fit(model, view_batches(*augments), None, batch_size=None)
-    assert np.isfinite(history["loss"]).all()
-
-
 @pytest.mark.parametrize(
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
@@ -375,15 +360,6 @@ def test_variables_hold_all_that_a_resumed_run_needs():
 
 
 # Errors
-
-
-def test_data_without_views_do_not_train():
-    with pytest.raises(ValueError, match="rows from 0 on that differ in their label"):
-        fit(make(**SOP_PLUS), y=np.arange(24) % 3)
-    with pytest.raises(ValueError, match="Pass shuffle=False"):
-        make(**SOP_PLUS).fit(X, PAIRS, verbose=0)
-    with pytest.raises(ValueError, match="a batch of 3"):
-        fit(make(**SOP_PLUS), y=PAIRS, batch_size=3)
 
 
 @pytest.mark.parametrize(

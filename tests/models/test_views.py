@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import WITH_VIEWS, X, compiled, fit, view_batches
 
 from keras_ncr.models.views import by_example, checked_views, have_views_alike
+from keras_ncr.pipelines import mixing
 
 
 def dataset(y):
@@ -96,3 +98,29 @@ def test_a_checked_dataset_has_the_same_batches():
     batches = tf.data.Dataset.from_tensors((np.ones((4, 2)), y, np.ones(4)))
     (batch,) = checked_views(batches, None, 2)
     keras.tree.map_structure(np.testing.assert_array_equal, batch, next(iter(batches)))
+
+
+# Models with views
+
+
+@pytest.mark.parametrize("name", WITH_VIEWS)
+@pytest.mark.parametrize("augments", [(), (mixing.mixup(),)], ids=["plain", "mixup"])
+def test_batches_of_the_pipeline_train(name, augments):
+    model = compiled(name, {"num_examples": 24, "consistency_weight": 0.5})
+    history = fit(model, view_batches(*augments), None, batch_size=None)
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("name", WITH_VIEWS)
+def test_data_without_views_do_not_train(name):
+    model, others = compiled(name, {"num_examples": 24}), np.arange(24) % 3
+    with pytest.raises(ValueError, match="rows from 0 on that differ in their label"):
+        fit(model, y=others)
+    with pytest.raises(ValueError, match="Pass shuffle=False"):
+        fit(model, shuffle=True)
+    with pytest.raises(ValueError, match="a batch of 3"):
+        fit(model, batch_size=3)
+    targets = {"label": others, "index": np.arange(24) // 2}
+    batches = tf.data.Dataset.from_tensor_slices((X, targets)).batch(8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="second_view"):
+        fit(model, batches, None, batch_size=None)
