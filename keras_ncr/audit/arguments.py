@@ -42,6 +42,18 @@ def check_before_pass(model, x, y, ids, class_names, probabilities):
     check_same_classes(np.shape(probabilities)[-1], num_classes)
 
 
+def check_scores(scores, num_examples):
+    """Returns scores as float32, or raises unless there is one for each example."""
+    scores = np.asarray(scores, "float32")
+    if scores.shape != (num_examples,) or not np.all((scores >= 0) & (scores <= 1)):
+        raise ValueError(
+            "`outlier_scores` must have shape (n,), a number from 0 to 1 for each of "
+            f"the {num_examples} examples. Received: shape {scores.shape}. Of a model "
+            "they are those of its training examples, in their order."
+        )
+    return scores
+
+
 def check_same_classes(num_columns, num_classes):
     """Raises unless probabilities are of the classes of the model."""
     if num_classes is not None and num_columns != num_classes:

@@ -9,6 +9,7 @@ from keras_ncr.audit.arguments import (
     check_before_pass,
     check_names,
     check_same_classes,
+    check_scores,
     length_of,
 )
 from keras_ncr.audit.findings import Identity, find
@@ -34,6 +35,7 @@ def audit(
     threshold=0.5,
     expected_precision=None,
     num_neighbors=10,
+    outlier_scores=None,
     review=None,
     batch_size=256,
     verbose="auto",
@@ -100,6 +102,9 @@ def audit(
             threshold: as many labels are called as keep the expected share of wrong
             ones among them at least as large. Defaults to `None`.
         num_neighbors: Int, at least 1. Defaults to 10, as in `NeighborConsistencyLoss`.
+        outlier_scores: Optional floats of shape `(n,)` in [0, 1], low for outliers,
+            such as those of `NCRModel.outlier_scores` on its training examples. They
+            take the place of what the nearest neighbors tell. Defaults to none.
         review: Optional path of a folder for the review page, as
             `keras_ncr.review.write_review` writes it. Defaults to none.
         batch_size: Int, for a source or an array. Defaults to 256.
@@ -134,6 +139,8 @@ def audit(
     batches = batches_of(x, y, prepare, batch_size)
     check_before_pass(model, x, y, ids, class_names, probabilities)
     predictions = predict(model, batches, length_of(x, y), verbose != 0)
+    if outlier_scores is not None:
+        outlier_scores = check_scores(outlier_scores, len(predictions))
     if probabilities is not None:
         out_of_sample = from_probabilities(predictions.labels, probabilities)
         check_same_classes(out_of_sample.num_classes, predictions.num_classes)
@@ -150,6 +157,7 @@ def audit(
         expected_precision,
         num_neighbors,
         verbose != 0,
+        own_outlier_scores=outlier_scores,
     )
     if review is not None:
         _write_review(review, findings, x, verbose)

@@ -53,6 +53,7 @@ def find(
     num_neighbors,
     verbose=0,
     is_unseen=False,
+    own_outlier_scores=None,
 ):
     """Returns the `Findings` that predictions give.
 
@@ -64,6 +65,7 @@ def find(
         num_neighbors: As in `keras_ncr.audit`.
         verbose: Whether progress bars are shown. Defaults to 0.
         is_unseen: As `out_of_sample` in `keras_ncr.audit_predictions`.
+        own_outlier_scores: As `outlier_scores` in `keras_ncr.audit`.
 
     Returns:
         `Findings`.
@@ -90,7 +92,9 @@ def find(
     )
     columns = _columns(predictions, identity, judgment, is_issue)
     if neighborhood is not None:
-        columns |= _columns_of_features(predictions, identity, neighborhood)
+        columns |= _columns_of_features(
+            predictions, identity, neighborhood, own_outlier_scores
+        )
     if predictions.descriptors is not None:
         columns |= _columns_of_inputs(predictions, verbose)
     frame = _frame(columns)
@@ -117,10 +121,11 @@ def _columns(predictions, identity, judgment, is_issue):
     }
 
 
-def _columns_of_features(predictions, identity, neighborhood):
+def _columns_of_features(predictions, identity, neighborhood, scores):
     """Returns what the neighbors in feature space say."""
     found = neighbor_labels(neighborhood, predictions.labels, predictions.num_classes)
-    scores = outlier_scores(neighborhood.similarities)
+    if scores is None:
+        scores = outlier_scores(neighborhood.similarities)
     return {
         "neighbor_label": found.labels,
         "neighbor_class": _names(identity.class_names, found.labels),

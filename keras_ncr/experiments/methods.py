@@ -373,9 +373,10 @@ def method_of(config) -> Method:
 def carried(config) -> tuple:
     """Returns what training batches carry beside labels: the numbers, if needed."""
     method = method_of(config)
-    weight = consistency_settings(config)["consistency_weight"]
-    is_auto = method.has_consistency and weight == AUTO
-    return ("index",) if method.needs("index") or is_auto else ()
+    ncr = consistency_settings(config)
+    has_own = ncr["consistency_weight"] == AUTO or ncr["reject_outliers"] > 0
+    is_needed = method.needs("index") or (method.has_consistency and has_own)
+    return ("index",) if is_needed else ()
 
 
 def _of_kind(kind, words=TABLE):

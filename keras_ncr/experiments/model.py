@@ -185,6 +185,8 @@ def _consistency(config, method):
     arguments = {
         name: settings.pop(name) for name in ("consistency_weight", "warmup_epochs")
     }
+    if share := settings.pop("reject_outliers"):
+        arguments["reject_outliers"] = share
     for name in ("num_neighbors", "rows_per_block"):
         settings[name] = settings[name] or None
     return {"consistency_loss": NeighborConsistencyLoss(**settings), **arguments}

@@ -22,6 +22,7 @@ from keras_ncr.models.mopro import MoProModel
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.ncr_classifier import NCRClassifier
 from keras_ncr.models.network_pair import NetworkPair
+from keras_ncr.models.outlier_rejection import OutlierRejection
 from keras_ncr.models.plain_sgd import PlainSGD
 from keras_ncr.models.sgn import SGNModel
 from keras_ncr.models.sop import SOPModel
@@ -56,6 +57,7 @@ __all__ = [
     "NCRClassifier",
     "NCRModel",
     "NetworkPair",
+    "OutlierRejection",
     "PlainSGD",
     "SGNModel",
     "SSRModel",

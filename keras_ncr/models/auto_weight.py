@@ -113,12 +113,7 @@ class AutoWeight(keras.layers.Layer):
 
     def trained(self, y):
         """Returns targets with -1, for no label, where examples are held out."""
-        labels = tf.convert_to_tensor(label_of(y))
-        if labels.dtype.is_unsigned:
-            labels = tf.cast(labels, "int64")
-        is_held_out = self.is_held_out(y)
-        is_held_out = tf.reshape(is_held_out, [-1, *[1] * (labels.shape.rank - 1)])
-        return {**y, "label": tf.where(is_held_out, -tf.ones_like(labels), labels)}
+        return {**y, "label": without_labels(label_of(y), self.is_held_out(y))}
 
     def call(self, features, logits, y):
         features, logits = map(tf.stop_gradient, (features, logits))
@@ -168,6 +163,15 @@ class AutoWeight(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "settings": Settings(*config["settings"])})
+
+
+def without_labels(labels, is_left_out):
+    """Returns labels of any form with -1, for no label, in some rows."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype.is_unsigned:
+        labels = tf.cast(labels, "int64")
+    is_left_out = tf.reshape(is_left_out, [-1, *[1] * (labels.shape.rank - 1)])
+    return tf.where(is_left_out, -tf.ones_like(labels), labels)
 
 
 def excess_of(sums):

@@ -5,11 +5,12 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_layer
+from keras_ncr.checks import check_layer, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
 from keras_ncr.models.auto_weight import AUTO, AutoWeight
 from keras_ncr.models.classifier_layer import classifier_layer
+from keras_ncr.models.outlier_rejection import OutlierRejection
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -58,9 +59,13 @@ class NCRModel(Classifier):
             the paper uses on WebVision; `"heteroscedastic"`, a
             `HeteroscedasticClassifier`, whose logits are log probabilities; or a layer
             that returns logits. Defaults to `"linear"`.
-        num_examples: Int, the number of training examples, which `"auto"` alone needs;
-            `None` if `fit` is to count them, which it can on arrays. Defaults to
-            `None`.
+        num_examples: Int, the number of training examples, for `"auto"` and
+            `reject_outliers`; `None` if `fit` is to count them, which it can on arrays.
+            Defaults to `None`.
+        reject_outliers: Float, at least 0, below 1: the expected share of examples that
+            belong to no class. From the second epoch on, those that look like it train
+            nothing by their labels, as `keras_ncr.models.OutlierRejection` has it; that
+            needs the numbers of the examples too. Defaults to 0.0, none.
         **kwargs: As in `keras.Model`.
 
     Call arguments:
@@ -125,6 +130,7 @@ class NCRModel(Classifier):
         warmup_epochs: int = 0,
         classifier: str | keras.Layer = "linear",
         num_examples: int | None = None,
+        reject_outliers: float = 0.0,
         **kwargs,
     ):
         super().__init__(
@@ -139,6 +145,12 @@ class NCRModel(Classifier):
             settings = getattr(self.consistency_loss, "settings", None)
             self.auto_weight = AutoWeight(num_examples, settings, name="auto_weight")
             self.weight_tracker = keras.metrics.Mean(name="consistency_weight")
+        self.outlier_rejection = None
+        self.reject_outliers = checked_share(reject_outliers, self)
+        if self.reject_outliers:
+            self.outlier_rejection = OutlierRejection(
+                self.reject_outliers, num_examples, name="outlier_rejection"
+            )
 
     def build(self, input_shape):
         inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
@@ -211,7 +223,10 @@ class NCRModel(Classifier):
     def eq_4(self, x, y, sample_weight, training):
         """Returns the objective of a batch and its logits, and counts its parts."""
         features, logits = self(x, training=training, return_features=True)
-        given, is_auto = y, self.auto_weight is not None
+        is_auto = self.auto_weight is not None
+        if self.outlier_rejection is not None and training:
+            y = self.outlier_rejection(logits, y)
+        given = y
         if is_auto and training:
             y = self.auto_weight.trained(given)
         # Replicas have one list of `add_loss` terms: it is read before any of them
@@ -234,6 +249,8 @@ class NCRModel(Classifier):
         supervised += tf.cast(added, supervised.dtype)
         if is_auto and training:
             self.auto_weight(features, logits, given)
+        if self.outlier_rejection is not None and training:
+            self.outlier_rejection.update(logits, given)
         share = replicas.global_mean(consistency, size)
         objective = self.objective(supervised, share, additional, target_loss)
         classification = supervised - tf.cast(additional, supervised.dtype)
@@ -285,14 +302,48 @@ class NCRModel(Classifier):
             return alpha
         return tf.minimum(alpha, tf.convert_to_tensor(self.auto_weight.alpha))
 
+    def outlier_scores(self):
+        """Returns a score of each training example, low for what is of no class.
+
+        `keras_ncr.audit` takes it as `outlier_scores`.
+
+        Returns:
+            NumPy float32 array of shape `(num_examples,)`, in [0, 1], by the examples'
+            numbers; the median is 0.5.
+
+        Raises:
+            ValueError: If the model has `reject_outliers=0`, or was not trained.
+        """
+        rejection = self.outlier_rejection
+        if rejection is None or rejection.energies.rows is None:
+            raise ValueError(
+                "`outlier_scores` are those of a training with `reject_outliers` above "
+                f"0. Received: reject_outliers={self.reject_outliers}, "
+                f"num_examples={self.num_examples}."
+            )
+        return rejection.scores()
+
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
             "num_examples": self.num_examples,
+            "reject_outliers": self.reject_outliers,
             "backbone": serialize(self.backbone),
             "classifier": serialize(self.classifier),
         }
+
+
+def checked_share(share, model):
+    """Returns the share of outliers that a model is to leave out, or raises."""
+    share = check_rate(share, "reject_outliers")
+    if share == 1 or (share and not model.takes_unlabeled):
+        raise ValueError(
+            "`reject_outliers` must be at least 0 and below 1, and 0 for models other "
+            "than keras_ncr.NCRModel and keras_ncr.ELRModel. Received: "
+            f"{share} for {type(model).__name__}."
+        )
+    return share
 
 
 def check_features(features):

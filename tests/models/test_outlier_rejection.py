@@ -1,0 +1,118 @@
+"""Examples of no class: found in training, left out, and told to the audit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_harness import cross_entropy, dense
+from scipy.special import logsumexp
+
+import keras_ncr
+from keras_ncr.models import ELRModel, NCRModel, OutlierRejection, SOPModel
+from keras_ncr.models.outlier_rejection import MOMENTUM, THRESHOLD_MOMENTUM
+
+
+def test_averages_threshold_and_labels_are_those_of_an_oracle():
+    layer = OutlierRejection(0.25, num_examples=12)
+    averages, weights, threshold = np.zeros(12), np.zeros(12), 0.0
+    for step in range(6):  # Two are an epoch.
+        random = np.random.default_rng(step)
+        index, labels = random.permutation(12)[:6], random.integers(0, 3, 6)
+        logits = random.normal(size=(6, 3)).astype("float32")
+        y = {"label": labels, "index": index}
+        kept = layer(logits, y)["label"]
+        averages[index] = MOMENTUM * averages[index]
+        averages[index] += (1 - MOMENTUM) * logsumexp(logits, axis=1)
+        weights[index] = MOMENTUM * weights[index] + 1 - MOMENTUM
+        energies = averages[index] / weights[index]
+        is_outlier = (energies < threshold) & (step >= 2)
+        np.testing.assert_array_equal(kept, np.where(is_outlier, -1, labels))
+        layer.update(logits, y)
+        quantile = np.sort(energies)[int(0.25 * 5)]
+        momentum = THRESHOLD_MOMENTUM if step else 0.0
+        threshold = momentum * threshold + (1 - momentum) * quantile
+        np.testing.assert_allclose(layer.threshold, threshold, rtol=1e-5)
+    found = layer.energies.rows.numpy()
+    np.testing.assert_allclose(found, np.stack([averages, weights], 1), rtol=1e-5)
+    energies = averages / np.maximum(weights, 1e-9)
+    seen = weights > 0
+    scores = layer.scores()
+    assert np.array_equal(np.argsort(scores[seen]), np.argsort(energies[seen]))
+    assert scores.max() == 1 and np.median(scores[seen]) == pytest.approx(0.5, abs=0.2)
+
+
+def with_outliers(num_examples=400, share=0.1):
+    """Four blobs, and examples from between them with labels at random."""
+    random = np.random.default_rng(0)
+    centers = 3 * np.eye(4, 8)
+    labels = np.arange(num_examples) % 4
+    x = centers[labels] + 0.5 * random.normal(size=(num_examples, 8))
+    is_outlier = np.arange(num_examples) < share * num_examples
+    x[is_outlier] = 0.5 * random.normal(size=(is_outlier.sum(), 8))
+    labels[is_outlier] = random.integers(0, 4, is_outlier.sum())
+    order = random.permutation(num_examples)
+    return x[order].astype("float32"), labels[order], is_outlier[order]
+
+
+def trained(cls, epochs, **kwargs):
+    x, labels, is_outlier = with_outliers()
+    backbone = keras.Sequential([dense(16, 1, activation="relu")])
+    model = cls(backbone, 4, classifier=dense(4, 2), **kwargs)
+    model.compile(keras.optimizers.Adam(2e-2), cross_entropy())
+    model.fit(x, labels, batch_size=50, epochs=epochs, shuffle=False, verbose=0)
+    return model, x, labels, is_outlier
+
+
+def area(scores, is_outlier):
+    """The chance that an outlier scores below another example."""
+    return np.mean(scores[is_outlier][:, None] < scores[~is_outlier][None])
+
+
+@pytest.mark.parametrize("cls", [NCRModel, ELRModel])
+def test_outliers_are_found_left_out_and_told_to_the_audit(cls):
+    model, x, labels, is_outlier = trained(
+        cls, 12, reject_outliers=0.1, consistency_weight=0.3
+    )
+    scores = model.outlier_scores()
+    assert area(scores, is_outlier) > 0.9
+    y = {"label": tf.constant(labels), "index": np.arange(len(labels))}
+    left_out = model.outlier_rejection(model(x), y)["label"].numpy() == -1
+    assert np.mean(is_outlier[left_out]) > 0.5 and np.mean(left_out) > 0.04
+    frame = keras_ncr.audit(model, x, labels, outlier_scores=scores, verbose=0)
+    np.testing.assert_array_equal(frame["outlier_score"], scores)
+
+
+def test_saved_model_goes_on_as_if_never_saved(tmp_path):
+    model, x, labels, _ = trained(NCRModel, 2, reject_outliers=0.1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, loaded):
+        one.fit(x, labels, batch_size=50, shuffle=False, verbose=0)
+    for left, right in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    ("cls", "share", "message"),
+    [
+        (NCRModel, 1.0, "at least 0 and below 1.*Received: 1.0"),
+        (NCRModel, -0.1, "`reject_outliers` must be"),
+        (SOPModel, 0.1, "0 for models other than.*0.1 for SOPModel"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(cls, share, message):
+    with pytest.raises(ValueError, match=message):
+        cls(keras.layers.Dense(3), 3, reject_outliers=share)
+
+
+def test_scores_without_rejection_say_what_to_do():
+    with pytest.raises(ValueError, match="`reject_outliers` above 0.*=0.0"):
+        NCRModel(keras.layers.Dense(3), 3).outlier_scores()
+
+
+def test_audit_refuses_scores_of_other_examples():
+    train, _ = keras_ncr.datasets.digits()
+    model = keras_ncr.NCRModel(keras_ncr.backbones.mlp((8, 8, 1), (4,)), 10)
+    part = train.subset(np.arange(20))
+    with pytest.raises(ValueError, match="each of the 20 examples.*shape \\(3,\\)"):
+        keras_ncr.audit(model, part, outlier_scores=np.ones(3), verbose=0)
