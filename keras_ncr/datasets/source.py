@@ -33,9 +33,9 @@ class Source:
             string, the bytes of an image file. Other inputs are a tensor, a scalar
             string that is a text, or a dict of tensors by name.
         labels: Integer array of shape `(n,)`: the labels that are trained on, by index,
-            whether the data set, noise or a review made them. -1 stands for none:
-            `NCRModel` and `ELRModel` train on such examples too, what else there is
-            needs a label.
+            whether the data set, noise or a review made them. -1 stands for none, as
+            `with_unlabeled` and `from_folder(unlabeled=...)` have it: `NCRModel` and
+            `ELRModel` train on such examples too, what else there is needs a label.
         ids: Array of shape `(n,)`: integers or strings that the data set itself knows
             its examples by, by index.
         num_classes: Int, at least 2.
@@ -263,7 +263,7 @@ class Source:
         """Returns a source of the same examples with other labels.
 
         Args:
-            labels: Integer array of shape `(n,)`: the labels to train on, -1 for none.
+            labels: Integer array of shape `(n,)`: the labels to train on.
             clean_labels: As in `Source`: what is known of the true labels from now on.
                 Defaults to `None`, nothing.
 
@@ -278,7 +278,7 @@ class Source:
         >>> source.relabeled([1, 1], clean_labels=source.labels).is_noisy
         array([ True, False])
         """
-        labels = check_clean_labels(labels, self.num_classes, "labels")
+        labels = check_labels(labels, self.num_classes)
         if len(labels) != self.num_examples:
             raise ValueError(
                 f"`labels` must have one label for each of the {self.num_examples} "

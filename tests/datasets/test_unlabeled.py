@@ -63,10 +63,10 @@ def test_examples_keep_their_index_and_what_is_known_of_their_labels():
     np.testing.assert_array_equal(labels, both.labels)
 
 
-def test_labels_can_be_taken_away():
+def test_parts_are_told_apart_by_their_labels():
     source = random_source(20, num_classes=4)
-    few = source.relabeled(np.where(np.arange(20) < 8, source.labels, -1))
-    labeled, unlabeled = parts_by_label(few)
+    parts = source.subset(range(8)), source.subset(range(8, 20))
+    labeled, unlabeled = parts_by_label(with_unlabeled(*parts))
     assert labeled.labels.tolist() == [0, 1, 2, 3] * 2
     assert unlabeled.ids.tolist() == list(range(8, 20))
     assert parts_by_label(source) == (source, None)
@@ -74,9 +74,9 @@ def test_labels_can_be_taken_away():
 
 def test_what_needs_labels_says_so():
     source = random_source(20)
-    none = source.relabeled(np.full(20, -1))
+    both = with_unlabeled(source.subset(range(9)), source.subset(range(9, 20)))
     with pytest.raises(ValueError, match="`labels` must be 0 or more. Received: -1"):
-        hold_out(none, 0.5)
+        hold_out(both, 0.5)
 
 
 def test_other_inputs_and_examples_that_are_there_already_are_refused():
