@@ -305,7 +305,7 @@ def test_epochs_belong_to_their_stages():
     notes = keras.callbacks.LambdaCallback(on_epoch_begin=keep, on_epoch_end=note)
     detections, detect = [], model.detect
     model.detect = lambda *rows: detections.append(len(seen)) or detect(*rows)
-    fit(model, epochs=8, callbacks=[notes])
+    fit(model, epochs=8, batch_size=24, callbacks=[notes])
     # 3/7 of the last four epochs are without hard labels.
     assert [last for last, _, _ in seen] == 4 * [False] + 4 * [True]
     assert [uses for _, uses, _ in seen] == 3 * [False] + 5 * [True]

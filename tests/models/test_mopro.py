@@ -181,7 +181,7 @@ def test_labels_stay_as_given_in_the_first_stage_and_prototypes_wait_an_epoch():
             (bool(model.has_prototypes), bool(model.is_corrected))
         )
     )
-    fit(model, epochs=4, callbacks=[note])
+    fit(model, epochs=4, batch_size=24, callbacks=[note])
     assert seen == [(False, False), (True, False), (True, True), (True, True)]
 
 
