@@ -33,6 +33,7 @@ REQUIRED_ARGUMENTS = {
     "forget_rate": lambda: 0.4,
     "num_classes": lambda: 3,
     "preprocessor": lambda: keras.layers.Identity(name="preprocessor"),
+    "share": lambda: 0.5,
     "size": lambda: 4,
     "width": lambda: 2,
 }
