@@ -14,6 +14,7 @@ folder of such probabilities: sets that are in it are not made again.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import time
@@ -53,35 +54,45 @@ def main():
     parser.add_argument("--features", type=pathlib.Path)
     parser.add_argument("--human_labels", type=pathlib.Path)
     parser.add_argument("--data_dir", help="of TensorFlow Datasets")
-    parser.add_argument("--seed", type=int, default=0, help="of the wrong labels")
+    parser.add_argument("--seeds", default="0", help="of the wrong labels")
     parser.add_argument("--report_only", action="store_true", help="train nothing")
     parser.add_argument("--out", type=pathlib.Path, help="a CSV file")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", "The least populated class")
     arguments.bank.mkdir(parents=True, exist_ok=True)
     rows = []
-    for part in arguments.which.split(","):
-        for name in json.loads(SETS.read_text())[part]:
-            path = arguments.bank / f"{name.replace(':', '-')}-{arguments.seed}.npz"
+    names = json.loads(SETS.read_text())
+    for part, seed in itertools.product(
+        arguments.which.split(","), map(int, arguments.seeds.split(","))
+    ):
+        for name in names[part]:
+            path = arguments.bank / f"{name.replace(':', '-')}-{seed}.npz"
             if not path.exists() and not arguments.report_only:
-                make(name, path, arguments)
+                make(name, path, seed, arguments)
             if path.exists():
-                rows += [{"part": part, "set": name, **row} for row in rows_of(path)]
+                keys = {"part": part, "set": name, "seed": seed}
+                rows += [keys | row for row in rows_of(path)]
     table = pd.DataFrame(rows)
     if arguments.out is not None:
         table.round(4).to_csv(arguments.out, index=False)
     for part, frame in table.groupby("part", sort=False):
-        print(f"\n{part}: {frame['set'].nunique()} sets, {len(frame)} of probabilities")
-        print(markdown(summary(frame)))
+        first = frame[frame["seed"] == frame["seed"].min()]
+        print(f"\n{part}: {first['set'].nunique()} sets, {len(first)} of probabilities")
+        print(markdown(summary(first)))
+        print("\nright labels alone\n")
+        print(markdown(of_clean(first)))
+        if frame["seed"].nunique() > 1:
+            print(f"\n{part}, several seeds\n")
+            print(markdown(by_seed(frame)))
 
 
-def make(name, path, arguments):
+def make(name, path, seed, arguments):
     """Leaves the labels of a set and all probabilities in a file."""
     start = time.time()
     data_name, kind, rate = name.split(":")
     data = data_of(data_name, arguments)
     x, labels, _ = data
-    given = with_noise(kind, float(rate), data, arguments.seed)
+    given = with_noise(kind, float(rate), data, seed)
     num_classes = int(labels.max()) + 1
     is_small = len(x) < 3000
     shape = {"hidden": 128 if is_small else 256, "epochs": 25 if is_small else 8}
@@ -130,6 +141,7 @@ def rows_of(path):
             "accuracy": np.mean(probabilities.argmax(axis=1) == arrays["true"]),
             **of_audit(labels, probabilities, neighborhood, is_wrong),
             **of_others(labels, probabilities, is_wrong),
+            **of_own_folds(arrays, is_wrong),
         }
 
 
@@ -174,6 +186,16 @@ def of_others(labels, probabilities, is_wrong):
     }
 
 
+def of_own_folds(arrays, is_wrong):
+    """Returns what cleanlab finds by its own folds of logistic regression."""
+    if "cleanlab_quality" not in arrays:
+        return {"own_folds_ap": np.nan, "own_folds_f1": np.nan}
+    return {
+        "own_folds_ap": precision_of_order(is_wrong, arrays["cleanlab_quality"]),
+        "own_folds_f1": f1(arrays["cleanlab_called"], is_wrong),
+    }
+
+
 def precision_of_order(is_wrong, quality):
     """Returns the average precision of an order, or NaN where no label is wrong."""
     if not is_wrong.any():
@@ -204,6 +226,24 @@ def summary(frame):
     return pd.DataFrame(rows)
 
 
+def by_seed(frame):
+    """Returns the means of each seed, over the sets that all seeds have."""
+    keys = ["set", "view"]
+    num_seeds = frame["seed"].nunique()
+    frame = frame[frame.groupby(keys)["seed"].transform("nunique") == num_seeds]
+    return pd.concat(
+        summary(part).assign(seed=seed) for seed, part in frame.groupby("seed")
+    ).sort_values(["probabilities", "seed"], kind="stable")
+
+
+def of_clean(frame):
+    """Returns what is called and stated where all labels are right."""
+    clean = frame[frame["wrong"] == 0]
+    columns = ["set", "view", "accuracy", "called", "estimated", "precision_low"]
+    shares = clean[columns[2:]].mul(100).round(1)
+    return pd.concat([clean[columns[:2]], shares], axis=1)
+
+
 def aims(part):
     """Returns the shares of sets on which aims are met, and mean measures, in %."""
     others = ["self_confidence_ap", "log_margin_ap", "margin_ap"]
@@ -218,6 +258,8 @@ def aims(part):
         "F1": part["audit_f1"].mean(),
         "plain F1": part["plain_f1"].mean(),
         "cleanlab F1": part["cleanlab_f1"].mean(),
+        "own folds AP": part["own_folds_ap"].mean(),
+        "own folds F1": part["own_folds_f1"].mean(),
         "F1 >= plain": (part["audit_f1"] >= part["plain_f1"] - AHEAD).mean(),
         "F1 >= cleanlab": (part["audit_f1"] >= part["cleanlab_f1"] - AHEAD).mean(),
         "estimate within a quarter": (
