@@ -6,7 +6,6 @@ import tensorflow as tf
 from keras_ncr.checks import check_known, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of
-from keras_ncr.losses.consistency import Settings, neighbor_predictions
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 
@@ -16,9 +15,9 @@ AUTO = "auto"
 # Chosen on held-out noisy labels: `docs/results.md`. The share of the examples whose
 # labels train nothing; how many epochs are looked back on.
 HELD_OUT_SHARE, WINDOW = 0.05, 0.5
-# The share learned by heart that is let pass, what a share more adds to alpha at once,
-# and what it adds in each epoch that it lasts.
-TOLERANCE, GAIN, GAIN_PER_EPOCH = 0.03, 2.0, 0.5
+# Alpha at first; the share learned by heart that is let pass, what a share more adds to
+# alpha at once, and what it adds in each epoch that it lasts.
+FIRST, TOLERANCE, GAIN, GAIN_PER_EPOCH = 0.3, 0.06, 2.0, 0.5
 LARGEST = 0.6  # More cost up to 18 points where it was tried, for two at the most.
 
 
@@ -26,37 +25,30 @@ LARGEST = 0.6  # More cost up to 18 points where it was tried, for two at the mo
 class AutoWeight(keras.layers.Layer):
     """Layer that sets the weight of consistency by what is learned by heart.
 
-    A model that has learned a label by heart agrees with it where nothing else does. On
-    each training batch, before its step, the layer counts how often the given label is
-    the most probable class
+    A model that learns labels by heart agrees with more of those that it is trained on
+    than of others. On each training batch, before its step, the layer counts how often
+    the most probable class is the given label
 
-    - `own`: of trained examples by the model's own prediction;
-    - `neighbors`: of the same by the mean prediction of their neighbors in the batch;
-    - `held_out`: of a few examples, 5 %, whose labels train nothing, by its own.
+    - `own`: of the examples that are trained on;
+    - `held_out`: of a few examples, 5 %, whose labels train nothing.
 
     The counts are running sums over the last half of an epoch or so:
 
-        excess = 1 - max(neighbors, held_out) / own - 0.03
+        excess = 1 - held_out / own - 0.06        (0 in the first epoch)
         lasting = min(max(lasting + 0.5 * excess * batch / num_examples, 0), 0.6)
         alpha = min(max(lasting + 2 * excess, 0), 0.6)
 
-    In the first epoch, when all that is counted is chance, alpha is 0. What has lasted
-    holds alpha where it is once nothing more is learned by heart.
-
-    Neighbors of poor features, as of a linear model, and unseen examples of labels that
-    are right may each agree less without anything learned by heart: the better of both
-    is what counts. Which examples are held out is drawn once, by their numbers; they
-    take part in consistency, as examples without a label do.
+    `lasting` is 0.3 at first, since labels of few examples are learned before anything
+    can be counted. It holds alpha where it is once nothing more is learned by heart.
+    Which examples are held out is drawn once, by their numbers; they take part in
+    consistency, as examples without a label do.
 
     Args:
         num_examples: Int, or `None` if it is to be told to `reserve` later. Defaults
             to `None`.
-        settings: What neighbors are, as `neighbor_consistency` takes it. Defaults to
-            its defaults.
         **kwargs: As in `keras.layers.Layer`.
 
     Call arguments:
-        features: Tensor of shape `(batch, dim)`.
         logits: Tensor of shape `(batch, num_classes)`.
         y: The batch's targets, a dict with the keys `"label"` and `"index"`.
 
@@ -73,38 +65,35 @@ class AutoWeight(keras.layers.Layer):
     >>> from keras_ncr.models import AutoWeight
     >>> random = np.random.default_rng(0)
     >>> labels = random.integers(0, 4, 100)
-    >>> features = random.uniform(size=(100, 8)).astype("float32")
     >>> y = {"label": labels, "index": np.arange(100)}
     >>> layer = AutoWeight(num_examples=100)
     >>> learned = layer.trained(y)["label"]  # Without those held out, which are -1.
     >>> logits = 5.0 * np.eye(4, dtype="float32")[learned]
-    >>> bool(layer(features, logits, y) > 0.5)  # After one epoch, of one batch.
+    >>> bool(layer(logits, y) > 0.5)  # After one epoch, of one batch.
     True
     """
 
-    def __init__(self, num_examples=None, settings=None, **kwargs):
+    def __init__(self, num_examples=None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
-        self.settings = settings or Settings()
         uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=0)
         # An example is held out if its number drawn is below the share.
         self.draws = ExampleMemory(1, num_examples, uniform, name="draws")
 
-        def zeros(name, shape):
+        def state(name, shape, value=0.0):
             return self.add_weight(
                 name=name,
                 shape=shape,
-                initializer="zeros",
+                initializer=keras.initializers.Constant(value),
                 trainable=False,
                 autocast=False,
                 aggregation="only_first_replica",
             )
 
-        # Hits by own prediction and by neighbors', and the examples, of those trained;
-        # hits and examples of those held out.
-        self.sums = zeros("sums", [5])
-        self.num_seen = zeros("num_seen", [])
-        self.lasting = zeros("lasting", [])
-        self.alpha = zeros("alpha", [])
+        # Hits and examples, of those trained and of those held out.
+        self.sums = state("sums", [4])
+        self.num_seen = state("num_seen", [])
+        self.lasting = state("lasting", [], FIRST)
+        self.alpha = state("alpha", [], FIRST)
         self.built = True
 
     def is_held_out(self, y):
@@ -115,27 +104,24 @@ class AutoWeight(keras.layers.Layer):
         """Returns targets with -1, for no label, where examples are held out."""
         return {**y, "label": without_labels(label_of(y), self.is_held_out(y))}
 
-    def call(self, features, logits, y):
-        features, logits = map(tf.stop_gradient, (features, logits))
+    def call(self, logits, y):
+        logits = tf.stop_gradient(logits)
         labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
         labels = label_distributions(labels, logits)
         is_label = tf.reduce_all(labels >= 0, axis=1)  # Not so for -1, or NaN.
         classes = tf.argmax(labels, axis=1)
-        neighbors = neighbor_predictions(features, logits, self.settings)
         is_held_out = self.is_held_out(y)
 
         def count(*conditions):
             is_so = tf.reduce_all(tf.stack(conditions), axis=0)
             return tf.reduce_sum(tf.cast(is_so, "float32"))
 
-        is_own = tf.argmax(logits, axis=1) == classes
-        is_of_neighbors = tf.argmax(neighbors, axis=1) == classes
+        is_hit = tf.argmax(logits, axis=1) == classes
         is_trained, is_held_out = is_label & ~is_held_out, is_label & is_held_out
         counts = [
-            count(is_trained, is_own),
-            count(is_trained, is_of_neighbors),
+            count(is_trained, is_hit),
             count(is_trained),
-            count(is_held_out, is_own),
+            count(is_held_out, is_hit),
             count(is_held_out),
             tf.cast(tf.shape(classes)[0], "float32"),
         ]
@@ -154,15 +140,7 @@ class AutoWeight(keras.layers.Layer):
         return tf.convert_to_tensor(self.alpha)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.draws.num_examples,
-            "settings": list(self.settings),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "settings": Settings(*config["settings"])})
+        return {**super().get_config(), "num_examples": self.draws.num_examples}
 
 
 def without_labels(labels, is_left_out):
@@ -176,13 +154,10 @@ def without_labels(labels, is_left_out):
 
 def excess_of(sums):
     """Returns the share of agreement learned by heart, beyond what is let pass."""
-    own, neighbors, trained, held_out, num_held_out = tf.unstack(sums)
-    others = tf.maximum(
-        tf.math.divide_no_nan(neighbors, trained),
-        tf.math.divide_no_nan(held_out, num_held_out),
-    )
-    agreement = tf.math.divide_no_nan(own, trained)
-    memorized = tf.where(own > 0, 1 - others / tf.maximum(agreement, 1e-6), 0.0)
+    trained, num_trained, held_out, num_held_out = tf.unstack(sums)
+    own = tf.math.divide_no_nan(trained, num_trained)
+    unseen = tf.math.divide_no_nan(held_out, num_held_out)
+    memorized = tf.where(own > 0, 1 - unseen / tf.maximum(own, 1e-6), 0.0)
     return memorized - TOLERANCE
 
 
