@@ -130,6 +130,8 @@ def print_table(lines, layers):
     print(table.round(1).to_string(na_rep=""))
     counts = lines.pivot_table("accuracy", "row", "noise", "count")
     print(f"seeds: {int(counts.min().min())} to {int(counts.max().max())}")
+    if not {"joined, auto", "cross-entropy"} <= set(table.index):
+        return
     auto = table.loc["joined, auto"]
     fixed = table[table.index.isin([row for row in ROWS if row[-1].isdigit()])]
     print("auto below the best fixed:", (fixed.max() - auto).round(1).to_dict())

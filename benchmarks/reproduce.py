@@ -192,10 +192,10 @@ DRAWINGS = {
 }
 # What was run of each, and where that is.
 RUN = {
-    "table 3": "CIFAR-10 as features of a pretrained network (docs/results.md); not "
-    "from pixels with these networks",
-    "table 6": "batches and classes on features (docs/results.md); not WebVision",
-    "figure 2": "on CIFAR-10's features (docs/results.md)",
+    "table 3": "CIFAR-10 as features of a pretrained network (docs/results.md); "
+    "nothing from pixels",
+    "table 6": "batches against 100 classes of digits (docs/results.md); not WebVision",
+    "figure 2": "single keys alone",
     "figure 3": "on CIFAR-10's features (docs/results.md)",
     "figure 4": "on CIFAR-10's features (docs/results.md)",
 }
