@@ -50,8 +50,9 @@ class NCRModel(Classifier):
         consistency_weight: Float in [0, 1] (the paper's alpha), or `"auto"`: alpha then
             rises with the share of labels that is learned by heart, as
             `keras_ncr.models.AutoWeight` has it. That needs the numbers of the examples
-            as `ELRModel` does, and leaves out the labels of a few. Defaults to 0.9,
-            best in the paper's ablation wherever labels are wrong.
+            as `ELRModel` does, and leaves out the labels of a few. It was chosen for
+            the join with ELR, and is at most 0.6. Defaults to 0.9, best in the paper's
+            ablation wherever labels are wrong.
         warmup_epochs: Int (the paper's e): epochs of `fit` with alpha = 0 that come
             first. Loops without `fit` assign `current_consistency_weight` themselves.
             Defaults to 0, best in the paper's ablation at 40 % noise and more.
