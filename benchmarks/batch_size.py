@@ -91,12 +91,20 @@ def two_digit_numbers():
     return numbers(train, 100), numbers(test, 20)
 
 
-def trained_model(train, consistency_weight, queue_size, batch_size, epochs, seed):
+def trained_model(
+    train,
+    consistency_weight,
+    queue_size,
+    batch_size,
+    epochs,
+    seed,
+    model_class=keras_ncr.NCRModel,
+):
     """Returns a model that has been trained on noisy labels."""
     keras.utils.set_random_seed(seed)
     matrix = keras_ncr.noise.symmetric(100, 0.4, include_true=True)
     noisy_labels = keras_ncr.noise.LabelNoise(matrix, seed=0).corrupt(train.labels)
-    model = keras_ncr.NCRModel(
+    model = model_class(
         keras_ncr.backbones.mlp(train.image_shape),
         num_classes=100,
         consistency_loss=keras_ncr.NeighborConsistencyLoss(

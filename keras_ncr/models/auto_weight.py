@@ -102,7 +102,8 @@ class AutoWeight(keras.layers.Layer):
 
     def trained(self, y):
         """Returns targets with -1, for no label, where examples are held out."""
-        return {**y, "label": without_labels(label_of(y), self.is_held_out(y))}
+        is_held_out = self.is_held_out(y)  # Refuses targets without numbers.
+        return {**y, "label": without_labels(label_of(y), is_held_out)}
 
     def call(self, logits, y):
         logits = tf.stop_gradient(logits)

@@ -71,7 +71,7 @@ def test_out_of_sample_predictions_of_scikit_learn(blobs):
 def test_pipeline_and_grid_search(blobs):
     features, noisy, clean = blobs
     pipeline = make_pipeline(StandardScaler(), short())
-    search = GridSearchCV(pipeline, {"ncrclassifier__elr_weight": [3.0]}, cv=2)
+    search = GridSearchCV(pipeline, {"ncrclassifier__elr_weight": [1.0, 3.0]}, cv=2)
     assert search.fit(features, noisy).score(features, clean) > 0.9
 
 
