@@ -188,8 +188,8 @@ class Clean:
     def probabilities(self, features, source) -> np.ndarray:
         """Returns out-of-sample probabilities; folds that are finished are kept.
 
-        Of several heads, the one that agrees best with the labels that it has not seen
-        is taken, and is `head` from then on.
+        The head that agrees best with the labels that it has not seen is taken, and is
+        `head` from then on.
 
         Args:
             features: Features of the examples of `source`, or `None`.

@@ -107,7 +107,7 @@ def _data_settings():
     data.path = ""  # A folder of class folders, a table, or a file of features.
     data.test_path = ""  # Empty: part of the training data is held out.
     data.hold_out = 0.2  # The share of it.
-    # Of a folder: the name of a folder among the classes with images without a label.
+    # The folder, among those of the classes, with images without a label.
     data.unlabeled_folder = ""
     data.check_images = True  # Whether every image is decoded once at the start.
     # What is done about examples that cannot be read or have no label: "raise" or

@@ -155,7 +155,7 @@ class CleanNetModel(NCRModel):
         self.wrong_weight = check_positive(wrong_weight, "wrong_weight")
         self.dropout_rate = check_rate(dropout_rate, "dropout_rate")
         self.seed = check_integer(seed, "seed", minimum=0)
-        # Of each example whether a label was found right, -1 if nobody looked, and
+        # Each example's row: whether a label was found right, -1 if nobody looked, and
         # which one that was, -1 if it is the one trained on.
         self.verification = ExampleMemory(
             2, num_examples, keras.initializers.Constant(-1.0), name="verification"

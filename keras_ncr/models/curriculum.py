@@ -21,7 +21,7 @@ from keras_ncr.models.whole_set import WholeSet
 NUM_DIRECTIONS = 256
 # The share of all pairs, those of an example with itself too, that are taken for close.
 CLOSE_SHARE = 0.6
-# Of a larger class densities are counted among so many examples: 128 MB of distances.
+# A larger class has its densities among so many examples: 128 MB of distances.
 COMPARED = 4000
 ROWS = 1024
 NUM_SUBSETS = 3

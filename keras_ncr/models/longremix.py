@@ -125,7 +125,7 @@ class LongReMixModel(DivideMixModel):
             return
         streaks = np.where(trust > self.threshold, streaks + 1, 0)
         is_confident = streaks >= min(self.confident_epochs, self.num_divisions + 1)
-        # Of sets of one size the latest counts, as in the released code.
+        # The latest of several sets of one size counts, as in the released code.
         if self.is_counted and is_confident[:, 0].sum() >= chosen.sum():
             chosen = is_confident[:, :1]
         self.confidence.rows.assign(np.concatenate([streaks, chosen], axis=1))

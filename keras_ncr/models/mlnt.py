@@ -192,7 +192,7 @@ class MLNTModel(NCRModel):
             lambda: self.meta_step(x, y, logits),
             lambda: (tf.zeros(()), [tf.zeros_like(weight) for weight in weights]),
         )
-        # Of this value, with these gradients: the terms themselves are forgotten.
+        # It has this value and these gradients: the terms themselves are forgotten.
         pairs = zip(gradients, weights, strict=True)
         slope = tf.add_n(
             [

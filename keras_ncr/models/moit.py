@@ -33,7 +33,7 @@ from keras_ncr.models.ssr import drawn_rows
 from keras_ncr.models.views import one_view
 from keras_ncr.pipelines.mixture import Mixture, likely_owner_weights
 
-# Of the last stage's epochs, the share without hard labels of its own: 30 of 70.
+# The share of the last stage without hard labels of its own: 30 epochs of 70.
 PLAIN_SHARE = 30 / 70
 
 

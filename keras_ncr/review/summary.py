@@ -14,7 +14,7 @@ _MOST_EXAMPLES = 50
 _MOST_CLASSES = 20
 _MOST_PAIRS = 30
 _LONGEST_TEXT = 300
-# Of bounds that are further apart no number between is named, nor by the page.
+# Between bounds that are further apart no number is named, nor is one by the page.
 _WIDE = 0.3
 _KINDS = {
     "label": "labels called wrong",

@@ -94,7 +94,7 @@ class Trial:
         if "failed" not in result:
             # Since the last interruption.
             result["seconds"] = round(time.monotonic() - start, 1)
-            # Of all cores together.
+            # The time of all cores together.
             result["cpu_seconds"] = round(time.process_time() - cpu_start, 1)
             result["resumed_at_epoch"] = position.epoch
             result["resumed_at_step"] = position.step
