@@ -8,6 +8,7 @@ from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
+from keras_ncr.models.unlabeled import without_labels
 
 # The word for it, in place of a number.
 AUTO = "auto"
@@ -102,8 +103,7 @@ class AutoWeight(keras.layers.Layer):
 
     def trained(self, y):
         """Returns targets with -1, for no label, where examples are held out."""
-        is_held_out = self.is_held_out(y)  # Refuses targets without numbers.
-        return {**y, "label": without_labels(label_of(y), is_held_out)}
+        return without_labels(y, self.is_held_out(y))
 
     def call(self, logits, y):
         logits = tf.stop_gradient(logits)
@@ -142,15 +142,6 @@ class AutoWeight(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_examples": self.draws.num_examples}
-
-
-def without_labels(labels, is_left_out):
-    """Returns labels of any form with -1, for no label, in some rows."""
-    labels = tf.convert_to_tensor(labels)
-    if labels.dtype.is_unsigned:
-        labels = tf.cast(labels, "int64")
-    is_left_out = tf.reshape(is_left_out, [-1, *[1] * (labels.shape.rank - 1)])
-    return tf.where(is_left_out, -tf.ones_like(labels), labels)
 
 
 def excess_of(sums):

@@ -8,13 +8,12 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.distribution.targets import weight_of
-from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.clean_net import CleanNet, check_verification
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.fitting import refuse_replicas
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.second_stage import check_first_stage_share
-from keras_ncr.models.whole_set import WholeSet, training_part, with_whole_set
+from keras_ncr.models.whole_set import WholeSet, classes_of
 
 
 class LabelVerification(WholeSet):
@@ -43,10 +42,8 @@ class LabelVerification(WholeSet):
     def seen(self, inputs, labels):
         """Returns given labels and features, side by side."""
         features, logits = self.model(inputs, training=False, return_features=True)
-        labels = tf.cast(labels, "float32")
-        given = tf.argmax(label_distributions(labels, logits), axis=1)
         features = tf.cast(features, "float32")
-        return tf.concat([tf.cast(given, "float32")[:, None], features], axis=1)
+        return tf.concat([classes_of(labels, logits), features], axis=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs = self.model.first_stage_share * self.params["epochs"]
@@ -122,6 +119,7 @@ class CleanNetModel(NCRModel):
     """
 
     takes_unlabeled = False
+    whole_set = LabelVerification
 
     def __init__(
         self,
@@ -188,8 +186,8 @@ class CleanNetModel(NCRModel):
         super().compile(*args, **kwargs)
 
     def prepared(self, arguments):
-        """As in all models; examples in arrays are also weighed."""
-        arguments = with_whole_set(super().prepared(arguments), LabelVerification)
+        """As in all models, once there are verification labels."""
+        arguments = super().prepared(arguments)
         if np.all(self.verification.rows[:, 0] < 0):
             raise ValueError(
                 "CleanNetModel needs verification labels: of some examples, whether "
@@ -200,11 +198,6 @@ class CleanNetModel(NCRModel):
                 "keras_ncr.ELRModel."
             )
         return arguments
-
-    def reserve(self, x, y, validation_split):
-        """Makes room for the examples that are not kept for validation."""
-        y = None if y is None else training_part(y, validation_split)
-        super().reserve(x, y, validation_split)
 
     def weigh_alike(self):
         """Lets all examples count alike, as in the first stage."""

@@ -3,10 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.neighbors import unit_vectors
 from keras_ncr.models.nearest import vote_shares
-from keras_ncr.models.whole_set import WholeSet
+from keras_ncr.models.whole_set import WholeSet, classes_of
 
 
 class CleanSetDetection(WholeSet):
@@ -40,9 +39,7 @@ class CleanSetDetection(WholeSet):
         """Returns given labels and projections, side by side."""
         features, logits = self.model(inputs, training=False, return_features=True)
         vectors = unit_vectors(tf.cast(self.model.projection(features), "float32"))
-        given = label_distributions(tf.cast(labels, "float32"), logits)
-        given = tf.cast(tf.argmax(given, axis=1), "float32")
-        return tf.concat([given[:, None], vectors], axis=1)
+        return tf.concat([classes_of(labels, logits), vectors], axis=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.model.begin_epoch(epoch, self.params["epochs"]):

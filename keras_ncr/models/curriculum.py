@@ -9,13 +9,12 @@ import tensorflow as tf
 from keras_ncr.checks import check_integer, check_weight
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import weight_of
-from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.nearest import check_finite
 from keras_ncr.models.second_stage import check_first_stage_share, check_num_epochs
 from keras_ncr.models.weight_average import copy_of, copy_weights
-from keras_ncr.models.whole_set import WholeSet
+from keras_ncr.models.whole_set import WholeSet, classes_of
 
 # Features are brought to so many numbers, by the directions in which a class differs.
 NUM_DIRECTIONS = 256
@@ -54,15 +53,15 @@ class DensityCurriculum(WholeSet):
     """
 
     def seen(self, inputs, labels):
-        """Returns given labels, one-hot, and features, side by side."""
+        """Returns given labels and features, side by side."""
         features, logits = self.model(inputs, training=False, return_features=True)
-        given = label_distributions(tf.cast(labels, "float32"), logits)
-        return tf.concat([given, tf.cast(features, "float32")], axis=1)
+        features = tf.cast(features, "float32")
+        return tf.concat([classes_of(labels, logits), features], axis=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.model.begin_epoch(epoch, (self.params or {}).get("epochs")):
-            given, features = np.split(self.look(), [self.model.num_classes], axis=1)
-            self.model.divide(np.argmax(given, axis=1), features)
+            rows = self.look()
+            self.model.divide(rows[:, 0].astype(int), rows[:, 1:])
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")

@@ -6,9 +6,8 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_rate
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of
-from keras_ncr.models.auto_weight import without_labels
 from keras_ncr.models.example_memory import ExampleMemory, index_of
+from keras_ncr.models.unlabeled import without_labels
 
 # What an example's mean keeps at each visit, as ELR's targets do, and the threshold at
 # each step.
@@ -87,7 +86,7 @@ class OutlierRejection(keras.layers.Layer):
     def call(self, logits, y):
         is_outlier = energies_of(self.moved(logits, y)) < self.threshold
         is_due = tf.convert_to_tensor(self.num_seen) > 0.999
-        return {**y, "label": without_labels(label_of(y), is_outlier & is_due)}
+        return without_labels(y, is_outlier & is_due)
 
     def update(self, logits, y):
         """Counts a batch, once, after all replicas have been called."""

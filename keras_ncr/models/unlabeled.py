@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_ncr.distribution.targets import label_of
+
 
 def is_missing(labels):
     """Returns which entries are -1; no unsigned number is."""
@@ -12,6 +14,15 @@ def has_label(labels):
     """Returns which rows have a label, a number or a distribution: `(batch,)`."""
     rows = tf.reshape(is_missing(labels), [tf.shape(labels)[0], -1])
     return ~tf.reduce_all(rows, axis=1)
+
+
+def without_labels(y, is_left_out):
+    """Returns a dict of targets whose labels, in any form, are -1 in some rows."""
+    labels = tf.convert_to_tensor(label_of(y))
+    if labels.dtype.is_unsigned:
+        labels = tf.cast(labels, "int64")
+    is_left_out = tf.reshape(is_left_out, [-1, *[1] * (labels.shape.rank - 1)])
+    return {**y, "label": tf.where(is_left_out, -tf.ones_like(labels), labels)}
 
 
 def masked(labels, logits):

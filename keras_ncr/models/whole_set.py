@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.distribution.targets import label_of
+from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import index_of
 from keras_ncr.models.fitting import check_carries
 
@@ -70,6 +71,12 @@ class WholeSet(keras.callbacks.Callback):
                 f"{num_looks[position]} times. Neither repeat it nor leave out a rest."
             )
         return found
+
+
+def classes_of(labels, logits):
+    """Returns the classes of labels in any form, float32 of shape `(batch, 1)`."""
+    given = label_distributions(tf.cast(labels, "float32"), logits)
+    return tf.cast(tf.argmax(given, axis=1), "float32")[:, None]
 
 
 def with_whole_set(arguments, cls):
