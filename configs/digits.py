@@ -55,6 +55,7 @@ def get_config(argument=None):
     # Every tenth true label is looked up, as if it had been reviewed.
     config.cleannet.verified_share, config.cleannet.num_steps = 0.1, 1000
     config.cleannet.first_stage_share = 0.15
+    config.longremix.warmup_epochs = 5  # Of 25 epochs of each of its two stages.
     for word in ("moit", "moit_plus"):
         config[word].num_neighbors = 30
     config.second_view.shift = 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,12 @@ _SPLIT = re.compile(
 _PART = re.compile(
     r"(fold|split|part|cv|subset|shard|chunk|batch)[ _-]?\d+", re.IGNORECASE
 )
+# Folders of these names hold what has no label: unlabelled, not-labeled, no_labels.
+_UNLABELED = re.compile(
+    r"(un|not|no|without)[ _-]?(label(l?ed|s)?|annotat(ed|ions?))"
+    r"([ _-]?(set|data|images?|imgs?|pictures?|folder|\d+))*",
+    re.IGNORECASE,
+)
 
 
 def from_folder(
@@ -72,7 +79,8 @@ def from_folder(
             that are broken are left out by `skip_broken_images`. Defaults to `"raise"`.
         unlabeled: Optional string: the name of a folder among those of the classes
             that is none, but holds images without a label. Theirs is -1, and they come
-            last. Defaults to `None`: every folder is a class.
+            last. Defaults to `None`: every folder is a class, with a warning if its
+            name says that it is none.
 
     Returns:
         `Source` of encoded images.
@@ -112,6 +120,7 @@ def from_folder(
         class_folders.remove(unlabeled)
     if class_names is None:
         _check_class_folders(folder, class_folders)
+        _warn_of_unlabeled(folder, class_folders)
         files, others = _find_images_of(folder, class_folders, may_be_empty=False)
         class_names = tuple(class_folders)
     else:
@@ -265,6 +274,17 @@ def _check_class_folders(folder, names):
         raise ValueError(
             f"`folder` must hold class folders. Received: folder={folder!r}, "
             f"{content}. {_LAYOUT}"
+        )
+
+
+def _warn_of_unlabeled(folder, names):
+    """Warns of a folder that is taken for a class, though its name says otherwise."""
+    for name in filter(_UNLABELED.fullmatch, names):
+        warnings.warn(
+            f"Each folder in {folder!r} is a class, {name!r} too. If its images have "
+            f"no label, say so: `unlabeled={name!r}`, in a run "
+            f"--config.data.unlabeled_folder={name}. Or move it away.",
+            stacklevel=3,
         )
 
 

@@ -1,5 +1,7 @@
 """Examples without a label: put behind others, told apart, read from a folder."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,9 +33,29 @@ def test_a_folder_that_is_named_holds_examples_without_a_label(folder):
     assert source.class_names == ("cat", "dog")
     assert source.labels.tolist() == [0, 0, 1, 1, -1, -1, -1]
     assert source.ids.tolist()[-1] == "unlabelled/6.png"
-    assert from_folder(folder).class_names == ("cat", "dog", "unlabelled")
     with pytest.raises(ValueError, match="`unlabeled` must be one of .*'unlabelled'?"):
         from_folder(folder, unlabeled="unlabeled")
+
+
+def test_a_folder_that_is_not_named_is_a_class_and_a_warning_says_so(folder):
+    flag = "--config.data.unlabeled_folder=unlabelled"
+    with pytest.warns(match=f"'unlabelled' too.*`unlabeled='unlabelled'`.*{flag}"):
+        source = from_folder(folder)
+    assert source.class_names == ("cat", "dog", "unlabelled")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_suspect"),
+    [("Unlabeled", True), ("no_labels", True), ("not-annotated 2", True)]
+    + [("labeled", False), ("label", False), ("noble", False)],
+)
+def test_names_that_say_that_there_is_no_label(tmp_path, name, is_suspect):
+    for file in (f"{name}/1.png", "cat/2.png"):
+        image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8"))
+        tf.io.write_file(str(tmp_path / file), image)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        from_folder(tmp_path)
+    assert len(caught) == is_suspect
 
 
 @pytest.mark.parametrize("cache", [True, False])
