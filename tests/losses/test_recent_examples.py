@@ -187,6 +187,7 @@ def test_examples_that_are_not_finite_do_not_spoil_what_follows(where, bad):
     [
         pytest.param(6, [6, 6, 6], marks=pytest.mark.slow),
         (None, [6, 14, 6]),
+        pytest.param(None, [6, 2, 14, 6], marks=pytest.mark.slow),
     ],
 )
 def test_compiled_equals_eager(batch, sizes, jit_compile):

@@ -14,6 +14,7 @@ from batches import (
     shapes_of_all_tensors,
     value_and_gradients,
 )
+from model_harness import few
 
 from keras_ncr.losses import neighbor_consistency
 
@@ -29,16 +30,15 @@ def in_blocks(rows_per_block, **arguments):
 # Value and gradients
 
 
+SIZES = [(19, 1), (19, 4), (20, 5), (19, 19), (19, 100)]
+POWERS = [(2.5, 1.0, 2.5, 1.0, 2.5), (1.0, 2.5, 1.0, 2.5, 1.0)]
+
+
 @pytest.mark.parametrize("num_neighbors", [1, 3, 18, None])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_blocks_equal_all_rows_at_once(num_neighbors, direction):
-    for power, n, rows in [
-        (2.5, 19, 1),
-        (1.0, 19, 4),
-        (2.5, 20, 5),
-        (1.0, 19, 19),
-        (2.5, 19, 100),
-    ]:
+@pytest.mark.parametrize("powers", few(POWERS[0], of=POWERS))
+def test_blocks_equal_all_rows_at_once(num_neighbors, direction, powers):
+    for power, (n, rows) in zip(powers, SIZES, strict=True):
         batch = batch_of(n, seed=n)
         arguments = {
             "num_neighbors": num_neighbors,

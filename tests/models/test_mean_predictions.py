@@ -56,7 +56,15 @@ class Steps(keras.callbacks.Callback):
         self.predictions.append(np.zeros((NUM_EXAMPLES, NUM_CLASSES)))
 
 
-@pytest.mark.parametrize(("cls", "first_epoch"), [(NCRModel, 2), (ELRModel, 0)])
+@pytest.mark.parametrize(
+    ("cls", "first_epoch"),
+    [
+        (NCRModel, 2),
+        (ELRModel, 0),
+        pytest.param(NCRModel, 0, marks=pytest.mark.slow),
+        pytest.param(ELRModel, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_means_are_of_the_steps_from_the_first_epoch_on(cls, first_epoch):
     model, kept, steps = compiled(cls), None, Steps()
     kept = MeanPredictions(NUM_EXAMPLES, NUM_CLASSES, first_epoch)

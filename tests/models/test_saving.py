@@ -227,15 +227,14 @@ def test_models_of_text_and_of_several_inputs_are_saved(kind, tmp_path):
 # Another process
 
 
-TAKEN_ELSEWHERE = ("linear", "subclass")
 LOAD = """
 import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 import keras
 import test_saving
-folder = input()
-for name in test_saving.TAKEN_ELSEWHERE:
+folder, *names = sys.argv[2:]
+for name in names:
     model = keras.models.load_model(f"{folder}/{name}.keras", safe_mode=True)
     before = model.predict(test_saving.X, verbose=0)
     test_saving.fit(model, epochs=3, initial_epoch=2)
@@ -244,26 +243,21 @@ for name in test_saving.TAKEN_ELSEWHERE:
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def other_process():
-    """A process that starts with the first test, and imports TensorFlow beside it."""
-    here = pathlib.Path(__file__).parent
-    with subprocess.Popen(
-        [sys.executable, "-c", LOAD, str(here)],
-        stdin=subprocess.PIPE,
-        cwd=here.parents[1],
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
-
-
-def test_another_process_loads_the_same_model_and_trains_on(other_process, tmp_path):
-    models = {name: trained(name) for name in TAKEN_ELSEWHERE}
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("linear", "subclass"),
+        pytest.param(("cosine", "custom"), marks=pytest.mark.slow),
+    ],
+    ids="-".join,
+)
+def test_another_process_loads_the_same_model_and_trains_on(names, tmp_path):
+    models = {name: trained(name) for name in names}
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
-    other_process.communicate(f"{tmp_path}\n")
-    assert other_process.returncode == 0
+    here = pathlib.Path(__file__).parent
+    command = [sys.executable, "-c", LOAD, here, tmp_path, *names]
+    subprocess.run(command, cwd=here.parents[1], check=True)
     for name, model in models.items():
         predictions = np.load(tmp_path / f"{name}.npz")
         np.testing.assert_array_equal(
