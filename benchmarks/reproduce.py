@@ -95,6 +95,12 @@ CLOTHING = Part(
     80 * 1000 * 128,
     5,
 )
+# Told which of the training labels people have found right or wrong.
+REVIEWED = CLOTHING._replace(
+    command="keras-ncr compare --config=clothing1m --methods=METHOD --trials=5 "
+    "--workdir=runs/table2-clothing1m-reviewed "
+    "--config.data.corrections=clothing1m-corrections.csv"
+)
 _BASELINES = ("standard", "mixup", "soft_bootstrap", "soft_bootstrap+mixup")
 _SMOOTHING = ("label_smoothing", "label_smoothing+mixup")
 # From the number of a table to its rows, and from these to their parts.
@@ -110,6 +116,7 @@ TABLES = {
         **dict.fromkeys(("standard", "mixup", "ncr"), (MINI, FULL, CLOTHING)),
         **dict.fromkeys(("ncr+mixup", "ncr+mixup+second_view"), (MINI, FULL, CLOTHING)),
         **dict.fromkeys(("l_dmi", "mlnt", "longremix"), (CLOTHING,)),
+        "cleannet": (REVIEWED,),
         **{
             "elr": (MINI,),
             "elr_plus": (MINI, CLOTHING),
@@ -282,6 +289,11 @@ Hours are estimated for one accelerator that trains at 30 TFLOP/s throughout, fr
 operations of the network. They were not measured, and nothing here was run on a GPU or
 TPU. Rows that the paper quotes from others, who had Inception-ResNet-v2, train the
 network of the paper's own rows here.
+
+The row `cleannet` of Table 2 needs verification labels: people's decisions on some of the
+training labels, on the page that `keras-ncr audit --review=FOLDER` makes of a run such as
+that of `standard`. Its command reads them from `clothing1m-corrections.csv`. CleanNet's
+authors have verified labels that came with the data.
 """
 
 if __name__ == "__main__":
