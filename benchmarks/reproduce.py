@@ -290,10 +290,10 @@ operations of the network. They were not measured, and nothing here was run on a
 TPU. Rows that the paper quotes from others, who had Inception-ResNet-v2, train the
 network of the paper's own rows here.
 
-The row `cleannet` of Table 2 needs verification labels: people's decisions on some of the
-training labels, on the page that `keras-ncr audit --review=FOLDER` makes of a run such as
-that of `standard`. Its command reads them from `clothing1m-corrections.csv`. CleanNet's
-authors have verified labels that came with the data.
+The row `cleannet` of Table 2 needs verification labels: people's decisions on some of
+the training labels, on the page that `keras-ncr audit --review=FOLDER` makes of a run
+such as that of `standard`. Its command reads them from `clothing1m-corrections.csv`.
+CleanNet's authors have verified labels that came with the data.
 """
 
 if __name__ == "__main__":

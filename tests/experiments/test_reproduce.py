@@ -46,9 +46,7 @@ def check_command(command):
 
 
 @pytest.mark.parametrize("table", REPRODUCE["TABLES"])
-def test_every_row_is_a_command_whose_settings_make_sense(
-    table, tmp_path, monkeypatch
-):
+def test_every_row_is_a_command_whose_settings_make_sense(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for row in REPRODUCE["TABLES"][table]:
         for command in REPRODUCE["commands_of_row"](table, row):
