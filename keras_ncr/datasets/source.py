@@ -309,8 +309,8 @@ class Source:
         (Skipped(id='notes.txt', reason='not named as an image'),)
         """
         more = dataclasses.replace(self, left_out=(*self.left_out, *files))
-        if "image_tensor" in vars(self):
-            vars(more)["image_tensor"] = self.image_tensor
+        if "stored_inputs" in vars(self):
+            vars(more)["stored_inputs"] = self.stored_inputs
         return more
 
     def corrupted(self, noise: LabelNoise | InstanceDependentNoise) -> Self:
@@ -341,9 +341,13 @@ class Source:
                 f"The labels of {self.name!r} have noise of their own, and more cannot "
                 f"be added. Received: {np.sum(self.is_noisy):,} wrong labels."
             )
-        needs_images = isinstance(noise, InstanceDependentNoise)
-        inputs = (self.images, self.labels) if needs_images else (self.labels,)
-        return self.relabeled(noise.corrupt(*inputs), clean_labels=self.labels)
+        if not isinstance(noise, InstanceDependentNoise):
+            labels = noise.corrupt(self.labels)
+        else:
+            is_given = self.kind == "features"
+            inputs = np.asarray(self.stored_inputs) if is_given else self.images
+            labels = noise.corrupt(inputs, self.labels)
+        return self.relabeled(labels, clean_labels=self.labels)
 
 
 def read_by_index(read_image: Callable, labels) -> tf.data.Dataset:

@@ -274,6 +274,30 @@ def consistency(features, logits, settings, queue=None):
     return loss * settings.temperature**2 if settings.temperature_squared else loss
 
 
+def neighbor_predictions(features, logits, settings):
+    """Returns the neighbors' mean prediction, not softened, `(batch, num_classes)`."""
+    vectors = neighbors.unit_vectors(tf.cast(features, logits.dtype))
+    log_own = log_softmax(logits)
+    pool = neighbors.pool_of(vectors, log_own, settings.cross_replica)
+
+    def predictions_of(vectors, log_own, pool):
+        weights = neighbors.neighbor_weights(
+            neighbors.cosine_similarities(vectors, pool),
+            settings.num_neighbors,
+            settings.similarity_power,
+            pool.first,
+        )
+        return tf.matmul(weights, tf.exp(pool.log_predictions))
+
+    if settings.rows_per_block is None:
+        sums = predictions_of(vectors, log_own, pool)
+    else:
+        sums = by_blocks(
+            predictions_of, vectors, log_own, pool, settings.rows_per_block
+        )
+    return sums / tf.reduce_sum(sums, axis=1, keepdims=True)
+
+
 def as_matrices(features, logits):
     """Returns both as tensors, once their shapes are known to fit together."""
     features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_ncr.checks import check_known, check_rate
 from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of
+from keras_ncr.losses.consistency import Settings, neighbor_predictions
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.unlabeled import without_labels
@@ -14,9 +15,10 @@ from keras_ncr.models.unlabeled import without_labels
 AUTO = "auto"
 
 # Chosen on held-out noisy labels: `docs/results.md`. The share of the examples whose
-# labels train nothing; how many epochs are looked back on.
-HELD_OUT_SHARE, WINDOW = 0.05, 0.5
-# Alpha at first; the share learned by heart that is let pass, what a share more adds to
+# labels train nothing; how many epochs are looked back on, and how many examples held
+# out at least.
+HELD_OUT_SHARE, WINDOW, FEWEST_HELD_OUT = 0.05, 0.5, 150
+# Alpha at first; the part of an agreement that is let pass, what a part more adds to
 # alpha at once, and what it adds in each epoch that it lasts.
 FIRST, TOLERANCE, GAIN, GAIN_PER_EPOCH = 0.3, 0.06, 2.0, 0.5
 LARGEST = 0.6  # More cost up to 18 points where it was tried, for two at the most.
@@ -27,15 +29,22 @@ class AutoWeight(keras.layers.Layer):
     """Layer that sets the weight of consistency by what is learned by heart.
 
     A model that learns labels by heart agrees with more of those that it is trained on
-    than of others. On each training batch, before its step, the layer counts how often
-    the most probable class is the given label
+    than of others. Neighbors that know less than the example itself, as in features
+    that are not learned, do harm. On each training batch, before its step, the layer
+    counts how often the most probable class is the given label
 
     - `own`: of the examples that are trained on;
-    - `held_out`: of a few examples, 5 %, whose labels train nothing.
+    - `held_out`: of a few examples, 5 %, whose labels train nothing;
+    - `neighbors`: of the same few, by the mean prediction of their neighbors.
 
-    The counts are running sums over the last half of an epoch or so:
+    The counts are running sums over the last half of an epoch, or more if fewer than
+    150 examples would be held out in it. Alpha rises with what is learned by heart, and
+    falls with what neighbors know less, each beyond a margin with the standard error of
+    `held_out`:
 
-        excess = 1 - held_out / own - 0.06        (0 in the first epoch)
+        margin = 0.06 + error / own
+        excess = max(1 - held_out / own - margin, 0)
+            - max((held_out - neighbors) / own - margin, 0)    (0 in the first epoch)
         lasting = min(max(lasting + 0.5 * excess * batch / num_examples, 0), 0.6)
         alpha = min(max(lasting + 2 * excess, 0), 0.6)
 
@@ -47,9 +56,12 @@ class AutoWeight(keras.layers.Layer):
     Args:
         num_examples: Int, or `None` if it is to be told to `reserve` later. Defaults
             to `None`.
+        settings: What neighbors are, as `NeighborConsistencyLoss.settings` has it.
+            Defaults to its defaults.
         **kwargs: As in `keras.layers.Layer`.
 
     Call arguments:
+        features: Tensor of shape `(batch, dim)`.
         logits: Tensor of shape `(batch, num_classes)`.
         y: The batch's targets, a dict with the keys `"label"` and `"index"`.
 
@@ -66,16 +78,18 @@ class AutoWeight(keras.layers.Layer):
     >>> from keras_ncr.models import AutoWeight
     >>> random = np.random.default_rng(0)
     >>> labels = random.integers(0, 4, 100)
+    >>> features = random.uniform(size=(100, 8)).astype("float32")
     >>> y = {"label": labels, "index": np.arange(100)}
     >>> layer = AutoWeight(num_examples=100)
     >>> learned = layer.trained(y)["label"]  # Without those held out, which are -1.
     >>> logits = 5.0 * np.eye(4, dtype="float32")[learned]
-    >>> bool(layer(logits, y) > 0.5)  # After one epoch, of one batch.
+    >>> bool(layer(features, logits, y) > 0.5)  # After one epoch, of one batch.
     True
     """
 
-    def __init__(self, num_examples=None, **kwargs):
+    def __init__(self, num_examples=None, settings=None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
+        self.settings = settings or Settings()
         uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=0)
         # An example is held out if its number drawn is below the share.
         self.draws = ExampleMemory(1, num_examples, uniform, name="draws")
@@ -90,8 +104,8 @@ class AutoWeight(keras.layers.Layer):
                 aggregation="only_first_replica",
             )
 
-        # Hits and examples, of those trained and of those held out.
-        self.sums = state("sums", [4])
+        # Hits and examples of those trained; of those held out, and neighbors' hits.
+        self.sums = state("sums", [5])
         self.num_seen = state("num_seen", [])
         self.lasting = state("lasting", [], FIRST)
         self.alpha = state("alpha", [], FIRST)
@@ -105,12 +119,13 @@ class AutoWeight(keras.layers.Layer):
         """Returns targets with -1, for no label, where examples are held out."""
         return without_labels(y, self.is_held_out(y))
 
-    def call(self, logits, y):
-        logits = tf.stop_gradient(logits)
+    def call(self, features, logits, y):
+        features, logits = map(tf.stop_gradient, (features, logits))
         labels = tf.cast(tf.convert_to_tensor(label_of(y)), "float32")
         labels = label_distributions(labels, logits)
         is_label = tf.reduce_all(labels >= 0, axis=1)  # Not so for -1, or NaN.
         classes = tf.argmax(labels, axis=1)
+        neighbors = neighbor_predictions(features, logits, self.settings)
         is_held_out = self.is_held_out(y)
 
         def count(*conditions):
@@ -118,22 +133,25 @@ class AutoWeight(keras.layers.Layer):
             return tf.reduce_sum(tf.cast(is_so, "float32"))
 
         is_hit = tf.argmax(logits, axis=1) == classes
+        is_hit_of_neighbors = tf.argmax(neighbors, axis=1) == classes
         is_trained, is_held_out = is_label & ~is_held_out, is_label & is_held_out
         counts = [
             count(is_trained, is_hit),
             count(is_trained),
             count(is_held_out, is_hit),
             count(is_held_out),
+            count(is_held_out, is_hit_of_neighbors),
             tf.cast(tf.shape(classes)[0], "float32"),
         ]
         *counts, size = tf.unstack(replicas.global_sum(tf.stack(counts)))
-        epochs = size / self.draws.num_examples
-        decay = tf.exp(-epochs / WINDOW)
+        num_examples = self.draws.num_examples
+        epochs = size / num_examples
+        decay = tf.exp(-epochs / window_of(num_examples))
         self.sums.assign(decay * self.sums + (1 - decay) * tf.stack(counts))
         self.num_seen.assign(self.num_seen + epochs)
         # A hair less, since fractions are added up.
         is_due = tf.cast(self.num_seen > 0.999, "float32")
-        excess = is_due * excess_of(tf.convert_to_tensor(self.sums))
+        excess = is_due * excess_of(tf.convert_to_tensor(self.sums), num_examples)
         lasting = self.lasting + GAIN_PER_EPOCH * epochs * excess
         self.lasting.assign(tf.clip_by_value(lasting, 0.0, LARGEST))
         alpha = self.lasting + GAIN * excess
@@ -141,16 +159,34 @@ class AutoWeight(keras.layers.Layer):
         return tf.convert_to_tensor(self.alpha)
 
     def get_config(self):
-        return {**super().get_config(), "num_examples": self.draws.num_examples}
+        return {
+            **super().get_config(),
+            "num_examples": self.draws.num_examples,
+            "settings": list(self.settings),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "settings": Settings(*config["settings"])})
 
 
-def excess_of(sums):
-    """Returns the share of agreement learned by heart, beyond what is let pass."""
-    trained, num_trained, held_out, num_held_out = tf.unstack(sums)
+def window_of(num_examples):
+    """Returns how many epochs are looked back on."""
+    return max(WINDOW, FEWEST_HELD_OUT / (HELD_OUT_SHARE * num_examples))
+
+
+def excess_of(sums, num_examples):
+    """Returns what is learned by heart less what neighbors lack, beyond the margin."""
+    trained, num_trained, held_out, num_held_out, neighbors = tf.unstack(sums)
     own = tf.math.divide_no_nan(trained, num_trained)
     unseen = tf.math.divide_no_nan(held_out, num_held_out)
-    memorized = tf.where(own > 0, 1 - unseen / tf.maximum(own, 1e-6), 0.0)
-    return memorized - TOLERANCE
+    of_neighbors = tf.math.divide_no_nan(neighbors, num_held_out)
+    error = tf.sqrt(unseen * (1 - unseen) / (HELD_OUT_SHARE * num_examples))
+
+    def beyond(difference):
+        return tf.maximum(tf.math.divide_no_nan(difference - error, own) - TOLERANCE, 0)
+
+    return beyond(own - unseen) - beyond(unseen - of_neighbors)
 
 
 def checked_weight(weight, takes_unlabeled, model):

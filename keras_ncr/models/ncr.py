@@ -143,7 +143,8 @@ class NCRModel(Classifier):
         self.consistency_tracker = keras.metrics.Mean(name="neighbor_consistency_loss")
         self.auto_weight = self.weight_tracker = None
         if self.consistency_weight == AUTO:
-            self.auto_weight = AutoWeight(num_examples, name="auto_weight")
+            settings = getattr(self.consistency_loss, "settings", None)
+            self.auto_weight = AutoWeight(num_examples, settings, name="auto_weight")
             self.weight_tracker = keras.metrics.Mean(name="consistency_weight")
         self.outlier_rejection = None
         self.reject_outliers = checked_share(reject_outliers, self)
@@ -248,7 +249,7 @@ class NCRModel(Classifier):
         additional += added
         supervised += tf.cast(added, supervised.dtype)
         if is_auto and training:
-            self.auto_weight(logits, given)
+            self.auto_weight(features, logits, given)
         if self.outlier_rejection is not None and training:
             self.outlier_rejection.update(logits, given)
         share = replicas.global_mean(consistency, size)

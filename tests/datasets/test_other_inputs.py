@@ -183,6 +183,15 @@ def test_what_is_for_images_alone_says_so():
         source.corrupted(noise.InstanceDependentNoise(0.2, 0, 2))
 
 
+def test_features_decide_their_wrong_labels_as_pixels_do():
+    features = np.random.default_rng(0).normal(size=(200, 3)).astype("float32")
+    labels = np.arange(200) % 3
+    kind_of_noise = noise.InstanceDependentNoise(0.4, 0, 3)
+    noisy = datasets.from_features(features, labels).corrupted(kind_of_noise)
+    np.testing.assert_array_equal(noisy.labels, kind_of_noise.corrupt(features, labels))
+    assert 0.3 < noisy.realized_rate < 0.5
+
+
 def test_held_out_part_keeps_its_rows():
     source = source_of("columns")
     train, test = datasets.hold_out(

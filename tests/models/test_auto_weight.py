@@ -7,8 +7,10 @@ import tensorflow as tf
 from model_harness import cross_entropy, dense
 
 import keras_ncr
+from keras_ncr.losses.consistency import Settings, neighbor_predictions
 from keras_ncr.models import AutoWeight, ELRModel, NCRModel, SOPModel
 from keras_ncr.models.auto_weight import (
+    FEWEST_HELD_OUT,
     FIRST,
     GAIN,
     GAIN_PER_EPOCH,
@@ -17,6 +19,7 @@ from keras_ncr.models.auto_weight import (
     TOLERANCE,
     WINDOW,
     excess_of,
+    window_of,
 )
 
 NUM_EXAMPLES, NUM_CLASSES = 200, 3
@@ -28,27 +31,66 @@ def batch(seed, size=40):
     labels = random.integers(0, NUM_CLASSES, size)
     labels[: size // 2] = logits[: size // 2].argmax(1)
     labels[::7] = -1
-    return logits, labels, random.permutation(NUM_EXAMPLES)[:size]
+    features = random.uniform(size=(size, 4)).astype("float32")
+    return features, logits, labels, random.permutation(NUM_EXAMPLES)[:size]
+
+
+def mean_of_neighbors(features, logits, num_neighbors):
+    """The neighbors' mean prediction, one example after the other."""
+    vectors = features / np.linalg.norm(features, axis=1, keepdims=True)
+    predictions = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    means = []
+    for row in range(len(features)):
+        cosines = vectors @ vectors[row]
+        others = np.delete(np.arange(len(features)), row)
+        nearest = others[np.argsort(-cosines[others])[:num_neighbors]]
+        means.append(np.average(predictions[nearest], axis=0, weights=cosines[nearest]))
+    return np.array(means)
+
+
+def test_neighbor_predictions_are_those_of_an_oracle():
+    features, logits, *_ = batch(0)
+    found = neighbor_predictions(features, tf.constant(logits), Settings(3))
+    np.testing.assert_allclose(found, mean_of_neighbors(features, logits, 3), rtol=1e-4)
+    blocks = Settings(3, rows_per_block=16)
+    np.testing.assert_allclose(
+        neighbor_predictions(features, tf.constant(logits), blocks), found, rtol=1e-5
+    )
+
+
+def excess_by_hand(sums, num_examples):
+    trained, num_trained, held_out, num_held_out, neighbors = sums
+    if not trained:
+        return 0
+    own, unseen, near = trained / num_trained, 0, 0
+    if num_held_out:
+        unseen, near = held_out / num_held_out, neighbors / num_held_out
+    error = np.sqrt(unseen * (1 - unseen) / (HELD_OUT_SHARE * num_examples))
+    margin = TOLERANCE + error / own
+    rise, fall = 1 - unseen / own - margin, (unseen - near) / own - margin
+    return max(rise, 0) - max(fall, 0)
 
 
 def test_weight_is_that_of_an_oracle_over_some_batches():
-    layer = AutoWeight(NUM_EXAMPLES)
+    layer = AutoWeight(NUM_EXAMPLES, Settings(3))
     is_held_out = layer.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
     assert 0 < is_held_out.sum() < 0.2 * NUM_EXAMPLES
-    sums, lasting, weights = np.zeros(4), FIRST, []
+    sums, lasting, weights = np.zeros(5), FIRST, []
     for seed in range(8):  # Of 40 examples each, 5 are an epoch.
-        logits, labels, index = batch(seed)
-        found = layer(logits, {"label": labels, "index": index})
-        counts = np.zeros(4)
+        features, logits, labels, index = batch(seed)
+        found = layer(features, logits, {"label": labels, "index": index})
+        near = mean_of_neighbors(features, logits, 3)
+        counts = np.zeros(5)
         for row, label in enumerate(labels):
-            hit = logits[row].argmax() == label
-            if label >= 0:
-                counts += [0, 0, hit, 1] if is_held_out[index[row]] else [hit, 1, 0, 0]
-        decay = np.exp(-len(labels) / (WINDOW * NUM_EXAMPLES))
+            hit, near_hit = logits[row].argmax() == label, near[row].argmax() == label
+            if label >= 0 and is_held_out[index[row]]:
+                counts += [0, 0, hit, 1, near_hit]
+            elif label >= 0:
+                counts += [hit, 1, 0, 0, 0]
+        window = FEWEST_HELD_OUT / (HELD_OUT_SHARE * NUM_EXAMPLES)
+        decay = np.exp(-len(labels) / (window * NUM_EXAMPLES))
         sums = decay * sums + (1 - decay) * counts
-        unseen = sums[2] / sums[3] if sums[3] else 0
-        excess = 1 - unseen * sums[1] / sums[0] - TOLERANCE
-        excess = excess if seed >= 4 else 0
+        excess = excess_by_hand(sums, NUM_EXAMPLES) if seed >= 4 else 0
         lasting += GAIN_PER_EPOCH * len(labels) / NUM_EXAMPLES * excess
         lasting = min(max(lasting, 0), LARGEST)
         expected = min(max(lasting + GAIN * excess, 0), LARGEST)
@@ -59,12 +101,36 @@ def test_weight_is_that_of_an_oracle_over_some_batches():
 
 
 @pytest.mark.parametrize(
-    ("own", "held_out", "expected"),
-    [(0, 0, 0.0), (100, 60, 0.4), (80, 80, 0.0), (60, 90, -0.5)],
+    ("own", "held_out", "neighbors", "expected"),
+    [
+        (0, 0, 0, 0.0),
+        (100, 60, 60, 0.4 - TOLERANCE),  # Learned by heart.
+        (80, 80, 80, 0.0),
+        (60, 90, 90, 0.0),
+        (80, 80, 40, TOLERANCE - 0.5),  # Neighbors know less.
+        (80, 78, 76, 0.0),  # Within the margin.
+    ],
 )
-def test_memorized_is_what_unseen_labels_lack(own, held_out, expected):
-    sums = tf.constant([own, 100, held_out / 10, 10], "float32")
-    np.testing.assert_allclose(excess_of(sums), expected - TOLERANCE, atol=1e-6)
+def test_excess_is_what_unseen_labels_lack_less_what_neighbors_lack(
+    own, held_out, neighbors, expected
+):
+    sums = tf.constant([own, 100, held_out / 10, 10, neighbors / 10], "float32")
+    num_examples = 1e12  # No error.
+    np.testing.assert_allclose(excess_of(sums, num_examples), expected, atol=1e-5)
+
+
+def test_excess_is_beyond_the_error_of_few_examples():
+    sums = np.array([80, 100, 5, 10, 5], "float32")
+    few, many = (excess_of(tf.constant(sums), number) for number in (400, 40_000))
+    np.testing.assert_allclose(few, excess_by_hand(sums, 400), atol=1e-6)
+    assert float(few) < float(many) - 0.1
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "expected"), [(300, 10.0), (6_000, WINDOW), (50_000, WINDOW)]
+)
+def test_window_holds_enough_examples(num_examples, expected):
+    assert window_of(num_examples) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("form", ["numbers", "unsigned", "column", "one-hot"])
@@ -182,8 +248,12 @@ def blobs(num_examples, rate):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cls", "least"), [(NCRModel, 0.7), (ELRModel, 0.85)])
-def test_wrong_labels_raise_the_weight_and_right_ones_do_not(cls, least):
+@pytest.mark.parametrize(
+    ("cls", "weight", "least"), [(NCRModel, LARGEST, 0.7), (ELRModel, FIRST, 0.95)]
+)
+def test_what_is_learned_by_heart_raises_the_weight_and_else_it_stays(
+    cls, weight, least
+):
     ends = {}
     for rate in (0.0, 0.5):
         keras.utils.set_random_seed(0)
@@ -196,5 +266,6 @@ def test_wrong_labels_raise_the_weight_and_right_ones_do_not(cls, least):
         model.fit(x, given, batch_size=128, epochs=40, verbose=0)
         accuracy = model.evaluate(x, labels, verbose=0, return_dict=True)["accuracy"]
         ends[rate] = float(model.auto_weight.alpha), accuracy
-    assert ends[0.0][0] < 0.1 and ends[0.0][1] > 0.95
-    assert ends[0.5][1] > least
+    assert ends[0.0][0] == pytest.approx(FIRST) and ends[0.0][1] > 0.95
+    # ELR learns none of these labels by heart; NCR alone does.
+    assert ends[0.5][0] == pytest.approx(weight) and ends[0.5][1] > least
