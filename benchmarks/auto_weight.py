@@ -7,10 +7,10 @@ r"""Alpha that sets itself against cross-entropy, ELR and fixed alphas.
 `--path` of `cifar10_features` is a folder from benchmarks/cifar_features.py, that of
 `fashion_mnist` the folder of TensorFlow Datasets. The head has two dense layers of 512,
 or none with `--layers=0`, which learns few labels by heart; it is trained as
-`keras_ncr.models.head` has it, ELR's weight too, for 15 epochs (50 on digits). Printed is the accuracy on
-test examples with right labels, after the last epoch; for each noise how far "auto" is
-below the best fixed alpha; and where labels are right, or the head has no layers, below
-cross-entropy. A run that the file has already is not run again.
+`keras_ncr.models.head` has it, ELR's weight too, for 15 epochs (50 on digits). Printed
+is the accuracy on test examples with right labels, after the last epoch; for each noise
+how far "auto" is below the best fixed alpha; and where labels are right, or the head
+has no layers, below cross-entropy. A run that the file has already is not run again.
 """
 
 import argparse

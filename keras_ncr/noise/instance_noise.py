@@ -74,8 +74,8 @@ class InstanceDependentNoise:
         Takes some 100 MB beyond the arguments for images of 32 x 32 x 3.
 
         Args:
-            images: Finite numbers of shape `(n, ...)`, of any scale and dtype; features,
-                of shape `(n, dim)`, as well.
+            images: Finite numbers of shape `(n, ...)`, of any scale and dtype, such as
+                features `(n, dim)`.
             labels: Clean labels, integers of shape `(n,)`.
 
         Returns:
