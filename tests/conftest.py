@@ -1,66 +1,7 @@
-"""What every test starts from: two CPU devices, one seed, float32."""
-
-import gc
-import sys
-import warnings
-
-import keras
-import pytest
-import tensorflow as tf
-from absl.testing import flagsaver
-
-from keras_ncr.cli.command_line import parse_flags
-
-# Two logical devices, so that tests can distribute over ["CPU:0", "CPU:1"]. TensorFlow
-# takes them only before its first operation. All else runs on the first, as fast as
-# without the second.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
-)
+"""Spares the process that only hands out tests, of `pytest -n 2`, TensorFlow."""
 
 
-def pytest_collection_finish():
-    """Spares the garbage collector what imports have made: it stays anyway."""
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def fresh_global_state():
-    """Keeps what one test sets for the whole process from the next."""
-    keras.utils.set_random_seed(0)
-    yield
-    keras.config.set_dtype_policy("float32")
-    keras.config.set_floatx("float32")
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def eager_functions():
-    """Spares tests of a few steps the compiling, which takes longer than they do."""
-    tf.config.run_functions_eagerly(True)
-    with warnings.catch_warnings():
-        # TensorFlow warns that pipelines are compiled all the same.
-        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run")
-        yield
-
-
-@pytest.fixture
-def run_command(monkeypatch, capsys):
-    """Runs a command's module here, with its flags put back; returns what it prints."""
-
-    def run(module, *arguments):
-        argv = [module.__name__, *arguments]
-        monkeypatch.setattr(sys, "argv", argv)  # Where ml_collections looks.
-        with flagsaver.flagsaver():
-            parse_flags(argv)
-            module.main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def two_replicas():
-    """One strategy for all tests: TensorFlow mixes up the collectives of several."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def pytest_configure(config):
+    """Imports what every test starts from, where tests run."""
+    if config.getoption("numprocesses", None) is None:
+        config.pluginmanager.import_plugin("every_test")

@@ -62,7 +62,7 @@ class CleanNet:
     >>> features = np.eye(2)[labels] + random.uniform(size=(60, 2)) / 10
     >>> given = np.where(np.arange(60) < 20, 1 - labels, labels)
     >>> is_right = np.where(np.arange(60) % 4 < 2, given == labels, -1)
-    >>> net = keras_ncr.models.CleanNet(num_classes=2, num_references=1, num_steps=100)
+    >>> net = keras_ncr.models.CleanNet(num_classes=2, num_references=1, num_steps=50)
     >>> similarities = net.fit(features, given, is_right).similarities(features, given)
     >>> bool(similarities[20:].min() > 0.5 > similarities[:20].max())
     True

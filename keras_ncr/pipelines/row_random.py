@@ -7,6 +7,8 @@ Reference:
     - [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405), section 3.3.
 """
 
+import functools
+
 import tensorflow as tf
 
 _WORD = 2**32 - 1  # the lower half of 64 bits
@@ -50,42 +52,50 @@ def integers(seeds, num, end):
 def _words(seeds, num):
     """The first words, of 32 bits, that each seed gives: (num, n) uint64."""
     seeds = tf.bitcast(tf.transpose(tf.cast(seeds, tf.int64)), tf.uint64)
-    return _words_of(seeds[0], seeds[1], -(-num // 4))[:num]
+    return _function(-(-num // 4))(seeds)[:num]
 
 
-@tf.function(reduce_retracing=True)  # some 300 operations, which are traced once
-def _words_of(first, second, num_blocks):
+@functools.cache  # Some 200 operations, which are traced once, in eager runs too.
+def _function(num_blocks):
+    """`_words_of` for so many blocks, compiled."""
+    words = tf.function(functools.partial(_words_of, num_blocks=num_blocks))
+    return words.get_concrete_function(tf.TensorSpec([2, None], tf.uint64))
+
+
+def _words_of(seeds, num_blocks):
     """Words in blocks of four, (4 * num_blocks, n), from the two halves of seeds."""
-    seeds = (_low(first), _high(first), _low(second), _high(second))
-    first_key = [_scalar(word) for word in _FIRST_KEY]
-    *key, third, fourth = _philox(seeds, first_key)
-    zeros = tf.zeros_like(third)
-    blocks = [
-        _philox((zeros + _scalar(block), zeros, third, fourth), key)
-        for block in range(num_blocks)
-    ]
-    return tf.concat(blocks, axis=0)
+    low = seeds & _scalar(_WORD)
+    high = tf.bitwise.right_shift(seeds, _scalar(32))
+    key, last = tf.unstack(_philox(low, high, _column(_FIRST_KEY)))
+    # Block i counts from the words i, 0 and the last two: all blocks at once.
+    last += tf.zeros([num_blocks, 1, 1], tf.uint64)
+    first = tf.zeros_like(last[:, 0])
+    numbers = first + tf.cast(tf.range(num_blocks), tf.uint64)[:, None]
+    even, odd = tf.stack([numbers, last[:, 0]]), tf.stack([first, last[:, 1]])
+    words = _philox(even, odd, key[:, None])
+    return tf.reshape(tf.transpose(words, [2, 0, 1, 3]), [4 * num_blocks, -1])
 
 
-def _philox(counter, key):
-    """Ten rounds: from counters of four words to four random words, each (n,)."""
-    a, b, c, d = counter
+def _philox(even, odd, key):
+    """Ten rounds, from the words 0 and 2 of counters and from 1 and 3: (2, 2, ...).
+
+    At [i, j] of the result is word 2 * i + j.
+    """
+    word, half = _scalar(_WORD), _scalar(32)
+    multipliers, key_steps = _column(_MULTIPLIERS), _column(_KEY_STEPS)
+    if even.shape.rank == 3:
+        multipliers, key_steps = multipliers[:, None], key_steps[:, None]
     for _ in range(10):
-        left, right = (x * m for x, m in zip((a, c), _MULTIPLIERS, strict=True))
-        a = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(right), b), key[0])
-        c = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(left), d), key[1])
-        b, d = _low(right), _low(left)
-        key = [_low(k + step) for k, step in zip(key, _KEY_STEPS, strict=True)]
-    return a, b, c, d
-
-
-def _low(words):
-    return tf.bitwise.bitwise_and(words, _scalar(_WORD))
-
-
-def _high(words):
-    return tf.bitwise.right_shift(words, _scalar(32))
+        products = tf.reverse(even * multipliers, [0])
+        even = tf.bitwise.right_shift(products, half) ^ odd ^ key
+        odd = products & word
+        key = (key + key_steps) & word
+    return tf.stack([even, odd], axis=1)
 
 
 def _scalar(word):
     return tf.constant(word, tf.uint64)
+
+
+def _column(words):
+    return tf.constant(words, tf.uint64, (2, 1))
