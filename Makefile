@@ -37,8 +37,8 @@ test: $(READY) lint ## Format, lint and all tests but the slow ones
 	TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
 test-notebooks: TIMEOUT ?= 180
-test-notebooks: $(READY) ## Run all notebooks, each within TIMEOUT=180 seconds; change no file
-	$(BIN)/python notebooks/execute.py --timeout $(TIMEOUT)
+test-notebooks: $(READY) ## Run NOTEBOOKS=... or all, each within TIMEOUT=180 s; change no file
+	$(BIN)/python notebooks/execute.py --timeout $(TIMEOUT)$(if $(NOTEBOOKS), $(NOTEBOOKS))
 
 notebooks: $(READY) ## Run all notebooks, and keep what they print and draw
 	$(BIN)/python notebooks/execute.py --in-place

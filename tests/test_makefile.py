@@ -41,6 +41,8 @@ def test_venv_of_another_python_stays_as_it_is(tmp_path, version, expected):
 def test_options_reach_the_commands(tmp_path):
     run = commands(tmp_path, "test-notebooks", "TIMEOUT=5")
     assert "notebooks/execute.py --timeout 5\n" in run
+    run = commands(tmp_path, "test-notebooks", "NOTEBOOKS=notebooks/a.ipynb")
+    assert "notebooks/execute.py --timeout 180 notebooks/a.ipynb\n" in run
     run = commands(tmp_path, "test-slow", "TESTS=tests/cli")
     assert "-m pytest -m slow --durations=10 tests/cli\n" in run
     run = commands(tmp_path, "reproduce", "TABLE=3", "ROW=ncr+elr_plus")
