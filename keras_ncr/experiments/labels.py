@@ -4,10 +4,13 @@ import numpy as np
 
 from keras_ncr import noise
 from keras_ncr.datasets import Source
+from keras_ncr.datasets.image_files import first_few
 from keras_ncr.datasets.split import split_indices
+from keras_ncr.datasets.table_source import read_table
 from keras_ncr.experiments.data import Sources, with_true_labels
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.experiments.own_pictures import naming
+from keras_ncr.files import from_cell
 from keras_ncr.review.corrections import Corrections, dataset_hash, read_corrections
 
 
@@ -151,6 +154,35 @@ def verify(config, source: Source, model) -> None:
             "any, take the method ncr+elr."
         )
     model.verify(is_right, labels)
+
+
+def grade(config, source: Source, model) -> None:
+    """Tells a model the scores of the examples, where the config names a table."""
+    path = config.get(method_of(config).model, {}).get("scores", "")
+    if not path:
+        return
+    key = f"config.{method_of(config).model}.scores"
+    try:
+        table, is_text, *_ = read_table(path)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"`{key}`: {error}") from error
+    missing = {"id", "label_quality"} - {*table}
+    if missing:
+        raise ValueError(
+            f"`{key}` must be the table of an audit, with the columns id and "
+            f"label_quality. Received: {path!r}, without {', '.join(sorted(missing))}."
+        )
+    names = table["id"].astype(str)
+    names = map(from_cell, names) if is_text else names
+    known = dict(zip(names, table["label_quality"].astype(float), strict=True))
+    unknown = [name for name in map(str, source.ids.tolist()) if name not in known]
+    if unknown:
+        raise ValueError(
+            f"`{key}` must have a score of each example that is trained on. Received: "
+            f"{path!r}, without {len(unknown):,} of {source.num_examples:,}: "
+            f"{first_few(unknown)}. Audit a run on the same data."
+        )
+    model.grade([known[name] for name in map(str, source.ids.tolist())])
 
 
 def _drawn_to_verify(source, share, seed):

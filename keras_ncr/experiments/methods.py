@@ -158,6 +158,9 @@ TABLE = {
     "curriculum": Word(
         "model",
         models.CurriculumModel,
+        # The table of an audit, such as `audit/labels.parquet` of another run, whose
+        # `label_quality` takes the place of densities.
+        {"scores": ""},
         needs=("index", "unmixed"),
         joins_ncr=True,
         between_epochs=models.DensityCurriculum,
@@ -255,9 +258,9 @@ def method_sections() -> ml_collections.ConfigDict:
         word: {**_defaults(row.makes), **row.settings} for word, row in TABLE.items()
     }
     for settings in sections.values():
-        if "consistency_weight" in settings:  # A number, or "auto".
-            weight = settings["consistency_weight"]
-            settings["consistency_weight"] = FieldReference(weight, field_type=object)
+        # Numbers, or "auto".
+        for key in {"consistency_weight", "reject_outliers"} & settings.keys():
+            settings[key] = FieldReference(settings[key], field_type=object)
     return ml_collections.ConfigDict(
         {word: settings for word, settings in sections.items() if settings}
     )
@@ -336,6 +339,7 @@ def method_of(config) -> Method:
     model = [*joined, *found["model"], "standard"][0]
     unmixed = [word for word in words if "unmixed" in TABLE[word].needs]
     mixing_words = {"mixup", "second_view"} & set(words)
+    trained = [*_of_kind("model"), *_of_kind("loss")]
     for is_wrong, expected in (
         (len(set(words)) < len(words), "no word twice"),
         (len(found["loss"]) > 1, f"one loss at most, of {_of_kind('loss')}"),
@@ -347,7 +351,8 @@ def method_of(config) -> Method:
         ),
         (
             found["loss"] and TABLE[model].loss != "any",
-            f"no other loss with {model}, which has its own",
+            f"no other loss with {model}, which has its own; it goes with "
+            f"{[w for w in _of_kind('model') if TABLE[w].loss == 'any']}",
         ),
         (
             "heteroscedastic" in words and TABLE[model].own_classifier,
@@ -357,7 +362,8 @@ def method_of(config) -> Method:
         (
             mixing_words and unmixed,
             f"no {' or '.join(sorted(mixing_words))} with {' and '.join(unmixed)}, "
-            "which is defined for one row of each example or makes its own",
+            "which is defined for one row of each example or makes its own; rows are "
+            f"mixed for {[w for w in trained if 'unmixed' not in TABLE[w].needs]}",
         ),
     ):
         if is_wrong:
@@ -374,7 +380,7 @@ def carried(config) -> tuple:
     """Returns what training batches carry beside labels: the numbers, if needed."""
     method = method_of(config)
     ncr = consistency_settings(config)
-    has_own = ncr["consistency_weight"] == AUTO or ncr["reject_outliers"] > 0
+    has_own = ncr["consistency_weight"] == AUTO or bool(ncr["reject_outliers"])
     is_needed = method.needs("index") or (method.has_consistency and has_own)
     return ("index",) if is_needed else ()
 

@@ -81,6 +81,10 @@ class CurriculumModel(NCRModel):
     holds what the data have. Of a class of more than 4,000 examples densities are
     counted among as many, drawn at random, where theirs cut classes into parts.
 
+    In place of densities, `grade` takes a score of each example, such as the
+    `label_quality` of an audit: the three stages are then all there is, and the
+    subsets of each class are those of its scores.
+
     `fit` on arrays does all by itself. On a `tf.data.Dataset`, pass `num_examples`,
     batches with targets `{"label": ..., "index": ...}`, and a `DensityCurriculum`.
     `subsets.rows`, of shape `(num_examples, 1)`, has 0 for the dense subset, 1 and 2.
@@ -149,6 +153,8 @@ class CurriculumModel(NCRModel):
         self.noisy_weight = check_weight(noisy_weight, "noisy_weight")
         self.seed = check_integer(seed, "seed", minimum=0)
         self.subsets = ExampleMemory(1, num_examples, name="subsets")
+        unknown = keras.initializers.Constant(np.nan)
+        self.grades = ExampleMemory(1, num_examples, unknown, name="grades")
         self.start = copy_of(self.own_network())
         # A plain variable: `fit` sets it every epoch. 0 is the part before the stages.
         self.stage = tf.Variable(0, trainable=False)
@@ -158,6 +164,33 @@ class CurriculumModel(NCRModel):
         self.start.build(input_shape)
         # Once more, for layers that were not there before.
         self.start.trainable = False
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether `grade` has said which examples are good."""
+        rows = self.grades.rows
+        return rows is not None and not np.isnan(rows).any()
+
+    def grade(self, scores):
+        """Tells which examples come first, in place of their densities.
+
+        Args:
+            scores: Floats of shape `(num_examples,)`, by the examples' numbers, large
+                where a label seems right: `label_quality` of `keras_ncr.audit`, for
+                example. Each class is divided by its own, into three by k-means.
+
+        Raises:
+            ValueError: If they are not finite, or of another number of examples.
+        """
+        scores = np.asarray(scores, "float32")
+        if scores.ndim != 1 or not np.isfinite(scores).all():
+            raise ValueError(
+                "`scores` must be finite numbers of shape (num_examples,). Received: "
+                f"shape {scores.shape}, {np.sum(~np.isfinite(scores))} not finite."
+            )
+        for memory in self.memories():
+            memory.reserve(len(scores))
+        self.grades.rows.assign(scores[:, None])
 
     def prepared(self, arguments):
         """As in all models, for a loss that is a mean over the batch."""
@@ -173,7 +206,8 @@ class CurriculumModel(NCRModel):
     def begin_epoch(self, epoch, num_epochs):
         """Sets the stage; returns whether examples are to be divided first."""
         num_epochs = check_num_epochs(num_epochs)
-        first = math.ceil(self.first_stage_share * num_epochs)
+        share = 0 if self.is_graded else self.first_stage_share
+        first = math.ceil(share * num_epochs)
         if epoch == 0:
             copy_layers(self, self.start)
         past = (epoch - first) / max(num_epochs - first, 1)
@@ -181,7 +215,7 @@ class CurriculumModel(NCRModel):
         return epoch == first
 
     def divide(self, labels, features):
-        """Divides the examples of each class by density, and starts again.
+        """Divides the examples of each class by density or grade, and starts again.
 
         Args:
             labels: Ints of shape `(num_examples,)`.
@@ -190,7 +224,11 @@ class CurriculumModel(NCRModel):
         subsets = np.zeros(len(labels))
         for label in np.unique(labels):
             of_class = labels == label
-            subsets[of_class] = density_subsets(features[of_class], self.seed)
+            if self.is_graded:
+                values = self.grades.rows.numpy()[of_class, 0]
+            else:
+                values = density(features[of_class], self.seed)
+            subsets[of_class] = subsets_of(values, self.seed)
         self.subsets.rows.assign(subsets[:, None])
         copy_layers(self.start, self)
 
@@ -233,17 +271,16 @@ def copy_layers(network, copy):
     copy_weights(network.classifier, copy.classifier)
 
 
-def density_subsets(features, seed=0):
-    """Returns 0 for the densest of a class, 1 and 2 for others: `(n,)`.
+def subsets_of(values, seed=0):
+    """Returns 0 for the largest values of a class, 1 and 2 for others: `(n,)`.
 
-    Densities are divided by k-means; there are fewer subsets of fewer densities.
+    Values are divided by k-means; there are fewer subsets of fewer different ones.
     """
     from sklearn.cluster import KMeans
 
-    densities = density(features, seed)
-    num_subsets = min(NUM_SUBSETS, len(np.unique(densities)))
+    num_subsets = min(NUM_SUBSETS, len(np.unique(values)))
     means = KMeans(num_subsets, n_init=10, random_state=seed)
-    clusters = means.fit_predict(densities[:, None])
+    clusters = means.fit_predict(values[:, None])
     ranks = np.argsort(np.argsort(-means.cluster_centers_[:, 0]))
     return ranks[clusters]
 

@@ -15,24 +15,32 @@ from keras_ncr.losses import SoftBootstrap
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.neighbors import unit_vectors
+from keras_ncr.models.mopro_losses import (
+    corrected,
+    cross_entropy,
+    instance_losses,
+    moved_prototypes,
+    prototype_logits,
+)
 from keras_ncr.models.ncr import NCRModel
+from keras_ncr.models.second_stage import check_num_epochs
 from keras_ncr.models.views import one_view
-from keras_ncr.models.weight_average import copy_of, leave_to_average, move_average
-
-# A logit that takes no part in a softmax.
-NO_LOGIT = -1e30
+from keras_ncr.models.weight_average import (
+    copy_of,
+    copy_weights,
+    leave_to_average,
+    move_average,
+)
 
 
 class PrototypeStage(keras.callbacks.Callback):
-    """Tells a `MoProModel` as an epoch begins what its prototypes are used for.
+    """Tells a `MoProModel` as an epoch begins which stage it belongs to.
 
     `MoProModel.fit` adds one by itself. Epochs count from `initial_epoch` 0.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.has_prototypes.assign(epoch > 0)
-        start = self.model.first_stage_share * self.params["epochs"]
-        self.model.is_corrected.assign(epoch >= start)
+        self.model.begin_epoch(epoch, check_num_epochs(self.params.get("epochs")))
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -59,6 +67,11 @@ class MoProModel(NCRModel):
     the label's examples one after the other, `c = m * c + (1 - m) * q`, and are then
     brought to length 1, once a step.
 
+    In a last stage, if there is one, the classifier alone is trained, by cross-entropy.
+    The rest of the network runs as in evaluation, and labels are corrected, or left
+    out, by it and by the classifier as it was before that stage. Examples count by
+    `1 / sqrt(n)`, n the number of labels of their class since the epoch before it.
+
     A batch holds `num_views` views of each example in neighboring rows, as
     `pipelines.views_of` and `views_in_rows` make them: the first, weakly changed, is
     classified, the second makes the key. Sample weights multiply the first two losses.
@@ -69,8 +82,10 @@ class MoProModel(NCRModel):
     the statistics of their own part of the batch, without a shuffle between replicas;
     the queue starts empty, not with random vectors; means are over the global batch,
     not over a device's part of it; and a batch without any label has a loss of 0 there,
-    not NaN. Prototypes move in one step, in a closed form of theirs. The optional last
-    stage, a classifier trained anew on corrected and balanced labels, is left out.
+    not NaN. Prototypes move in one step, in a closed form of theirs. The last stage is
+    a program of its own there: labels are corrected once, on unchanged images, rare
+    classes are drawn more often in place of weights, and a schedule begins anew. Here
+    optimizer and schedule go on; NCR's term has no part in it.
 
     Args:
         backbone: As in `NCRModel`.
@@ -91,6 +106,9 @@ class MoProModel(NCRModel):
         first_stage_share: Float in [0, 1]: the share of the epochs of `fit` that comes
             first, with all labels as given. Loops without `fit` assign `has_prototypes`
             and `is_corrected` themselves. Defaults to 0.12: the authors have 11 of 90.
+        last_stage_share: Float in [0, 1): the share of the epochs of `fit` that comes
+            last. Defaults to 0.0, none; the authors' figure of WebVision is after one,
+            of 15 epochs of 105.
         prototype_weight: Float, at least 0: of the second loss. Defaults to 1.0, the
             authors'.
         instance_weight: Float, at least 0: of the third. Defaults to 1.0, the authors'.
@@ -136,6 +154,7 @@ class MoProModel(NCRModel):
         logit_share: float = 0.5,
         correction_threshold: float = 0.8,
         first_stage_share: float = 0.12,
+        last_stage_share: float = 0.0,
         prototype_weight: float = 1.0,
         instance_weight: float = 1.0,
         num_views: int = 2,
@@ -162,6 +181,12 @@ class MoProModel(NCRModel):
             correction_threshold, "correction_threshold"
         )
         self.first_stage_share = check_rate(first_stage_share, "first_stage_share")
+        self.last_stage_share = check_rate(last_stage_share, "last_stage_share")
+        if self.last_stage_share > min(1 - self.first_stage_share, 0.99):
+            raise ValueError(
+                "`last_stage_share` must be below 1, and at most 1 - first_stage_share"
+                f"={1 - self.first_stage_share:g}. Received: {last_stage_share!r}."
+            )
         self.prototype_weight = check_weight(prototype_weight, "prototype_weight")
         self.instance_weight = check_weight(instance_weight, "instance_weight")
         self.num_views = check_integer(num_views, "num_views", minimum=1)
@@ -190,6 +215,22 @@ class MoProModel(NCRModel):
             aggregation="only_first_replica",
             name="prototypes",
         )
+        self.judge, self.is_last_stage = None, False
+        if self.last_stage_share:
+            head = {"classifier": self.classifier, "dtype": self.dtype_policy}
+            # The classifier as it was before the last stage.
+            self.judge = copy_of(
+                NCRModel(keras.layers.Identity(), self.num_classes, **head)
+            )
+            self.label_counts = self.add_weight(
+                shape=(self.num_classes,),
+                dtype="float32",
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name="label_counts",
+            )
         # Plain variables: `fit` sets them every epoch.
         self.has_prototypes = tf.Variable(False, trainable=False)
         self.is_corrected = tf.Variable(self.first_stage_share == 0, trainable=False)
@@ -207,11 +248,72 @@ class MoProModel(NCRModel):
         """Returns cross-entropy with labels of any form."""
         return SoftBootstrap(weight=0.0)
 
+    def begin_epoch(self, epoch, num_epochs):
+        """Sets what the steps of an epoch do, which is counted from 0."""
+        last_start = (1 - self.last_stage_share) * num_epochs
+        is_last = self.last_stage_share > 0 and epoch >= last_start
+        self.has_prototypes.assign(epoch > 0)
+        self.is_corrected.assign(
+            is_last or epoch >= self.first_stage_share * num_epochs
+        )
+        if is_last and epoch - 1 < last_start:
+            copy_weights(self.classifier, self.judge.classifier)
+        if self.judge is not None and not is_last:
+            self.label_counts.assign(tf.zeros_like(self.label_counts))
+        if is_last != self.is_last_stage:
+            self.is_last_stage = is_last
+            # Keras keeps a step that was traced, here for the other stage.
+            if self.train_function is not None:
+                self.make_train_function(force=True)
+
     def features_and_logits(self, inputs, training=None):
         features, logits = super().features_and_logits(inputs, training)
         if not self.projection.built:
             self.projection(features)
+        if self.judge is not None and not self.judge.built:
+            self.judge(features)
         return features, logits
+
+    def train_step(self, data):
+        """As in all models; in the last stage the classifier alone is trained."""
+        if not self.is_last_stage:
+            return super().train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        weights = self.classifier.trainable_weights
+        with tf.GradientTape() as tape:
+            objective, logits = self.last_objective(x, y, sample_weight)
+            scaled_objective = self.optimizer.scale_loss(objective)
+        self.optimizer.apply(tape.gradient(scaled_objective, weights), weights)
+        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+
+    def last_objective(self, x, y, sample_weight=None):
+        """Returns the last stage's loss, this replica's share of it, and the logits."""
+        rows = (x, label_of(y), weight_of(sample_weight))
+        x, y, sample_weight = one_view(rows, 0, self.num_views)
+        features, logits = self(x, training=False, return_features=True)
+        queries = unit_vectors(tf.cast(self.projection(features), "float32"))
+        scores = prototype_logits(queries, self.prototypes.value, self.temperature)
+        given = label_distributions(tf.cast(y, "float32"), logits)
+        labels, is_kept = self.corrected_labels(given, self.judge(features), scores)
+        self.count(labels, is_kept)
+        counts = tf.gather(tf.convert_to_tensor(self.label_counts), labels)
+        shares = tf.where(is_kept, tf.math.rsqrt(counts), 0.0)
+        each = tf.math.multiply_no_nan(cross_entropy(labels, logits), shares)
+        if sample_weight is not None:
+            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        total = replicas.global_sum(tf.reduce_sum(shares))
+        objective = tf.math.divide_no_nan(tf.reduce_sum(each), total)
+        size = replicas.global_size(logits)
+        self.track("loss", objective, size)
+        self.track("classification_loss", objective, size)
+        return objective, tf.repeat(logits, self.num_views, axis=0)
+
+    def count(self, labels, is_kept):
+        """Counts the labels that were kept, of all replicas together, by class."""
+        if self.judge is not None:
+            kept = tf.one_hot(tf.where(is_kept, labels, -1), self.num_classes)
+            counts = replicas.global_sum(tf.reduce_sum(kept, axis=0))
+            self.label_counts.assign_add(counts)
 
     def batch_objective(self, x, y, sample_weight=None):
         """Returns the objective of `NCRModel` on first views, once the keys moved."""
@@ -253,6 +355,7 @@ class MoProModel(NCRModel):
             queries, keys, self.queue, self.temperature
         )
         self.remember(queries, keys, labels, is_kept)
+        self.count(labels, is_kept)
         share = self.mean_share(each)
         return share + tf.cast(additional, share.dtype)
 
@@ -290,56 +393,8 @@ class MoProModel(NCRModel):
             "logit_share": self.logit_share,
             "correction_threshold": self.correction_threshold,
             "first_stage_share": self.first_stage_share,
+            "last_stage_share": self.last_stage_share,
             "prototype_weight": self.prototype_weight,
             "instance_weight": self.instance_weight,
             "num_views": self.num_views,
         }
-
-
-def cross_entropy(labels, logits):
-    """Returns cross-entropy with labels that are ints, `(batch,)`."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def prototype_logits(queries, prototypes, temperature):
-    """Returns queries against prototypes, `(batch, num_classes)`."""
-    return tf.matmul(queries, prototypes, transpose_b=True) / temperature
-
-
-def instance_losses(queries, keys, queue, temperature):
-    """Returns how little a query is its key's, against those of a queue, `(batch,)`."""
-    own = tf.reduce_sum(queries * keys, axis=1, keepdims=True) / temperature
-    others = tf.convert_to_tensor(queue.vectors)
-    others = tf.matmul(queries, others, transpose_b=True) / temperature
-    others = tf.where(queue.is_filled(), others, NO_LOGIT)
-    logits = tf.concat([own, others], axis=1)
-    return tf.reduce_logsumexp(logits, axis=1) - own[:, 0]
-
-
-def corrected(labels, soft_labels, threshold):
-    """Returns labels that soft labels correct, and which of them are trained on.
-
-    A label that is not kept is of an example that is out of distribution.
-    """
-    num_classes = soft_labels.shape[1]
-    own = tf.gather(soft_labels, labels, axis=1, batch_dims=1)
-    is_sure = tf.reduce_max(soft_labels, axis=1) > threshold
-    best = tf.argmax(soft_labels, axis=1, output_type=labels.dtype)
-    return tf.where(is_sure, best, labels), is_sure | (own > 1 / num_classes)
-
-
-def moved_prototypes(prototypes, queries, labels, is_kept, momentum):
-    """Returns prototypes that have followed the kept queries one after the other.
-
-    A query that is not finite, as where half precision overflows, is left out.
-    """
-    is_kept &= tf.reduce_all(tf.math.is_finite(queries), axis=1)
-    queries = tf.where(is_kept[:, None], queries, 0.0)
-    belongs = tf.one_hot(labels, prototypes.shape[0], dtype=queries.dtype)
-    belongs *= tf.cast(is_kept, queries.dtype)[:, None]  # (batch, num_classes)
-    # What a query gave fades with each of its class that comes after it.
-    num_later = tf.cumsum(belongs, exclusive=True, reverse=True)
-    shares = belongs * (1 - momentum) * tf.pow(momentum, num_later)
-    rest = tf.pow(momentum, tf.reduce_sum(belongs, axis=0))[:, None]
-    moved = rest * prototypes + tf.matmul(shares, queries, transpose_a=True)
-    return unit_vectors(moved)

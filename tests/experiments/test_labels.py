@@ -1,6 +1,7 @@
 """Tests of the labels of a run: noise, corrections, validation, oracle."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from decisions import corrections_of, write
@@ -16,6 +17,7 @@ from keras_ncr.experiments.inspection.report import data_rows
 from keras_ncr.experiments.labels import (
     as_trained_on,
     corrected,
+    grade,
     noisy,
     reviewed,
     verify,
@@ -406,6 +408,59 @@ def test_verification_labels_that_there_are_not_are_refused(share, message):
     source = annotated_source() if share == 1 else random_source(30)
     with pytest.raises(ValueError, match=message):
         verify(config, source, Verified())
+
+
+# Scores of an audit
+
+
+class Graded:
+    """What a model is told."""
+
+    def grade(self, scores):
+        self.scores = list(scores)
+
+
+@pytest.fixture
+def graded_config(tmp_path):
+    """Returns the config of a curriculum on four examples that an audit has scored."""
+    config = default_config()
+    config.method, config.curriculum.scores = "curriculum", str(tmp_path / "a.csv")
+    frame = pd.DataFrame({"id": ["3", "0", "9", "2", "1"]})
+    frame["label_quality"] = [0.3, 0.0, 0.9, 0.2, 0.1]
+    frame.to_csv(config.curriculum.scores, index=False)
+    return config
+
+
+def test_a_model_is_told_the_scores_of_its_examples(graded_config, tmp_path):
+    model = Graded()
+    grade(graded_config, random_source(4), model)
+    assert model.scores == [0.0, 0.1, 0.2, 0.3]
+    path = tmp_path / "a.parquet"
+    pd.read_csv(graded_config.curriculum.scores).to_parquet(path)
+    graded_config.curriculum.scores = str(path)
+    grade(graded_config, random_source(4), again := Graded())
+    assert again.scores == model.scores
+    graded_config.method = "ncr"
+    grade(graded_config, random_source(4), None)  # It has no scores.
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere.csv", "`config.curriculum.scores`: .*must be a file that exists"),
+        ("b.csv", "the table of an audit, .* without label_quality"),
+        ("a.csv", "of each example .* without 1 of 5: '4'. Audit a run on the same"),
+    ],
+)
+def test_scores_that_there_are_not_are_named(graded_config, tmp_path, path, message):
+    pd.DataFrame({"id": [0]}).to_csv(tmp_path / "b.csv")
+    graded_config.curriculum.scores = str(tmp_path / path)
+    size = 5 if path == "a.csv" else 4
+    if path == "a.csv":
+        frame = pd.read_csv(graded_config.curriculum.scores)
+        frame[frame["id"] != 9].to_csv(graded_config.curriculum.scores)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        grade(graded_config, random_source(size), Graded())
 
 
 # Examples without a label

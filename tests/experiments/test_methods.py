@@ -233,6 +233,14 @@ def test_weight_that_sets_itself_is_refused_for_mixed_rows():
         compiled_model(config, small_source())
 
 
+@pytest.mark.parametrize("method", ["ncr+mixup", "ncr+second_view"])
+def test_outliers_are_not_rejected_where_a_row_is_no_example(method):
+    config = config_of(method)
+    config.ncr.reject_outliers = "auto"
+    with pytest.raises(ValueError, match="`config.ncr.reject_outliers` must be 0.*row"):
+        compiled_model(config, small_source(40))
+
+
 def test_second_view_keeps_the_first_and_views_change_both():
     originals, _ = first_batch("ncr")
     images, labels = first_batch("ncr+second_view")
@@ -339,8 +347,8 @@ def test_row_trains_and_is_evaluated(method, tmp_path, monkeypatch):
         ("elr+sop", "one model at most, or ncr joined with another"),
         ("ncr+co_teaching", r"ncr joined with one of \['elr', 'elr_plus', 'gjs'"),
         ("heteroscedastic+sgn", "no heteroscedastic with sgn.*all other models take"),
-        ("gjs+gce", "no other loss with gjs"),
-        ("elr+mixup", "no mixup with elr"),
+        ("gjs+gce", r"no other loss with gjs.*goes with \['standard', 'ncr', 'elr', "),
+        ("elr+mixup", r"no mixup with elr.*mixed for \['standard', 'ncr', 'co_teach"),
         ("gjs+second_view", "no second_view with gjs"),
         ("js+mixup", "no mixup with js"),
         ("ncr+ncr", "no word twice"),

@@ -17,7 +17,7 @@ from model_harness import (
 )
 
 from keras_ncr.models import CurriculumModel, curriculum
-from keras_ncr.models.curriculum import density, density_subsets
+from keras_ncr.models.curriculum import density, subsets_of
 
 POINTS = np.array([[0, 0], [0.1, 0], [0, 0.2], [0.3, 0.3], [1, 1], [1.5, 0.2], [4, 4]])
 TARGETS = {"label": Y, "index": np.arange(24)}
@@ -32,7 +32,7 @@ def oracle(features):
 
 def test_golden_densities_and_subsets():
     np.testing.assert_array_equal(density(POINTS), [3, 4, 4, 5, 4, 2, 0])
-    np.testing.assert_array_equal(density_subsets(POINTS), [1, 0, 0, 0, 0, 1, 2])
+    np.testing.assert_array_equal(subsets_of(density(POINTS)), [1, 0, 0, 0, 0, 1, 2])
 
 
 @pytest.mark.parametrize("num_examples", [1, 2, 3, 40])
@@ -71,7 +71,7 @@ def test_a_large_class_is_compared_with_a_part_of_it(monkeypatch):
     ids="copies one_far two_densities single".split(),
 )
 def test_few_densities_make_few_subsets(features, subsets):
-    np.testing.assert_array_equal(density_subsets(features), subsets)
+    np.testing.assert_array_equal(subsets_of(density(features)), subsets)
 
 
 def test_features_that_are_not_finite_are_refused():
@@ -170,9 +170,50 @@ def test_examples_are_divided_once_and_the_stages_start_from_the_first_weights()
     assert not model.start.trainable_weights
 
 
-def test_a_resumed_run_is_bit_equal():
+def test_grades_take_the_place_of_densities_and_of_the_first_stage():
+    scores = np.random.default_rng(0).permutation(24) / 24
+    seen, model = Seen(), compiled("curriculum", {"first_stage_share": 0.5})
+    model.grade(scores)
+    fit(model, epochs=3, batch_size=24, callbacks=[seen])
+    assert seen.stages == [1, 2, 3]
+    subsets = model.subsets.rows.numpy()[:, 0]
+    for label in range(3):
+        expected = subsets_of(scores[Y == label].astype("float32"))
+        np.testing.assert_array_equal(subsets[Y == label], expected)
+        order = subsets[Y == label][np.argsort(-scores[Y == label])]
+        assert sorted(order) == list(order)
+
+
+def test_a_graded_model_is_still_graded_when_it_was_saved(tmp_path):
+    model = compiled("curriculum")
+    model.grade(np.arange(24))
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.is_graded
+    np.testing.assert_array_equal(loaded.grades.rows[:, 0], np.arange(24))
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.array([0.5, np.nan]), "must be finite.*shape \\(2,\\), 1 not finite"),
+        (np.ones((24, 1)), "of shape \\(num_examples,\\). Received: shape \\(24, 1"),
+        (np.ones(23), "must stay 24"),
+    ],
+)
+def test_grades_that_cannot_be_are_refused(scores, message):
+    model = new_model("curriculum", num_examples=24)
+    with pytest.raises(ValueError, match=message):
+        model.grade(scores)
+
+
+@pytest.mark.parametrize("is_graded", [False, True])
+def test_a_resumed_run_is_bit_equal(is_graded):
     def start():
         model = compiled("curriculum", {"num_examples": 24, "first_stage_share": 0.4})
+        if is_graded:
+            model.grade(np.arange(24) % 7)
         model.build((None, 5))
         model.optimizer.build(model.trainable_variables)
         return model, [*model.variables, *model.optimizer.variables]

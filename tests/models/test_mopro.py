@@ -17,7 +17,7 @@ from model_harness import (
 
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.models import MoProModel
-from keras_ncr.models import mopro as parts
+from keras_ncr.models import mopro_losses as parts
 
 
 def unit(rows):
@@ -44,17 +44,21 @@ def queue_of(rows, size=5):
     return queue
 
 
-def oracle(given, logits, queries, keys, prototypes, queue, share, threshold):
-    """What a step decides and minimizes, example by example, at temperature 0.1."""
+def oracle(
+    given, logits, queries, keys, prototypes, queue, share, threshold, temperature=0.1
+):
+    """What a step decides and minimizes, example by example."""
     moved, labels, losses = prototypes.copy(), [], []
     for y, z, q, k in zip(given, logits, queries, keys, strict=True):
         by_class, by_prototype = (
-            softmax(row[None])[0] for row in (z, prototypes @ q * 10)
+            softmax(row[None])[0] for row in (z, prototypes @ q / temperature)
         )
         soft = share * by_class + (1 - share) * by_prototype
         label = np.argmax(soft) if soft.max() > threshold else y
         is_kept = soft.max() > threshold or soft[y] > 1 / len(z)
-        powers = np.exp(10 * np.array([q @ k, *(q @ other for other in queue)]))
+        powers = np.exp(
+            np.array([q @ k, *(q @ other for other in queue)]) / temperature
+        )
         each = [-np.log(by_class[label]), -np.log(by_prototype[label])]
         losses.append(
             [*(each if is_kept else 2 * [np.nan]), -np.log(powers[0] / powers.sum())]
@@ -183,6 +187,89 @@ def test_labels_stay_as_given_in_the_first_stage_and_prototypes_wait_an_epoch():
     )
     fit(model, epochs=4, batch_size=24, callbacks=[note])
     assert seen == [(False, False), (True, False), (True, True), (True, True)]
+
+
+def in_last_stage(epoch=3, **arguments):
+    """A model of four epochs, the last of which is the last stage, as it begins one."""
+    model = compiled("mopro", {"last_stage_share": 0.25, **arguments})
+    model(X)
+    model.prototypes.assign(unit(np.random.default_rng(3).normal(size=(3, 4))))
+    model.begin_epoch(epoch, 4)
+    return model
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_last_stage_has_the_loss_of_balanced_corrected_labels(weights):
+    model = in_last_stage(logit_share=0.5, correction_threshold=0.45)
+    model.label_counts.assign([7.0, 1.0, 30.0])
+    queries = unit(model.projection(model.backbone(X)).numpy())
+    logits, prototypes = model(X).numpy(), model.prototypes.numpy()
+    rule = {"share": 0.5, "threshold": 0.45, "temperature": 1.0}
+    labels, _, losses = oracle(Y, logits, queries, queries, prototypes, [], **rule)
+    kept = labels >= 0
+    assert 0 < kept.sum() < 24 and np.any(labels[kept] != Y[kept])
+    counts = np.array([7, 1, 30]) + np.bincount(labels[kept], minlength=3)
+    shares = counts[labels[kept]] ** -0.5
+    each = losses[kept, 0] * (1 if weights is None else weights[kept])
+    kernel, body = model.classifier.kernel.numpy(), model.backbone.kernel.numpy()
+    loss = model.train_on_batch(X, Y, weights)[0]
+    assert loss == pytest.approx(np.sum(shares * each) / np.sum(shares), rel=1e-5)
+    np.testing.assert_array_equal(model.label_counts, counts)
+    # The classifier alone is trained, and its labels are those of the one before.
+    assert np.any(model.classifier.kernel != kernel)
+    np.testing.assert_array_equal(model.judge.classifier.kernel, kernel)
+    np.testing.assert_array_equal(model.backbone.kernel, body)
+    np.testing.assert_array_equal(model.prototypes, prototypes)
+
+
+def test_a_batch_without_labels_has_loss_zero_in_the_last_stage():
+    model = in_last_stage(logit_share=1.0)
+    wrong = np.argmin(model(X), axis=1)
+    kernel = model.classifier.kernel.numpy()
+    assert model.train_on_batch(X, wrong)[0] == 0
+    np.testing.assert_array_equal(model.classifier.kernel, kernel)
+
+
+def test_labels_are_counted_from_the_epoch_before_the_last_stage_on():
+    model, seen = compiled("mopro", {"last_stage_share": 0.5}), []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            (model.is_last_stage, float(tf.reduce_sum(model.label_counts)))
+        )
+    )
+    model.first_stage_share = 1.0  # No label is left out.
+    fit(model, epochs=4, batch_size=24, callbacks=[note])
+    assert [is_last for is_last, _ in seen] == [False, False, True, True]
+    assert [count for _, count in seen][:2] == [24, 24]
+    assert 24 <= seen[2][1] <= seen[3][1]
+    fit(model, epochs=1)  # Again, from the first stage on.
+    assert not model.is_last_stage
+
+
+def test_last_stage_on_two_replicas_trains_as_on_one_device(two_replicas):
+    arguments = {"last_stage_share": 0.5, "first_stage_share": 0.0}
+    one = compiled("mopro", arguments)
+    with two_replicas.scope():
+        two = compiled("mopro", arguments)
+    for model in (one, two):
+        fit(model, epochs=2, sample_weight=WEIGHTS)
+    for left, right in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_a_last_stage_is_the_same_when_it_was_saved(tmp_path):
+    model = compiled("mopro", {"last_stage_share": 0.5})
+    fit(model, epochs=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for one, other in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("share", [0.9, 1.0])
+def test_a_last_stage_that_leaves_no_room_is_refused(share):
+    with pytest.raises(ValueError, match=f"1 - first_stage_share=0.8. Rec.*: {share}"):
+        new_model("mopro", first_stage_share=0.2, last_stage_share=share)
 
 
 def test_a_batch_out_of_distribution_has_the_loss_of_instances_alone():

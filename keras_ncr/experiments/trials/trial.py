@@ -15,7 +15,7 @@ from keras_ncr.experiments.batches import (
     steps_per_epoch,
     training_batches,
 )
-from keras_ncr.experiments.labels import verify
+from keras_ncr.experiments.labels import grade, verify
 from keras_ncr.experiments.methods import method_of
 from keras_ncr.experiments.model import compiled_model
 from keras_ncr.experiments.schedule import learning_rate_schedule
@@ -79,6 +79,7 @@ class Trial:
         keras.utils.set_random_seed(self.seed)
         model = compiled_model(self.config, self.trained_on, self.seed)
         verify(self.config, self.trained_on, model)
+        grade(self.config, self.trained_on, model)
         if self.keeps_means:
             self.mean_predictions().attach(model)
         position = checkpoint.restore(model, self.test_batches())
@@ -155,6 +156,10 @@ class Trial:
             means = model.mean_predictions.means()[: len(ids)].astype("float16")
             with replacing(self.folder / "mean_predictions.npz") as temporary:
                 np.savez(temporary, ids=ids, means=means)
+        if getattr(model, "outlier_rejection", None) is not None:
+            ids = self.sources.train.ids
+            with replacing(self.folder / "outlier_scores.npz") as temporary:
+                np.savez(temporary, ids=ids, scores=model.outlier_scores()[: len(ids)])
         return {**self.measures(), **measures}
 
     @property
