@@ -4,11 +4,13 @@ r"""Pictures of no class among CIFAR-10: whether training finds them, what it co
         --cache=runs/features --out=docs/results/outliers.csv
 
 Outliers are Fashion-MNIST's pictures (the test split), with labels at random; or the
-two last classes of CIFAR-10, with labels of the other eight at random. The others have
-symmetric noise. A head of two dense layers of 512 on features of `--backbone` is
-trained as `ELRModel`, without and with `reject_outliers` at the true share. Printed is
-the area under the ROC curve of `outlier_scores` and of the audit's own, which are
-distances to the nearest neighbors, and the test accuracy of the last epoch.
+two last classes of CIFAR-10, with labels of the other eight at random; or there are
+none. The others have symmetric noise. A head of two dense layers of 512 on features of
+`--backbone` is trained as `ELRModel`, without `reject_outliers`, with it at the true
+share, and with "auto". Printed is the area under the ROC curve of `outlier_scores` and
+of the audit's own, which are distances to the nearest neighbors; the share of examples
+that are left out in the end, and how many of them are outliers; and the test accuracy
+of the last epoch.
 """
 
 import argparse
@@ -31,6 +33,8 @@ SETTINGS = (
     ("fashion_mnist", 0.2, 0.4),
     ("two classes", 0.1, 0.2),
     ("fashion_mnist", 0.1, 0.2),
+    ("none", 0.0, 0.0),
+    ("none", 0.0, 0.4),
 )
 
 
@@ -68,15 +72,13 @@ def main():
     for kind, share, rate in SETTINGS:
         mixed = mixture(kind, share, rate, arguments.examples, *parts)
         neighbors = outlier_scores(nearest_neighbors(mixed["x"], 10)[1])
-        for rejected in (0.0, share):
+        for rejected in dict.fromkeys((0.0, share, "auto")):
             model = trained(mixed, rejected, arguments.epochs)
-            area = None
-            if rejected:
-                area = roc_auc_score(mixed["is_outlier"], -model.outlier_scores())
+            found = judged(model, mixed) if rejected else [None] * 3
             logits = model.predict(mixed["x_test"], batch_size=1000, verbose=0)
             accuracy = 100 * np.mean(logits.argmax(1) == mixed["y_test"])
-            of_neighbors = roc_auc_score(mixed["is_outlier"], -neighbors)
-            line = [kind, share, rate, rejected, area, of_neighbors, accuracy]
+            of_neighbors = area(neighbors, mixed["is_outlier"])
+            line = [kind, share, rate, rejected, *found, of_neighbors, accuracy]
             lines.append(line)
             print(*line, flush=True)
             frame = pd.DataFrame(lines, columns=COLUMNS).round(3)
@@ -86,9 +88,24 @@ def main():
 
 
 COLUMNS = (
-    *("outliers", "share", "noise", "reject_outliers"),
-    *("area", "area_of_neighbors", "accuracy"),
+    *("outliers", "share", "noise", "reject_outliers", "area", "left_out", "precision"),
+    *("area_of_neighbors", "accuracy"),
 )
+
+
+def area(scores, is_outlier):
+    """Returns the area under the ROC curve, or `None` without outliers."""
+    return roc_auc_score(is_outlier, -scores) if is_outlier.any() else None
+
+
+def judged(model, mixed):
+    """Returns the area of a model's scores, what it leaves out, and its precision."""
+    logits = model.predict(mixed["x"], batch_size=1000, verbose=0)
+    y = {"label": mixed["y"], "index": np.arange(len(mixed["y"]))}
+    is_left_out = np.asarray(model.outlier_rejection(logits, y)["label"]) == -1
+    precision = mixed["is_outlier"][is_left_out].mean() if is_left_out.any() else None
+    own_area = area(model.outlier_scores(), mixed["is_outlier"])
+    return [own_area, is_left_out.mean(), precision]
 
 
 def mixture(kind, share, rate, num_examples, train, test, others):

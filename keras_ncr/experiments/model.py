@@ -174,13 +174,17 @@ def _consistency(config, method):
     if not method.has_consistency:
         return {"consistency_weight": 0.0}
     settings = consistency_settings(config)
-    if settings["consistency_weight"] == AUTO and (
-        method.is_mixed or method.has_second_view
-    ):
+    is_one_row = not (method.is_mixed or method.has_second_view)
+    if settings["consistency_weight"] == AUTO and not is_one_row:
         raise ValueError(
             '`consistency_weight` "auto" cannot see which labels are learned where '
             f"rows are mixed or have a second view. Received: {config.method!r}. Set a "
             "number, such as 0.3."
+        )
+    if settings["reject_outliers"] and not is_one_row:
+        raise ValueError(
+            "`config.ncr.reject_outliers` must be 0 where rows are mixed or have a "
+            f"second view: a row is no example then. Received: {config.method!r}."
         )
     arguments = {
         name: settings.pop(name) for name in ("consistency_weight", "warmup_epochs")

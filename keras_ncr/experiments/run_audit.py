@@ -38,7 +38,8 @@ def audit_run(
     The user's own pictures that were held out are audited too, since their labels are
     as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
     `labels.parquet`, `summary.json` and pictures. Each label is judged by the mean of
-    the predictions over training, where the run's method lets it keep that.
+    the predictions over training, where the run's method lets it keep that. Where the
+    run rejected outliers, `outlier_score` is that of its training.
     """
     check_calls(threshold, expected_precision)
     check_integer(num_neighbors, "num_neighbors", minimum=1)
@@ -67,7 +68,13 @@ def audit_run(
         predictions = out_of_sample.with_views_of(predictions)
     identity = identity_of(predictions, source.name, source.ids, source.class_names)
     findings = find(
-        predictions, identity, threshold, expected_precision, num_neighbors, verbose
+        predictions,
+        identity,
+        threshold,
+        expected_precision,
+        num_neighbors,
+        verbose,
+        own_outlier_scores=_outlier_scores(source, workdir.trial_folder(folder, trial)),
     )
     write_list(findings.frame, source.is_noisy, out)
     if review is not None:
@@ -97,20 +104,39 @@ def _model(folder, trial):
 
 def _with_means(predictions, source, folder):
     """Returns predictions with the means over training, where the run kept any."""
-    path = folder / "mean_predictions.npz"
-    if not path.exists():
-        return predictions
     remedy = "Remove it: the last weights of the model then judge alone."
+    kept = _kept(folder / "mean_predictions.npz", "means", source, remedy)
+    if kept is None:
+        return predictions
+    examples, means = kept
+    is_known = ~np.isnan(means).any(axis=1)
+    return predictions.with_probabilities_of(examples[is_known], means[is_known])
+
+
+def _outlier_scores(source, folder):
+    """Returns the scores that a training gave, 0.5 for others; `None` if it did not."""
+    remedy = "Remove it: distances between features are then the scores."
+    kept = _kept(folder / "outlier_scores.npz", "scores", source, remedy)
+    if kept is None:
+        return None
+    examples, found = kept
+    scores = np.full(source.num_examples, 0.5, "float32")
+    scores[examples] = found
+    return scores
+
+
+def _kept(path, name, source, remedy):
+    """Returns the examples that a trial kept something of, and that, or `None`."""
+    if not path.exists():
+        return None
     with workdir.damage_named(path, remedy), np.load(path) as arrays:
-        ids, means = arrays["ids"].tolist(), arrays["means"]
+        ids, rows = arrays["ids"].tolist(), arrays[name]
     places = {name: place for place, name in enumerate(np.asarray(source.ids).tolist())}
-    is_known = np.array([name in places for name in ids]) & ~np.isnan(means).any(axis=1)
+    is_known = np.array([name in places for name in ids], bool)
     examples = [
         places[name] for name, known in zip(ids, is_known, strict=True) if known
     ]
-    return predictions.with_probabilities_of(
-        np.array(examples, "int64"), means[is_known]
-    )
+    return np.array(examples, "int64"), rows[is_known]
 
 
 def write_list(frame, is_wrong, out):

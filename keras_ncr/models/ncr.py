@@ -5,12 +5,12 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_layer, check_rate
+from keras_ncr.checks import check_layer
 from keras_ncr.distribution import replicas
 from keras_ncr.models._base import Classifier
 from keras_ncr.models.auto_weight import AUTO, AutoWeight
 from keras_ncr.models.classifier_layer import classifier_layer
-from keras_ncr.models.outlier_rejection import OutlierRejection
+from keras_ncr.models.outlier_rejection import OutlierRejection, checked_share
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
@@ -64,9 +64,10 @@ class NCRModel(Classifier):
             `reject_outliers`; `None` if `fit` is to count them, which it can on arrays.
             Defaults to `None`.
         reject_outliers: Float, at least 0, below 1: the expected share of examples that
-            belong to no class. From the second epoch on, those that look like it train
-            nothing by their labels, as `keras_ncr.models.OutlierRejection` has it; that
-            needs the numbers of the examples too. Defaults to 0.0, none.
+            belong to no class; or `"auto"`, which need not know it. From the second
+            epoch on, those that look like it train nothing by their labels, as
+            `keras_ncr.models.OutlierRejection` has it; that needs the numbers of the
+            examples too. Defaults to 0.0, none.
         **kwargs: As in `keras.Model`.
 
     Call arguments:
@@ -131,7 +132,7 @@ class NCRModel(Classifier):
         warmup_epochs: int = 0,
         classifier: str | keras.Layer = "linear",
         num_examples: int | None = None,
-        reject_outliers: float = 0.0,
+        reject_outliers: float | str = 0.0,
         **kwargs,
     ):
         super().__init__(
@@ -333,18 +334,6 @@ class NCRModel(Classifier):
             "backbone": serialize(self.backbone),
             "classifier": serialize(self.classifier),
         }
-
-
-def checked_share(share, model):
-    """Returns the share of outliers that a model is to leave out, or raises."""
-    share = check_rate(share, "reject_outliers")
-    if share == 1 or (share and not model.takes_unlabeled):
-        raise ValueError(
-            "`reject_outliers` must be at least 0 and below 1, and 0 for models other "
-            "than keras_ncr.NCRModel and keras_ncr.ELRModel. Received: "
-            f"{share} for {type(model).__name__}."
-        )
-    return share
 
 
 def check_features(features):

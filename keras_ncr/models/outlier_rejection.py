@@ -4,32 +4,44 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_rate
+from keras_ncr.backbones import HeteroscedasticClassifier
+from keras_ncr.checks import check_known, check_rate
 from keras_ncr.distribution import replicas
+from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.unlabeled import without_labels
 
 # What an example's mean keeps at each visit, as ELR's targets do, and the threshold at
 # each step.
 MOMENTUM, THRESHOLD_MOMENTUM = 0.7, 0.95
+# As long as more lie below "auto"'s threshold, classes are not yet told apart.
+LARGEST_SHARE = 0.25
 
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class OutlierRejection(keras.layers.Layer):
     """Layer that finds the examples which a model gives no class much of its weight.
 
-    It keeps of each example the moving average of its energy over the visits, and of
-    the batches the quantile below which the expected share of outliers lies:
+    It keeps of each example the moving average of its energy over the visits,
 
         energy_i = log(sum_c exp(logits_ic))
 
-    Networks fit what their classes share first. What belongs to none gets small logits
-    in all of them, also where its label is learned by heart later on. From the second
-    epoch on examples below the quantile are left out, as if they had no label; one that
-    rises above it comes back.
+    and of the batches the moving average of a threshold. Networks fit what their
+    classes share first. What belongs to none gets small logits in all of them, also
+    where its label is learned by heart later on. From the second epoch on examples
+    below the threshold are left out, as if they had no label; one that rises above it
+    comes back. The threshold is the quantile below which the expected share of the
+    energies lies, or, with `"auto"`, the energy halfway between two classes: the median
+    of
+
+        log(sum_c exp((logits_ic + logits_jc) / 2))
+
+    over neighbors i and j in a batch of which the most probable classes differ. That
+    average reaches back as far as those of the examples. As long as more than a quarter
+    of the examples lie below it, none is left out.
 
     Args:
-        share: Float above 0, below 1: the expected share of outliers.
+        share: Float above 0, below 1: the expected share of outliers; or `"auto"`.
         num_examples: Int, or `None` if it is to be told later. Defaults to `None`.
         **kwargs: As in `keras.layers.Layer`.
 
@@ -46,7 +58,8 @@ class OutlierRejection(keras.layers.Layer):
 
     Reference:
         - [Liu et al., 2020](https://arxiv.org/abs/2010.03759), for the energy as a
-          score; its average over the training, and what is done with it, are ours.
+          score; its average over the training, both thresholds, and what is done with
+          them, are ours.
 
     Example:
     >>> from keras_ncr.models import OutlierRejection
@@ -60,10 +73,10 @@ class OutlierRejection(keras.layers.Layer):
 
     def __init__(self, share, num_examples=None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
-        self.share = check_rate(share, "reject_outliers")
+        self.share = share if share == AUTO else check_rate(share, "reject_outliers")
         # Averages, and the weights that they have so far.
         self.energies = ExampleMemory(2, num_examples, name="energies")
-        self.threshold, self.num_seen = (
+        self.threshold, self.num_seen, self.share_below = (
             self.add_weight(
                 name=name,
                 shape=[],
@@ -72,7 +85,7 @@ class OutlierRejection(keras.layers.Layer):
                 autocast=False,
                 aggregation="only_first_replica",
             )
-            for name in ("threshold", "num_seen")
+            for name in ("threshold", "num_seen", "share_below")
         )
         self.built = True
 
@@ -86,21 +99,34 @@ class OutlierRejection(keras.layers.Layer):
     def call(self, logits, y):
         is_outlier = energies_of(self.moved(logits, y)) < self.threshold
         is_due = tf.convert_to_tensor(self.num_seen) > 0.999
+        if self.share == AUTO:
+            is_due &= tf.convert_to_tensor(self.share_below) <= LARGEST_SHARE
         return without_labels(y, is_outlier & is_due)
 
     def update(self, logits, y):
         """Counts a batch, once, after all replicas have been called."""
         moved = self.moved(logits, y)
         self.energies.write(index_of(y), moved)
-        energies = energies_of(moved)
+        energies, logits = energies_of(moved), tf.cast(logits, "float32")
         if replicas.has_other_replicas():
             energies = replicas.gather_replicas(energies)
-        size = tf.cast(tf.size(energies), "float32")
-        place = tf.cast(self.share * (size - 1), "int32")
-        quantile = tf.sort(energies)[place]
-        kept = tf.where(self.num_seen > 0, THRESHOLD_MOMENTUM, 0.0)
-        self.threshold.assign(kept * self.threshold + (1 - kept) * quantile)
-        self.num_seen.assign(self.num_seen + size / self.energies.num_examples)
+            logits = replicas.gather_replicas(logits)
+        epochs = tf.cast(tf.size(energies), "float32") / self.energies.num_examples
+        num_seen = self.num_seen + epochs
+        threshold = tf.convert_to_tensor(self.threshold)
+        if self.share == AUTO:
+            value = energy_between_classes(logits, threshold)
+            # That of an example's average, which decays once an epoch.
+            weight = (1 - MOMENTUM**epochs) / (1 - MOMENTUM**num_seen)
+        else:
+            largest = tf.cast(tf.size(energies) - 1, "float32")
+            value = tf.sort(energies)[tf.cast(self.share * largest, "int32")]
+            weight = tf.where(self.num_seen > 0, 1 - THRESHOLD_MOMENTUM, 1.0)
+        threshold += weight * (value - threshold)
+        below = tf.reduce_mean(tf.cast(energies < threshold, "float32"))
+        self.share_below.assign(self.share_below + weight * (below - self.share_below))
+        self.threshold.assign(threshold)
+        self.num_seen.assign(num_seen)
 
     def scores(self):
         """Returns a score of each example: float32 `(num_examples,)`, low for outliers.
@@ -127,3 +153,38 @@ class OutlierRejection(keras.layers.Layer):
 def energies_of(averages):
     """Returns energies from averages and their weights, `(batch,)`."""
     return tf.math.divide_no_nan(averages[:, 0], averages[:, 1])
+
+
+def energy_between_classes(logits, default):
+    """Returns the median energy halfway between rows of different classes, a scalar.
+
+    Rows are compared with the next one. It is the default where no classes differ.
+    """
+    others = tf.roll(logits, 1, axis=0)
+    differ = tf.argmax(logits, axis=1) != tf.argmax(others, axis=1)
+    energies = tf.reduce_logsumexp((logits + others) / 2, axis=1)
+    energies = tf.sort(tf.where(differ, energies, np.inf))
+    num_pairs = tf.reduce_sum(tf.cast(differ, "int32"))
+    median = energies[tf.maximum(num_pairs - 1, 0) // 2]
+    return tf.where(num_pairs > 0, median, default)
+
+
+def checked_share(share, model):
+    """Returns the share of outliers that a model is to leave out, or raises."""
+    if isinstance(share, str):
+        check_known(share, [AUTO], "reject_outliers", " or a share")
+    else:
+        share = check_rate(share, "reject_outliers")
+    if share == 1 or (share and not model.takes_unlabeled):
+        raise ValueError(
+            '`reject_outliers` must be "auto", or at least 0 and below 1, and 0 for '
+            "models other than keras_ncr.NCRModel and keras_ncr.ELRModel. Received: "
+            f"{share!r} for {type(model).__name__}."
+        )
+    if share and isinstance(model.classifier, HeteroscedasticClassifier):
+        raise ValueError(
+            '`classifier` must not be "heteroscedastic" with `reject_outliers`: its '
+            "logits are log probabilities, which add up to the same for every example. "
+            f'Received: reject_outliers={share!r}. Take "linear" or "cosine".'
+        )
+    return share

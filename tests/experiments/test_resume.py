@@ -57,6 +57,7 @@ def checkpoints(folder):
         ),
         ("ncr", {"ncr.queue_size": 700}, [["step", 1, 2]]),
         ("ncr+elr", {}, [["step", 1, 2], ["validation", 2]]),
+        ("ncr+elr", {"ncr.reject_outliers": "auto"}, [["step", 1, 2], ["step", 2, 2]]),
         ("elr_plus", {}, [["step", 1, 3]]),
         ("sop", {}, [["checkpoint_moved", 5]]),
         ("ssr", {"ssr.feature_consistency_weight": 1.0}, [["step", 1, 2]]),
@@ -75,8 +76,11 @@ def checkpoints(folder):
         ),
         (
             "mopro",
-            {"mopro.views": "jittered", "mopro.queue_size": 700},
-            [["step", 1, 2]],
+            {
+                **{"mopro.views": "jittered", "mopro.queue_size": 700},
+                "mopro.last_stage_share": 0.4,
+            },
+            [["step", 1, 2], ["step", 2, 2]],
         ),
         (
             "longremix",

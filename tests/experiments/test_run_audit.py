@@ -4,11 +4,13 @@ import importlib
 import json
 import shutil
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from finished_run import finished_run
 from python_process import run_command as run_as_user
+from sources import random_source
 
 import keras_ncr
 from keras_ncr.audit.predictions import from_probabilities
@@ -18,6 +20,7 @@ from keras_ncr.experiments import run_audit, workdir
 from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.data import load_sources
 from keras_ncr.experiments.labels import noisy
+from keras_ncr.experiments.run import train
 from keras_ncr.experiments.run_audit import audit_run
 from keras_ncr.files import from_cell
 from keras_ncr.review.corrections import dataset_hash, read_corrections
@@ -197,6 +200,29 @@ def test_damaged_means_are_named_with_the_remedy(tmp_path):
     path.write_bytes(b"PK half")
     with pytest.raises(ValueError, match=f"^{path} is damaged: .*Remove it"):
         run_audit._with_means(None, None, tmp_path)
+
+
+@pytest.mark.usefixtures("eager_functions")
+@pytest.mark.parametrize("share", [pytest.param(0.2, marks=pytest.mark.slow), "auto"])
+def test_a_run_that_rejects_outliers_gives_the_audit_its_scores(share, tmp_path):
+    config = default_config()
+    config.model.backbone, config.epochs, config.trials = "mlp", 1, 1
+    config.batch_size, config.ncr.reject_outliers = 720, share
+    train(config, tmp_path / "run", verbose=0)
+    audit_run(tmp_path / "run", verbose=0)
+    found = pd.read_parquet(tmp_path / "run" / "audit" / "labels.parquet")
+    model = keras.models.load_model(tmp_path / "run" / "trial-0" / "model.keras")
+    assert model.reject_outliers == share
+    np.testing.assert_array_equal(found["outlier_score"], model.outlier_scores())
+
+
+def test_examples_that_a_training_did_not_have_score_as_the_median(tmp_path):
+    source = random_source(4)
+    assert run_audit._outlier_scores(source, tmp_path) is None
+    scores = np.array([0.9, 0.2], "float32")
+    np.savez(tmp_path / "outlier_scores.npz", ids=[2, 0], scores=scores)
+    received = run_audit._outlier_scores(source, tmp_path)
+    np.testing.assert_allclose(received, [0.2, 0.5, 0.9, 0.5])
 
 
 def test_page_within_the_pictures_is_refused(tmp_path):

@@ -40,6 +40,17 @@ def test_golden_losses():
     np.testing.assert_allclose(received, [0.01, 0.07, 0, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("is_right", "expected"),
+    [([1, 0, 0, 1], [-1, 5, 0, -1]), ([-1] * 4, [-0.1, -0.1, 0, 0])],
+)
+def test_gradients_of_the_golden_losses(is_right, expected):
+    similarities = tf.Variable(GOLDEN)
+    with tf.GradientTape() as tape:
+        losses = verification_losses(similarities, is_right)
+    np.testing.assert_allclose(tape.gradient(losses, similarities), expected)
+
+
 def test_a_row_of_zeros_has_similarity_and_gradient_zero():
     rows = tf.constant([[0.0, 0.0], [3.0, 4.0]])
     with tf.GradientTape() as tape:

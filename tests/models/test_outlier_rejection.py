@@ -9,7 +9,11 @@ from scipy.special import logsumexp
 
 import keras_ncr
 from keras_ncr.models import ELRModel, NCRModel, OutlierRejection, SOPModel
-from keras_ncr.models.outlier_rejection import MOMENTUM, THRESHOLD_MOMENTUM
+from keras_ncr.models.outlier_rejection import (
+    LARGEST_SHARE,
+    MOMENTUM,
+    THRESHOLD_MOMENTUM,
+)
 
 
 def test_averages_threshold_and_labels_are_those_of_an_oracle():
@@ -41,6 +45,51 @@ def test_averages_threshold_and_labels_are_those_of_an_oracle():
     assert scores.max() == 1 and np.median(scores[seen]) == pytest.approx(0.5, abs=0.2)
 
 
+def between_classes(logits):
+    """The median energy halfway between rows and the one before, of other classes."""
+    energies = [
+        logsumexp((one + other) / 2)
+        for one, other in zip(logits, np.roll(logits, 1, axis=0), strict=True)
+        if one.argmax() != other.argmax()
+    ]
+    return sorted(energies)[(len(energies) - 1) // 2] if energies else None
+
+
+@pytest.mark.parametrize("step_of_low", [6, 2])
+def test_automatic_threshold_lies_halfway_between_classes(step_of_low):
+    layer = OutlierRejection("auto", num_examples=12)
+    averages, weights = np.zeros(12), np.zeros(12)
+    sums, total = np.zeros(2), 0.0
+    for step in range(6):  # Two are an epoch.
+        random = np.random.default_rng(step)
+        logits = random.normal(size=(6, 3), scale=3).astype("float32")
+        logits[::step_of_low] /= 99
+        if step == 2:  # One class: there is nothing between.
+            logits[:, 0] = logits.max(axis=1) + 1
+        index = np.arange(6) + 6 * (step % 2)
+        y = {"label": np.arange(6) % 3, "index": index}
+        averages[index] = MOMENTUM * averages[index]
+        averages[index] += (1 - MOMENTUM) * logsumexp(logits, axis=1)
+        weights[index] = MOMENTUM * weights[index] + 1 - MOMENTUM
+        layer.update(logits, y)
+        value, decay = between_classes(logits), MOMENTUM**0.5
+        value = sums[0] / total if value is None else value
+        total = decay * total + 1 - decay
+        sums[0] = decay * sums[0] + (1 - decay) * value
+        energies = averages[index] / weights[index]
+        below = np.mean(energies < sums[0] / total)
+        sums[1] = decay * sums[1] + (1 - decay) * below
+        received = layer.threshold, layer.share_below
+        np.testing.assert_allclose(received, sums / total, rtol=1e-5)
+    averages = MOMENTUM * averages[index] + (1 - MOMENTUM) * logsumexp(logits, axis=1)
+    weights = MOMENTUM * weights[index] + 1 - MOMENTUM
+    is_outlier = averages / weights < sums[0] / total
+    labels = layer(logits, y)["label"].numpy()
+    is_few = step_of_low == 6
+    assert np.any(is_outlier) and (sums[1] / total <= LARGEST_SHARE) == is_few
+    np.testing.assert_array_equal(labels == -1, is_outlier & is_few)
+
+
 def with_outliers(num_examples=400, share=0.1):
     """Four blobs, and examples from between them with labels at random."""
     random = np.random.default_rng(0)
@@ -68,10 +117,12 @@ def area(scores, is_outlier):
     return np.mean(scores[is_outlier][:, None] < scores[~is_outlier][None])
 
 
-@pytest.mark.parametrize("cls", [NCRModel, ELRModel])
-def test_outliers_are_found_left_out_and_told_to_the_audit(cls):
+@pytest.mark.parametrize(
+    ("cls", "share"), [(NCRModel, 0.1), (ELRModel, 0.1), (ELRModel, "auto")]
+)
+def test_outliers_are_found_left_out_and_told_to_the_audit(cls, share):
     model, x, labels, is_outlier = trained(
-        cls, 12, reject_outliers=0.1, consistency_weight=0.3
+        cls, 12, reject_outliers=share, consistency_weight=0.3
     )
     scores = model.outlier_scores()
     assert area(scores, is_outlier) > 0.9
@@ -82,8 +133,35 @@ def test_outliers_are_found_left_out_and_told_to_the_audit(cls):
     np.testing.assert_array_equal(frame["outlier_score"], scores)
 
 
-def test_saved_model_goes_on_as_if_never_saved(tmp_path):
-    model, x, labels, _ = trained(NCRModel, 2, reject_outliers=0.1)
+@pytest.mark.parametrize("share", [pytest.param(0.4, marks=pytest.mark.slow), "auto"])
+def test_two_replicas_train_as_one_device(share, two_replicas):
+    x, labels, _ = with_outliers(31)
+    models = []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            backbone = keras.Sequential([dense(16, 1, activation="relu")])
+            model = NCRModel(
+                backbone,
+                4,
+                classifier=dense(4, 2),
+                consistency_weight=0.3,
+                reject_outliers=share,
+            )
+            optimizer = keras.optimizers.SGD(0.1)
+            model.compile(optimizer, cross_entropy(), run_eagerly=True)
+        # The last batch of an epoch has six examples for one replica, five for another.
+        model.fit(x, labels, batch_size=20, epochs=2, shuffle=False, verbose=0)
+        models.append(model)
+    for one, two in zip(*[model.weights for model in models], strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    energies, weights = models[0].outlier_rejection.energies.rows.numpy().T
+    is_left_out = energies / weights < models[0].outlier_rejection.threshold
+    assert 0 < is_left_out.sum() < 31
+
+
+@pytest.mark.parametrize("share", [0.1, "auto"])
+def test_saved_model_goes_on_as_if_never_saved(share, tmp_path):
+    model, x, labels, _ = trained(NCRModel, 2, reject_outliers=share)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for one in (model, loaded):
@@ -97,12 +175,21 @@ def test_saved_model_goes_on_as_if_never_saved(tmp_path):
     [
         (NCRModel, 1.0, "at least 0 and below 1.*Received: 1.0"),
         (NCRModel, -0.1, "`reject_outliers` must be"),
+        (NCRModel, "automatic", "one of \\['auto'\\] or a share.*'automatic'.*Did you"),
         (SOPModel, 0.1, "0 for models other than.*0.1 for SOPModel"),
+        (SOPModel, "auto", "0 for models other than.*'auto' for SOPModel"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(cls, share, message):
     with pytest.raises(ValueError, match=message):
         cls(keras.layers.Dense(3), 3, reject_outliers=share)
+
+
+def test_a_head_without_energies_is_refused_and_says_which_have_them():
+    with pytest.raises(ValueError, match='"heteroscedastic".*Take "linear" or "cosine'):
+        NCRModel(
+            keras.layers.Dense(3), 3, classifier="heteroscedastic", reject_outliers=0.1
+        )
 
 
 def test_scores_without_rejection_say_what_to_do():

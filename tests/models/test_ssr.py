@@ -146,6 +146,25 @@ def test_a_batch_without_kept_examples_has_loss_and_gradient_zero():
         assert not np.any(gradient)
 
 
+def test_replicas_draw_from_their_own_parts(two_replicas, monkeypatch):
+    with two_replicas.scope():
+        model = compiled("ssr", {"num_examples": 24})
+        logits = model(X)
+    # Each part has one example that is kept: there is nothing else to draw.
+    rows = np.zeros((24, 2), "float32")
+    rows[3], rows[15] = [1, 1.0], [2, 1.0]
+
+    def keep(model, *parts):
+        model.selection.rows.assign(rows)
+
+    monkeypatch.setattr(SSRModel, "select", keep)
+    each = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        [1, 2], tf.gather(logits, [3, 15])
+    )
+    loss = fit(model, batch_size=24)["loss"]
+    assert loss[0] == pytest.approx(float(np.mean(each)), rel=1e-5)
+
+
 def test_the_same_step_draws_the_same_and_others_do_not():
     model = compiled("ssr")
     fit(model)
