@@ -34,10 +34,7 @@ from keras_ncr.models.weight_average import (
 
 
 class PrototypeStage(keras.callbacks.Callback):
-    """Tells a `MoProModel` as an epoch begins which stage it belongs to.
-
-    `MoProModel.fit` adds one by itself. Epochs count from `initial_epoch` 0.
-    """
+    """Tells a `MoProModel` as an epoch begins, from 0, which stage it belongs to."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.begin_epoch(epoch, check_num_epochs(self.params.get("epochs")))
@@ -67,10 +64,9 @@ class MoProModel(NCRModel):
     the label's examples one after the other, `c = m * c + (1 - m) * q`, and are then
     brought to length 1, once a step.
 
-    In a last stage, if there is one, the classifier alone is trained, by cross-entropy.
-    The rest of the network runs as in evaluation, and labels are corrected, or left
-    out, by it and by the classifier as it was before that stage. Examples count by
-    `1 / sqrt(n)`, n the number of labels of their class since the epoch before it.
+    A last stage trains the classifier alone, by cross-entropy. The rest of the network
+    runs as in evaluation, labels are corrected by it and by the classifier as it was,
+    and an example of a class with n labels, since the epoch before, counts `n**-0.5`.
 
     A batch holds `num_views` views of each example in neighboring rows, as
     `pipelines.views_of` and `views_in_rows` make them: the first, weakly changed, is
@@ -217,23 +213,27 @@ class MoProModel(NCRModel):
         )
         self.judge, self.is_last_stage = None, False
         if self.last_stage_share:
-            head = {"classifier": self.classifier, "dtype": self.dtype_policy}
-            # The classifier as it was before the last stage.
-            self.judge = copy_of(
-                NCRModel(keras.layers.Identity(), self.num_classes, **head)
-            )
-            self.label_counts = self.add_weight(
-                shape=(self.num_classes,),
-                dtype="float32",
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-                name="label_counts",
-            )
+            self.add_judge()
         # Plain variables: `fit` sets them every epoch.
         self.has_prototypes = tf.Variable(False, trainable=False)
         self.is_corrected = tf.Variable(self.first_stage_share == 0, trainable=False)
+
+    def add_judge(self):
+        """Adds what decides on labels in the last stage, and what counts them."""
+        head = {"classifier": self.classifier, "dtype": self.dtype_policy}
+        # The classifier as it was before that stage.
+        self.judge = copy_of(
+            NCRModel(keras.layers.Identity(), self.num_classes, **head)
+        )
+        self.label_counts = self.add_weight(
+            shape=(self.num_classes,),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name="label_counts",
+        )
 
     def build(self, input_shape):
         super().build(input_shape)
