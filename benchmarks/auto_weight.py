@@ -135,7 +135,11 @@ def print_table(lines, layers):
         return
     auto = table.loc["joined, auto"]
     fixed = table[table.index.isin([row for row in ROWS if row[-1].isdigit()])]
-    print("auto below the best fixed:", (fixed.max() - auto).round(1).to_dict())
+    if len(fixed):
+        print("auto below the best fixed:", (fixed.max() - auto).round(1).to_dict())
+        is_near = table.ge(fixed.max() - 1).sum(axis=1)
+        print(f"columns of {table.shape[1]} at most a point below the best fixed:")
+        print(is_near.to_dict())
     harmless = table.columns if layers == 0 else table.columns.intersection(["clean"])
     below = (table.loc["cross-entropy"] - auto)[harmless]
     print("auto below cross-entropy:", below.round(1).to_dict())

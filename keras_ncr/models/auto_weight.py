@@ -28,30 +28,31 @@ LARGEST = 0.6  # More cost up to 18 points where it was tried, for two at the mo
 class AutoWeight(keras.layers.Layer):
     """Layer that sets the weight of consistency by what is learned by heart.
 
-    A model that learns labels by heart agrees with more of those that it is trained on
-    than of others. Neighbors that know less than the example itself, as in features
-    that are not learned, do harm. On each training batch, before its step, the layer
-    counts how often the most probable class is the given label
+    On each training batch, before its step, the layer counts how often the most
+    probable class is the given label:
 
     - `own`: of the examples that are trained on;
-    - `held_out`: of a few examples, 5 %, whose labels train nothing;
-    - `neighbors`: of the same few, by the mean prediction of their neighbors.
+    - `near`: of the same, by the mean prediction of their neighbors;
+    - `unseen` and `unseen_near`: both of a few examples, 5 %, whose labels train
+      nothing.
 
     The counts are running sums over the last half of an epoch, or more if fewer than
-    150 examples would be held out in it. Alpha rises with what is learned by heart, and
-    falls with what neighbors know less, each beyond a margin with the standard error of
-    `held_out`:
+    150 examples would be held out in it. A model that learns labels by heart agrees
+    with more of those that it is trained on than of others, and than its neighbors do:
+    there alpha rises. Neighbors that know less than the example itself, as in features
+    that are not learned, do harm: there alpha falls.
 
-        margin = 0.06 + error / own
-        excess = max(1 - held_out / own - margin, 0)
-            - max((held_out - neighbors) / own - margin, 0)    (0 in the first epoch)
+        error = the standard error of `unseen`
+        learned = max(own - unseen - error, own - near - max(unseen - unseen_near, 0))
+        lacking = unseen - unseen_near - error
+        excess = max(learned / own - 0.06, 0) - max(lacking / own - 0.06, 0)
         lasting = min(max(lasting + 0.5 * excess * batch / num_examples, 0), 0.6)
         alpha = min(max(lasting + 2 * excess, 0), 0.6)
 
-    `lasting` is 0.3 at first, since labels of few examples are learned before anything
-    can be counted. It holds alpha where it is once nothing more is learned by heart.
-    Which examples are held out is drawn once, by their numbers; they take part in
-    consistency, as examples without a label do.
+    `excess` is 0 in the first epoch. `lasting` is 0.3 at first, since labels of few
+    examples are learned before anything can be counted. It holds alpha where it is once
+    nothing more is learned by heart. Which examples are held out is drawn once, by
+    their numbers; they take part in consistency, as examples without a label do.
 
     Args:
         num_examples: Int, or `None` if it is to be told to `reserve` later. Defaults
@@ -104,8 +105,8 @@ class AutoWeight(keras.layers.Layer):
                 aggregation="only_first_replica",
             )
 
-        # Hits and examples of those trained; of those held out, and neighbors' hits.
-        self.sums = state("sums", [5])
+        # Hits, neighbors' hits and examples: of those trained, and of those held out.
+        self.sums = state("sums", [6])
         self.num_seen = state("num_seen", [])
         self.lasting = state("lasting", [], FIRST)
         self.alpha = state("alpha", [], FIRST)
@@ -137,10 +138,11 @@ class AutoWeight(keras.layers.Layer):
         is_trained, is_held_out = is_label & ~is_held_out, is_label & is_held_out
         counts = [
             count(is_trained, is_hit),
+            count(is_trained, is_hit_of_neighbors),
             count(is_trained),
             count(is_held_out, is_hit),
-            count(is_held_out),
             count(is_held_out, is_hit_of_neighbors),
+            count(is_held_out),
             tf.cast(tf.shape(classes)[0], "float32"),
         ]
         *counts, size = tf.unstack(replicas.global_sum(tf.stack(counts)))
@@ -176,17 +178,21 @@ def window_of(num_examples):
 
 
 def excess_of(sums, num_examples):
-    """Returns what is learned by heart less what neighbors lack, beyond the margin."""
-    trained, num_trained, held_out, num_held_out, neighbors = tf.unstack(sums)
-    own = tf.math.divide_no_nan(trained, num_trained)
-    unseen = tf.math.divide_no_nan(held_out, num_held_out)
-    of_neighbors = tf.math.divide_no_nan(neighbors, num_held_out)
+    """Returns what is learned by heart less what neighbors lack, beyond a margin."""
+    *trained, num_trained, held_one, held_near, num_held_out = tf.unstack(sums)
+    own, near = (tf.math.divide_no_nan(hits, num_trained) for hits in trained)
+    unseen = tf.math.divide_no_nan(held_one, num_held_out)
+    unseen_near = tf.math.divide_no_nan(held_near, num_held_out)
     error = tf.sqrt(unseen * (1 - unseen) / (HELD_OUT_SHARE * num_examples))
+    learned = tf.maximum(
+        own - unseen - error, own - near - tf.maximum(unseen - unseen_near, 0)
+    )
+    lacking = unseen - unseen_near - error
 
-    def beyond(difference):
-        return tf.maximum(tf.math.divide_no_nan(difference - error, own) - TOLERANCE, 0)
+    def beyond_margin(part):
+        return tf.maximum(tf.math.divide_no_nan(part, own) - TOLERANCE, 0)
 
-    return beyond(own - unseen) - beyond(unseen - of_neighbors)
+    return beyond_margin(learned) - beyond_margin(lacking)
 
 
 def checked_weight(weight, takes_unlabeled, model):

@@ -59,34 +59,35 @@ def test_neighbor_predictions_are_those_of_an_oracle():
 
 
 def excess_by_hand(sums, num_examples):
-    trained, num_trained, held_out, num_held_out, neighbors = sums
-    if not trained:
+    own_hits, near_hits, trained, unseen_hits, unseen_near_hits, held_out = sums
+    if not own_hits:
         return 0
-    own, unseen, near = trained / num_trained, 0, 0
-    if num_held_out:
-        unseen, near = held_out / num_held_out, neighbors / num_held_out
+    own, near, unseen, unseen_near = own_hits / trained, near_hits / trained, 0, 0
+    if held_out:
+        unseen, unseen_near = unseen_hits / held_out, unseen_near_hits / held_out
     error = np.sqrt(unseen * (1 - unseen) / (HELD_OUT_SHARE * num_examples))
-    margin = TOLERANCE + error / own
-    rise, fall = 1 - unseen / own - margin, (unseen - near) / own - margin
-    return max(rise, 0) - max(fall, 0)
+    by_unseen = (own - unseen - error) / own - TOLERANCE
+    by_neighbors = (own - near - max(unseen - unseen_near, 0)) / own - TOLERANCE
+    fall = (unseen - unseen_near - error) / own - TOLERANCE
+    return max(by_unseen, by_neighbors, 0) - max(fall, 0)
 
 
 def test_weight_is_that_of_an_oracle_over_some_batches():
     layer = AutoWeight(NUM_EXAMPLES, Settings(3))
     is_held_out = layer.draws.rows.numpy()[:, 0] < HELD_OUT_SHARE
     assert 0 < is_held_out.sum() < 0.2 * NUM_EXAMPLES
-    sums, lasting, weights = np.zeros(5), FIRST, []
+    sums, lasting, weights = np.zeros(6), FIRST, []
     for seed in range(8):  # Of 40 examples each, 5 are an epoch.
         features, logits, labels, index = batch(seed)
         found = layer(features, logits, {"label": labels, "index": index})
         near = mean_of_neighbors(features, logits, 3)
-        counts = np.zeros(5)
+        counts = np.zeros(6)
         for row, label in enumerate(labels):
             hit, near_hit = logits[row].argmax() == label, near[row].argmax() == label
             if label >= 0 and is_held_out[index[row]]:
-                counts += [0, 0, hit, 1, near_hit]
+                counts += [0, 0, 0, hit, near_hit, 1]
             elif label >= 0:
-                counts += [hit, 1, 0, 0, 0]
+                counts += [hit, near_hit, 1, 0, 0, 0]
         window = FEWEST_HELD_OUT / (HELD_OUT_SHARE * NUM_EXAMPLES)
         decay = np.exp(-len(labels) / (window * NUM_EXAMPLES))
         sums = decay * sums + (1 - decay) * counts
@@ -101,26 +102,28 @@ def test_weight_is_that_of_an_oracle_over_some_batches():
 
 
 @pytest.mark.parametrize(
-    ("own", "held_out", "neighbors", "expected"),
+    ("own", "near", "unseen", "unseen_near", "expected"),
     [
-        (0, 0, 0, 0.0),
-        (100, 60, 60, 0.4 - TOLERANCE),  # Learned by heart.
-        (80, 80, 80, 0.0),
-        (60, 90, 90, 0.0),
-        (80, 80, 40, TOLERANCE - 0.5),  # Neighbors know less.
-        (80, 78, 76, 0.0),  # Within the margin.
+        (0, 0, 0, 0, 0.0),
+        (100, 100, 60, 60, 0.4 - TOLERANCE),  # Learned by heart, by neighbors too.
+        (100, 60, 100, 100, 0.4 - TOLERANCE),  # By itself alone.
+        (80, 80, 80, 80, 0.0),
+        (60, 60, 90, 90, 0.0),
+        (80, 40, 80, 40, TOLERANCE - 0.5),  # Neighbors know less.
+        (80, 78, 78, 76, 0.0),  # Within the margin.
     ],
 )
-def test_excess_is_what_unseen_labels_lack_less_what_neighbors_lack(
-    own, held_out, neighbors, expected
+def test_excess_is_what_is_learned_by_heart_less_what_neighbors_lack(
+    own, near, unseen, unseen_near, expected
 ):
-    sums = tf.constant([own, 100, held_out / 10, 10, neighbors / 10], "float32")
+    sums = [own, near, 100, unseen / 10, unseen_near / 10, 10]
     num_examples = 1e12  # No error.
-    np.testing.assert_allclose(excess_of(sums, num_examples), expected, atol=1e-5)
+    found = excess_of(tf.constant(sums, "float32"), num_examples)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_excess_is_beyond_the_error_of_few_examples():
-    sums = np.array([80, 100, 5, 10, 5], "float32")
+    sums = np.array([80, 80, 100, 5, 5, 10], "float32")
     few, many = (excess_of(tf.constant(sums), number) for number in (400, 40_000))
     np.testing.assert_allclose(few, excess_by_hand(sums, 400), atol=1e-6)
     assert float(few) < float(many) - 0.1
