@@ -6,6 +6,7 @@ import oracles
 import pytest
 import tensorflow as tf
 from batches import assert_all_close, central_differences
+from model_harness import few
 
 from keras_ncr.backbones import HeteroscedasticClassifier
 from keras_ncr.backbones.heteroscedastic_classifier import log_mean_softmax
@@ -95,7 +96,7 @@ def test_value_and_gradients_in_chunks_are_those_of_the_oracle(num_chunks):
         np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", few(False, of=[False, True]))
 def test_graphs_of_any_batch_give_what_eager_execution_gives(jit_compile):
     layer = HeteroscedasticClassifier(3, num_samples=50, samples_at_once=20, seed=1)
     layer.build((None, 4))

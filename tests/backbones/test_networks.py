@@ -63,7 +63,10 @@ def num_trainable(model):
     [
         ("resnet18", (224, 224, 3), {"stem": "imagenet"}, 11_176_512),
         ("resnet18", (32, 32, 3), {"stem": "cifar"}, 11_168_832),
-        ("resnet34", (224, 224, 3), {"stem": "imagenet"}, 21_284_672),
+        pytest.param(
+            *("resnet34", (224, 224, 3), {"stem": "imagenet"}, 21_284_672),
+            marks=pytest.mark.slow,
+        ),
         ("resnet50", (224, 224, 3), {}, 23_508_032),
         ("preact_resnet18", (8, 8, 3), {}, 11_171_274 - 5_130),
         ("mlp", (28, 28, 1), {}, 784 * 512 + 512 * 512 + 4 * 512),

@@ -29,7 +29,8 @@ def short_training(monkeypatch, tmp_path):
     completed = HeadSettings.completed
 
     def short(settings, num_examples, dim):
-        return completed(HeadSettings(epochs=12, learning_rate=0.3), num_examples, dim)
+        few_steps = HeadSettings(epochs=7, learning_rate=0.5, consistency_weight=0.3)
+        return completed(few_steps, num_examples, dim)
 
     monkeypatch.setattr(HeadSettings, "completed", short)
 
@@ -189,7 +190,9 @@ def test_training_that_was_interrupted_goes_on(command, monkeypatch, computed, t
     assert len(trained) == 3
 
 
-def test_features_are_cleaned_with_names_and_ids(command, tmp_path):
+def test_features_are_cleaned_with_names_and_ids_in_a_folder_of_their_own(
+    command, tmp_path
+):
     ids = np.array([f"sound {number}" for number in range(60)])
     write_features("sounds.npz", ids=ids)
     printed = command("sounds.npz", "--num_folds=2", "--workdir=out")
@@ -197,8 +200,12 @@ def test_features_are_cleaned_with_names_and_ids(command, tmp_path):
     wrong = {f"sound {number}" for number in range(0, 60, 10)}
     assert len(wrong & set(frame["id"][:6])) >= 5
     assert "--workdir=out --corrections=corrections.csv" in printed
+    write_features("second.npz")
+    with pytest.raises(SystemExit, match="list of 'sounds.npz'.*--workdir=FOLDER"):
+        command("second.npz", "--num_folds=2", "--workdir=out")
 
 
+@pytest.mark.slow
 def test_table_of_pictures_is_cleaned(command, tmp_path):
     pictures, backbone = write_pictures(tmp_path / "pictures"), write_network()
     files = sorted(pictures.rglob("*.png"))
@@ -281,14 +288,6 @@ def test_texts_and_rows_go_from_table_to_page_and_classifier(
     }[kind]
     logits = classifier.predict(raw, verbose=0)
     assert [NAMES[label] for label in logits.argmax(axis=1)] == ["red", "green"]
-
-
-def test_workdir_is_kept_for_one_data_set(command, tmp_path):
-    write_features("first.npz")
-    write_features("second.npz")
-    command("first.npz", "--num_folds=2", "--workdir=out")
-    with pytest.raises(SystemExit, match="list of 'first.npz'.*--workdir=FOLDER"):
-        command("second.npz", "--num_folds=2", "--workdir=out")
 
 
 @pytest.mark.parametrize(

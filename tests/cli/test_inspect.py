@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
+from model_harness import few
 
 from keras_ncr.cli import inspect, train
 from keras_ncr.cli.command_line import parse_flags
@@ -344,7 +345,7 @@ def test_consistency_is_that_of_the_method(method, weight):
 # The pictures
 
 
-@pytest.mark.parametrize("batch_size", [8, 40])
+@pytest.mark.parametrize("batch_size", few(40, of=[8, 40]))
 def test_batch_is_the_first_that_training_sees(batch_size):
     config = config_of(batch_size=batch_size, augment__padding=1, augment__flip=True)
     source = noisy(config, random_source(150))

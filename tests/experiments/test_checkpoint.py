@@ -200,7 +200,7 @@ def slow(*case):
     ("make_model", "at"),
     [
         (plain_model, (0, 3)),
-        (plain_model, (1, 2)),
+        slow(plain_model, (1, 2)),
         (plain_model, (1, None)),
         *(slow(elr_model, at) for at in ((0, 1), (0, 3), (0, None), (1, 2))),
         *(slow(divide_mix_model, at) for at in ((0, 2), (1, 1), (1, 3), (1, None))),

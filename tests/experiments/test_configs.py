@@ -193,15 +193,15 @@ def train_and_evaluate(config):
 NAMES = [
     "clothing1m.py:ncr,balanced=true",
     "digits.py:standard",
-    "fashion_mnist.py:standard,noise=instance,rate=0.8",
     "features.py",
     "folder.py",
     "tabular.py",
     "text.py:texts.csv,method=standard",
-    "tfds.py:mnist",
     "webvision.py",
 ]
 VARIANTS = [
+    "fashion_mnist.py:standard,noise=instance,rate=0.8",
+    "tfds.py:mnist",
     "animal10n.py",
     "cifar.py:standard,noise=asymmetric,classes=100",
     "cifar_n.py",

@@ -156,8 +156,8 @@ def test_setting_with_an_effect_is_not_named(settings, key):
 
 
 def test_command_says_what_has_no_effect_in_its_first_line(run_command, tmp_path):
-    setting = "--config.gce.q=0.5"
-    output = run_command(inspect, DIGITS, setting, f"--workdir={tmp_path / 'look'}")
+    words = ["--config.gce.q=0.5", "--config.batch_size=4"]  # Few to draw.
+    output = run_command(inspect, DIGITS, *words, f"--workdir={tmp_path / 'look'}")
     first = output.splitlines()[0]
     assert first == ("Note: --config.gce.q has no effect with --config.method=ncr.")
 

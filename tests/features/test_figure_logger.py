@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import few
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_ncr import ELRModel, NCRModel, plots
@@ -121,7 +122,7 @@ def test_pictures_show_what_the_model_makes_of_the_examples(model, tmp_path, dra
             assert matrix[row, column] == pytest.approx(share)
 
 
-@pytest.mark.parametrize("form", ["labels", "dict"])
+@pytest.mark.parametrize("form", few("dict", of=["labels", "dict"]))
 def test_nothing_is_called_wrong_where_nothing_is_known(form, tmp_path, drawn):
     targets = NOISY if form == "labels" else {"label": NOISY}
     fit(ncr_model(), FigureLogger(batches(targets), tmp_path))
@@ -197,7 +198,12 @@ class StopAfter(keras.callbacks.Callback):
 
 @pytest.mark.parametrize(
     ("stop", "first", "expected"),
-    [(9, 0, [0, 2, 3]), (1, 0, [0, 1]), (2, 0, [0, 2]), (9, 3, [3])],
+    [
+        (9, 0, [0, 2, 3]),
+        (1, 0, [0, 1]),
+        pytest.param(2, 0, [0, 2], marks=pytest.mark.slow),
+        pytest.param(9, 3, [3], marks=pytest.mark.slow),
+    ],
     ids=["to the end", "stopped", "stopped after a drawing", "resumed"],
 )
 def test_figures_come_every_so_many_epochs_and_at_the_end(

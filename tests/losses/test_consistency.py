@@ -1,6 +1,7 @@
 """The loss of the paper against known values, an oracle, differences and edges."""
 
 import functools
+import itertools
 
 import batches
 import keras
@@ -590,16 +591,24 @@ def test_features_of_a_half_precision_layer_get_gradients():
     assert np.all(np.isfinite(gradient)) and np.max(np.abs(gradient)) > 1e-4
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# XLA compiles each shape anew: by default it has one.
 @pytest.mark.parametrize(
-    "batch, num_neighbors, sizes, rows_per_block",
+    "jit_compile, batch, num_neighbors, sizes, rows_per_block",
     [
-        pytest.param(9, 3, [9], None, marks=pytest.mark.slow),
-        (None, 3, [9, 3], None),
-        (9, None, [9], None),
-        (None, 3, [19, 3], 6),
-        pytest.param(19, 3, [19], 6, marks=pytest.mark.slow),
-        pytest.param(19, None, [19], 6, marks=pytest.mark.slow),
+        (False, None, 3, [9, 3], None),
+        (False, None, 3, [19, 3], 6),
+        (True, 9, None, [9], None),
+        (True, None, 3, [19], 6),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                (False, 9, None, [9], None),
+                (True, None, 3, [9, 3], None),
+                (True, None, 3, [19, 3], 6),
+                *itertools.product([False, True], [9], [3], [[9]], [None]),
+                *itertools.product([False, True], [19], [3, None], [[19]], [6]),
+            ]
+        ),
     ],
 )
 def test_compiled_equals_eager(

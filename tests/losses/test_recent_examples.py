@@ -181,13 +181,20 @@ def test_examples_that_are_not_finite_do_not_spoil_what_follows(where, bad):
 # Graphs, precision
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
-    "batch, sizes",
+    "jit_compile, batch, sizes",
     [
-        pytest.param(6, [6, 6, 6], marks=pytest.mark.slow),
-        (None, [6, 14, 6]),
-        pytest.param(None, [6, 2, 14, 6], marks=pytest.mark.slow),
+        (False, None, [6, 14, 6]),
+        (True, 6, [6, 6, 6]),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                (False, 6, [6, 6, 6]),
+                (False, None, [6, 2, 14, 6]),
+                (True, None, [6, 14, 6]),
+                (True, None, [6, 2, 14, 6]),
+            ]
+        ),
     ],
 )
 def test_compiled_equals_eager(batch, sizes, jit_compile):

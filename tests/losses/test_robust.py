@@ -326,13 +326,18 @@ def accuracy_of_cross_entropy():
 @pytest.mark.parametrize(
     "loss",
     [
-        # Less sure than the label, or surer of its own prediction: Reed et al.'s own
-        # weights are too small to tell from cross-entropy in so few steps.
-        SoftBootstrap(0.8, temperature=2, stop_gradient=True),
-        HardBootstrap(0.5),
         GeneralizedCrossEntropy(),
-        SymmetricCrossEntropy(),
-        JensenShannon(0.9),
+        *(
+            pytest.param(loss, marks=pytest.mark.slow)
+            for loss in (
+                # Less sure than the label, or surer of its own prediction: Reed et
+                # al.'s own weights are too small to tell from cross-entropy so soon.
+                SoftBootstrap(0.8, temperature=2, stop_gradient=True),
+                HardBootstrap(0.5),
+                SymmetricCrossEntropy(),
+                JensenShannon(0.9),
+            )
+        ),
     ],
     ids=lambda loss: type(loss).__name__,
 )

@@ -208,44 +208,6 @@ def test_grades_that_cannot_be_are_refused(scores, message):
         model.grade(scores)
 
 
-@pytest.mark.parametrize("is_graded", [False, True])
-def test_a_resumed_run_is_bit_equal(is_graded):
-    def start():
-        model = compiled("curriculum", {"num_examples": 24, "first_stage_share": 0.4})
-        if is_graded:
-            model.grade(np.arange(24) % 7)
-        model.build((None, 5))
-        model.optimizer.build(model.trainable_variables)
-        return model, [*model.variables, *model.optimizer.variables]
-
-    whole, state = start()
-    options = {"epochs": 4, "batch_size": 24}
-    fit(whole, **options)
-    for done in (1, 2):
-        first, first_state = start()
-        stop = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs, model=first, done=done: setattr(
-                model, "stop_training", epoch + 1 == done
-            )
-        )
-        fit(first, callbacks=[stop], **options)
-        again, again_state = start()
-        for variable, value in zip(again_state, first_state, strict=True):
-            variable.assign(value)
-        fit(again, initial_epoch=done, **options)
-        for one, other in zip(state, again_state, strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [("first_stage_share", 1), ("noisy_weight", -0.5), ("seed", -1)],
-)
-def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("curriculum", **{argument: value})
-
-
 def test_a_loss_that_is_no_mean_is_refused():
     model = compiled("curriculum", loss=cross_entropy(reduction="sum"))
     with pytest.raises(ValueError, match="`loss` must be a mean over the batch.*sum"):

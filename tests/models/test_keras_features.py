@@ -50,7 +50,7 @@ def generated(y, index):
 
 
 @pytest.mark.parametrize("kind", [Batches, generated])
-@pytest.mark.parametrize("name", ["elr", "sop"])
+@pytest.mark.parametrize("name", few("elr", of=["elr", "sop"]))
 def test_batches_of_python_train_as_arrays(name, kind):
     index = np.arange(24) // (2 if name in WITH_VIEWS else 1)
     num_examples = int(index[-1]) + 1
@@ -76,7 +76,13 @@ def test_wrong_targets_in_batches_of_python_are_refused(kind, y, index, message)
         fit(model, kind(y, index), None, batch_size=None, steps_per_epoch=2)
 
 
-@pytest.mark.parametrize("loss", [OF_DISTRIBUTIONS, GeneralizedCrossEntropy()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        OF_DISTRIBUTIONS,
+        pytest.param(GeneralizedCrossEntropy(), marks=pytest.mark.slow),
+    ],
+)
 def test_soft_labels_of_unknown_width_train_as_known_ones(loss):
     def batches():
         yield from ((X[rows], ONE_HOT[rows]) for rows in np.split(np.arange(24), 2))
@@ -91,9 +97,9 @@ def test_soft_labels_of_unknown_width_train_as_known_ones(loss):
         fit(compiled("ncr", loss=loss), wrong, None, batch_size=None)
 
 
-@pytest.mark.parametrize("name", WITH_MEMORY)
+@pytest.mark.parametrize("name", few("elr", "sop", "elr_plus", of=WITH_MEMORY))
 def test_weights_bring_back_what_was_remembered(name, tmp_path):
-    model, other, larger = compiled(name), new_model(name), new_model(name)
+    model, other = compiled(name), new_model(name)
     fit(model, epochs=2)
     model.save_weights(tmp_path / "model.weights.h5")
     other.build((None, 5))

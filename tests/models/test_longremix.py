@@ -113,46 +113,6 @@ def test_warmup_has_a_history_too():
     assert np.any(model.confidence.rows[:, :2])
 
 
-def test_a_resumed_run_is_bit_equal():
-    def start():
-        model = compiled("longremix", {"num_examples": 24})
-        model.build((None, 5))
-        model.optimizer.build(model.trainable_variables)
-        return model, [*model.variables, *model.optimizer.variables]
-
-    whole, state = start()
-    options = {"epochs": 4, "batch_size": 24}
-    fit(whole, **options)
-    for done in (1, 2):  # Within the first stage, and where the second begins.
-        first, first_state = start()
-        stop = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs, model=first, done=done: setattr(
-                model, "stop_training", epoch + 1 == done
-            )
-        )
-        fit(first, callbacks=[stop], **options)
-        again, again_state = start()
-        for variable, value in zip(again_state, first_state, strict=True):
-            variable.assign(value)
-        fit(again, initial_epoch=done, **options)
-        for one, other in zip(state, again_state, strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("first_stage_share", 1.0),
-        ("first_stage_share", 1.5),
-        ("confident_epochs", 0),
-        ("threshold", 2),
-    ],
-)
-def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("longremix", **{argument: value})
-
-
 def test_a_callback_list_without_epochs_is_refused():
     model = compiled("longremix")
     callbacks = keras.callbacks.CallbackList([], model=model, add_history=True)

@@ -151,20 +151,6 @@ def test_the_copy_is_no_part_of_training_and_predicts_as_in_evaluation():
     np.testing.assert_array_equal(model.predicted_labels(X), seen)
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("classifier", "cosine"),
-        ("teacher_steps", 0),
-        ("student_steps", 1.5),
-        ("threshold", 1.5),
-    ],
-)
-def test_arguments_that_do_not_fit_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("mile", **{argument: value})
-
-
 @pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     plain, predicted, _ = beside_cross_entropy(

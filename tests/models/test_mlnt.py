@@ -206,27 +206,6 @@ def test_replicas_are_refused(two_replicas):
             model.compile("sgd", cross_entropy())
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("first_stage_share", 1),
-        ("num_label_sets", 0),
-        ("num_neighbors", 0),
-        ("relabeled_share", 1.5),
-        ("inner_learning_rate", 0),
-        ("meta_weight", -1),
-        ("second_order", 1),
-        ("ramp_steps", -1),
-        ("average_decay", 2),
-        ("early_average_decay", -0.1),
-        ("seed", -1),
-    ],
-)
-def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("mlnt", **{argument: value})
-
-
 @pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     paces = {"average_decay": 0.95, "early_average_decay": 0.9, "ramp_steps": 10}

@@ -90,10 +90,8 @@ def test_equal_shares_train_as_one_device(train_pair):
     assert history["loss"][1] < history["classification_loss"][1]
 
 
-@pytest.mark.parametrize(
-    "size",
-    [UNEQUAL[0], *(pytest.param(n, marks=pytest.mark.slow) for n in UNEQUAL[1:])],
-)
+@pytest.mark.slow  # By default their examples have weights: the next test.
+@pytest.mark.parametrize("size", UNEQUAL)
 def test_unequal_shares_train_as_one_device(train_pair, size):
     settings = {"initial_epoch": 1, "epochs": 2}
     one, two = [train(size, **settings) for train in train_pair]

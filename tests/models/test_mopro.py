@@ -307,28 +307,6 @@ def test_sample_weights_leave_the_loss_of_instances_alone():
     assert 0 < weighted < plain
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("projection_dim", 1),
-        ("projection_units", 0),
-        ("queue_size", 0),
-        ("temperature", 0),
-        ("prototype_momentum", 1.5),
-        ("average_decay", -1),
-        ("logit_share", 2),
-        ("correction_threshold", 1.1),
-        ("first_stage_share", -0.1),
-        ("prototype_weight", -1.0),
-        ("instance_weight", -1.0),
-        ("num_views", 3),
-    ],
-)
-def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("mopro", **{argument: value})
-
-
 @pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     settings = {"prototype_momentum": 0.9, "average_decay": 0.9, "queue_size": 400}

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_harness import cross_entropy, rich_backbone
+from model_harness import cross_entropy, few, rich_backbone
 
 import keras_ncr
 from keras_ncr import NCRModel
@@ -224,24 +224,6 @@ def test_consistency_gradients_reach_the_backbone_without_labels():
     assert np.abs(model.backbone.weights[0].numpy() - kernel).max() > 1e-5
 
 
-def test_mixed_float16_trains_at_the_pace_of_float32():
-    kernels = []
-    for policy in ("float32", "mixed_float16"):
-        keras.config.set_dtype_policy(policy)
-        model = make()
-        fit(model)
-        kernels.append(model.classifier.kernel.numpy())
-        assert model.predict(X, verbose=0).dtype == "float32"
-    np.testing.assert_allclose(*kernels, atol=2e-3)
-
-
-def test_float64_is_kept():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    model = make(backbone=rich_backbone)
-    assert np.isfinite(fit(model)["loss"]).all()
-
-
 # Backbones and classifiers
 
 
@@ -268,15 +250,18 @@ def functional():
 @pytest.mark.parametrize(
     "backbone",
     [
-        small_backbone,
-        lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(8)]),
         functional,
         Subclassed,
         lambda: keras.layers.Dense(8, activation="relu"),
         WithoutTraining,
         lambda: keras.layers.Lambda(lambda x: x[:, :, None, None]),
+        pytest.param(small_backbone, marks=pytest.mark.slow),
+        pytest.param(
+            lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(8)]),
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids="sequential built functional subclassed layer no_training map".split(),
+    ids="functional subclassed layer no_training map sequential built".split(),
 )
 def test_a_model_or_layer_is_a_backbone(backbone):
     model = make(backbone=backbone)
@@ -326,7 +311,7 @@ def test_a_network_of_keras_applications_trains():
     assert np.isfinite(fit(model, images, Y[:16])["loss"]).all()
 
 
-@pytest.mark.parametrize("kind", [dict, list])
+@pytest.mark.parametrize("kind", few(dict, of=[dict, list]))
 def test_a_backbone_may_have_several_inputs(kind):
     inputs = {name: keras.Input((5,), name=name) for name in "ab"}
     features = keras.layers.Dense(8, activation="relu")(inputs["a"] + inputs["b"])
@@ -438,7 +423,11 @@ def test_lists_of_results_have_the_loss_and_compiled_metrics_alone():
             assert [loss, accuracy] == [logs["loss"], logs["accuracy"]]
 
 
-@pytest.mark.parametrize("compiled", [EAGER, GRAPH], ids=["eager", "graph"])
+@pytest.mark.parametrize(
+    "compiled",
+    [EAGER, pytest.param(GRAPH, marks=pytest.mark.slow)],
+    ids=["eager", "graph"],
+)
 def test_validation_reports_what_training_and_evaluation_do(compiled):
     model = make(compiled=compiled)
     history = fit(model, epochs=2, validation_data=(X[:20], Y[:20]))
@@ -525,7 +514,7 @@ if importlib.util.find_spec("pandas"):
         assert fit(make(), frame, series) == plain_history()
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("label_smoothing", few(0.2, of=[0.0, 0.2]))
 def test_one_hot_labels_train(label_smoothing):
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=label_smoothing
@@ -882,7 +871,11 @@ def batches(labels, *weights):
     return tf.data.Dataset.from_tensor_slices((X, labels, *weights)).batch(32)
 
 
-@pytest.mark.parametrize("labels", [Y, np.eye(3)[Y]], ids=["numbers", "one-hot"])
+@pytest.mark.parametrize(
+    "labels",
+    [Y, pytest.param(np.eye(3)[Y], marks=pytest.mark.slow)],
+    ids=["numbers", "one-hot"],
+)
 def test_class_weights_of_labels_in_a_dict_are_those_of_plain_labels(labels):
     loss = cross_entropy()
     if labels.ndim == 2:

@@ -52,7 +52,7 @@ def single(seed, backbone=small_backbone, **kwargs):
     [
         pytest.param("float32", 0.0, small_backbone, marks=pytest.mark.slow),
         ("float32", 0.7, rich_backbone),
-        ("mixed_float16", 0.7, rich_backbone),
+        pytest.param("mixed_float16", 0.7, rich_backbone, marks=pytest.mark.slow),
     ],
 )
 def test_a_pair_trains_as_two_models(policy, alpha, backbone):

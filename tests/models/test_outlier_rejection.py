@@ -118,7 +118,12 @@ def area(scores, is_outlier):
 
 
 @pytest.mark.parametrize(
-    ("cls", "share"), [(NCRModel, 0.1), (ELRModel, 0.1), (ELRModel, "auto")]
+    ("cls", "share"),
+    [
+        (NCRModel, 0.1),
+        pytest.param(ELRModel, 0.1, marks=pytest.mark.slow),
+        (ELRModel, "auto"),
+    ],
 )
 def test_outliers_are_found_left_out_and_told_to_the_audit(cls, share):
     model, x, labels, is_outlier = trained(

@@ -146,10 +146,10 @@ def test_an_unregistered_backbone_loads_with_custom_objects(tmp_path):
 @pytest.mark.parametrize(
     "copy_of",
     [
-        copy.deepcopy,
         lambda model: pickle.loads(pickle.dumps(model)),
+        pytest.param(copy.deepcopy, marks=pytest.mark.slow),  # By the same door.
     ],
-    ids=["deepcopy", "pickle"],
+    ids=["pickle", "deepcopy"],
 )
 def test_a_copy_predicts_the_same_and_trains_apart(copy_of):
     model = trained("subclass")

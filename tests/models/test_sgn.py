@@ -169,21 +169,6 @@ def test_data_of_unknown_length_is_refused():
         fit(compiled("sgn"), dataset.repeat(1), None, batch_size=None)
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("classifier", "cosine"),
-        ("correction_decay", 1.5),
-        ("smoothing", 0),
-        ("smoothing", 1.0),
-        ("average_decay", -0.1),
-    ],
-)
-def test_arguments_that_do_not_fit_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("sgn", **{argument: value})
-
-
 @pytest.mark.slow
 def test_it_learns_more_than_cross_entropy_from_wrong_labels():
     plain, corrected, _ = beside_cross_entropy(

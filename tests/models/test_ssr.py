@@ -206,24 +206,6 @@ def test_datasets_train_with_a_selection_and_not_without():
         SampleSelection(tf.data.Dataset.from_tensor_slices((X, Y)).batch(12))
 
 
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("relabel_threshold", 1.5),
-        ("vote_threshold", -1),
-        ("num_neighbors", 1),
-        ("balance_votes", 1),
-        ("mixup_alpha", 0),
-        ("feature_consistency_weight", -1.0),
-        ("num_views", 3),
-        ("seed", -1),
-    ],
-)
-def test_arguments_out_of_range_are_refused(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` must .*{argument}={value!r}"):
-        new_model("ssr", **{argument: value})
-
-
 def test_ssr_plus_without_views_is_refused():
     with pytest.raises(ValueError, match="`num_views` must be 1 or 2, and 2 where"):
         new_model("ssr", feature_consistency_weight=1.0)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from model_harness import (
     MODELS,
     WEIGHTS,
+    WITH_WHOLE_SET,
     X,
     Y,
     assert_close,
@@ -14,6 +15,7 @@ from model_harness import (
     assert_same_variables,
     compiled,
     cross_entropy,
+    few,
     fit,
 )
 
@@ -31,7 +33,7 @@ def from_dataset(model, y):
     return fit(model, batches, None, batch_size=None)
 
 
-@pytest.mark.parametrize("name", TAKING)
+@pytest.mark.parametrize("name", few("ncr", of=TAKING))
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
 def test_without_consistency_they_change_no_step(name, reduction):
     options = {"loss": cross_entropy(reduction=reduction)}
@@ -59,8 +61,16 @@ def test_examples_without_any_label_are_learned_from():
     assert any(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("name", TAKING)
-@pytest.mark.parametrize("form", ["one-hot", "dataset", "loss that ignores", "graph"])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        pytest.param(name, form, marks=[] if is_default else pytest.mark.slow)
+        for name in TAKING
+        for form in ("one-hot", "dataset", "loss that ignores", "graph")
+        # Those who number examples read datasets in their own way.
+        for is_default in [name == "ncr" or form == "dataset"]
+    ],
+)
 def test_they_come_in_any_form(name, form):
     expected = fit(compiled(name), y=PARTLY, **WHOLE)
     if form == "dataset":
@@ -106,7 +116,10 @@ def test_two_replicas_train_as_one_device(name, two_replicas):
     assert_same_variables(one.weights, two.weights, 1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in TAKING])
+@pytest.mark.parametrize(
+    "name",
+    few("sop", "pair", *WITH_WHOLE_SET, of=[n for n in MODELS if n not in TAKING]),
+)
 def test_other_models_say_who_takes_them(name):
     with pytest.raises(ValueError, match="-1 at position 0.*NCRModel.*`ignore_class`"):
         fit(compiled(name), y=np.repeat(PARTLY[::2], 2))

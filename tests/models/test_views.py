@@ -103,8 +103,16 @@ def test_a_checked_dataset_has_the_same_batches():
 # Models with views
 
 
-@pytest.mark.parametrize("name", WITH_VIEWS)
-@pytest.mark.parametrize("augments", [(), (mixing.mixup(),)], ids=["plain", "mixup"])
+@pytest.mark.parametrize(
+    ("name", "augments"),
+    [
+        ("gjs", [mixing.mixup()]),
+        ("sop", []),
+        pytest.param("gjs", [], marks=pytest.mark.slow),
+        pytest.param("sop", [mixing.mixup()], marks=pytest.mark.slow),
+    ],
+    ids=["gjs-mixup", "sop-plain", "gjs-plain", "sop-mixup"],
+)
 def test_batches_of_the_pipeline_train(name, augments):
     model = compiled(name, {"num_examples": 24, "consistency_weight": 0.5})
     history = fit(model, view_batches(*augments), None, batch_size=None)

@@ -165,8 +165,18 @@ def test_float32_matrix_is_accepted():
 # --- The same labels inside tf.data
 
 
-@pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize("keys", [np.arange(NUM_EXAMPLES) * 3 - 50, IDS])
+NUMBERS = np.arange(NUM_EXAMPLES) * 3 - 50
+
+
+@pytest.mark.parametrize(
+    ("keys", "exact"),
+    [
+        (NUMBERS, False),
+        (IDS, True),
+        pytest.param(NUMBERS, True, marks=pytest.mark.slow),
+        pytest.param(IDS, False, marks=pytest.mark.slow),
+    ],
+)
 def test_dict_data_sets_get_the_labels_of_numpy_in_any_order(exact, keys):
     label_noise = LabelNoise(SYMMETRIC, seed=5, exact=exact).fit(LABELS, keys)
     expected = label_noise.corrupt(LABELS, keys).tolist()

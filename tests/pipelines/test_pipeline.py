@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from model_harness import few
 
 from keras_ncr.datasets import Source, digits, from_arrays, from_tfds
 from keras_ncr.pipelines.augmentation import crop_and_flip
@@ -65,7 +66,7 @@ def test_order_differs_between_epochs_and_between_seeds(cache):
         assert np.sum(one == other) < 10
 
 
-@pytest.mark.parametrize("global_seed", [0, 1, 2])
+@pytest.mark.parametrize("global_seed", few(1, of=[0, 1, 2]))
 @pytest.mark.parametrize("cache", [True, False])
 def test_order_does_not_depend_on_the_global_seed(cache, global_seed):
     expected = indices(num_epochs=2, cache=cache)
@@ -77,7 +78,12 @@ def test_order_does_not_depend_on_the_global_seed(cache, global_seed):
 
 
 @pytest.mark.parametrize(
-    "read", [{"cache": True}, {"cache": False, "shuffle_buffer": 20}, {"augment": None}]
+    "read",
+    [
+        {"cache": True},
+        {"cache": False, "shuffle_buffer": 20},
+        pytest.param({"augment": None}, marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_run_sees_the_tail_of_the_uninterrupted_one(read):
     options = {
@@ -370,7 +376,7 @@ def test_target_holds_the_label_and_what_is_carried(carry):
 
 
 @pytest.mark.parametrize("make", [training_batches, evaluation_batches])
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", few(True, of=[True, False]))
 def test_labels_may_be_one_hot(make, cache):
     noisy_labels = np.random.default_rng(0).integers(0, 5, NUM_EXAMPLES)
     source = small_source()
@@ -475,8 +481,15 @@ def test_functions_are_traced_once_for_all_epochs():
     assert sorted(traces) == ["augment", "batch_augment"]
 
 
-@pytest.mark.parametrize("batch_size", [500, 479])  # 479 divides 1,437
-@pytest.mark.parametrize("num_epochs", [2, None])
+@pytest.mark.parametrize(
+    ("num_epochs", "batch_size"),  # 479 divides 1,437.
+    [
+        (2, 500),
+        (None, 479),
+        pytest.param(2, 479, marks=pytest.mark.slow),
+        pytest.param(None, 500, marks=pytest.mark.slow),
+    ],
+)
 def test_fit_takes_whole_epochs_without_a_warning(batch_size, num_epochs):
     train, test = digits()
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)])

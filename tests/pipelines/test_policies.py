@@ -105,8 +105,17 @@ def test_amounts_of_auto_augment_are_those_of_the_released_code():
 MAKERS = {"rand": rand_augment, "auto": auto_augment, "cutout": cutout}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("rand", 1),
+        ("auto", 3),
+        ("cutout", 3),
+        pytest.param("rand", 3, marks=pytest.mark.slow),
+        pytest.param("auto", 1, marks=pytest.mark.slow),
+        pytest.param("cutout", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_seed_decides_and_shapes_stay(name, channels):
     augment, image = MAKERS[name](), RAMP[..., :channels]
     graph = tf.function(augment)
