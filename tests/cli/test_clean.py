@@ -4,6 +4,7 @@ import functools
 import importlib
 import json
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -290,6 +291,37 @@ def test_texts_and_rows_go_from_table_to_page_and_classifier(
     assert [NAMES[label] for label in logits.argmax(axis=1)] == ["red", "green"]
 
 
+@pytest.fixture(scope="module")
+def wrong_data(tmp_path_factory):
+    """A folder of data and networks, most of them wrong in a way."""
+    folder = tmp_path_factory.mktemp("wrong")
+    write_pictures(folder / "pictures", 18)
+    write_network(folder / "colors.keras")
+    write_features(folder / "features.npz")
+    nan = np.zeros((60, 2))
+    nan[3, 1] = np.nan
+    write_features(folder / "nan.npz", features=nan)
+    write_features(folder / "short.npz", features=np.zeros((7, 2)))
+    (folder / "torn.npz").write_bytes((folder / "nan.npz").read_bytes()[:200])
+    (folder / "table.csv").write_text("path,label\ngone.png,cat\nfar.png,dog\n")
+    (folder / "wrong.keras").write_text("no model")
+    flat = keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)])
+    flat.save(folder / "flat.keras")
+    labels = ["cat", "dog"] * 20
+    for name, rows in {
+        "holes": {"text": ["one", "", "two", " "], "label": labels[:4]},
+        "rows": {"age": [3, 7] * 9, "town": ["a", "b"] * 9, "photo": ["gone.png"] * 18},
+        "files": {"file": ["a.jpg", "b.JPG"]},
+        "reviews": {"review": ["one two three four five six", "seven eight nine"]},
+        "names": {"name": [f"row {n}" for n in range(40)]},
+    }.items():
+        rows = {"label": labels[: len(next(iter(rows.values())))], **rows}
+        pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+    (folder / "taken").mkdir()
+    (folder / "taken/notes.txt").touch()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -334,33 +366,12 @@ def test_texts_and_rows_go_from_table_to_page_and_classifier(
     ],
 )
 def test_what_cannot_work_is_named_before_long_work(
-    command, tmp_path, computed, words, message
+    command, tmp_path, wrong_data, computed, words, message
 ):
-    write_pictures(tmp_path / "pictures", 18)
-    write_features("features.npz")
-    nan = np.zeros((60, 2))
-    nan[3, 1] = np.nan
-    write_features("nan.npz", features=nan)
-    write_features("short.npz", features=np.zeros((7, 2)))
-    (tmp_path / "torn.npz").write_bytes((tmp_path / "nan.npz").read_bytes()[:200])
-    (tmp_path / "table.csv").write_text("path,label\ngone.png,cat\nfar.png,dog\n")
-    (tmp_path / "wrong.keras").write_text("no model")
-    keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save("flat.keras")
-    labels = ["cat", "dog"] * 20
-    for name, rows in {
-        "holes": {"text": ["one", "", "two", " "], "label": labels[:4]},
-        "rows": {"age": [3, 7] * 9, "town": ["a", "b"] * 9, "photo": ["gone.png"] * 18},
-        "files": {"file": ["a.jpg", "b.JPG"]},
-        "reviews": {"review": ["one two three four five six", "seven eight nine"]},
-        "names": {"name": [f"row {n}" for n in range(40)]},
-    }.items():
-        rows = {"label": labels[: len(next(iter(rows.values())))], **rows}
-        pd.DataFrame(rows).to_csv(f"{name}.csv", index=False)
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken/notes.txt").touch()
-    network = [] if any("backbone" in word for word in words) else [write_network()]
-    if words and words[0].endswith((".npz", ".csv")) and words != ["table.csv"]:
-        network = []
+    shutil.copytree(wrong_data, tmp_path, dirs_exist_ok=True)
+    is_table = words and words[0].endswith((".npz", ".csv")) and words != ["table.csv"]
+    has_network = any("backbone" in word for word in words)
+    network = [] if is_table or has_network else ["--backbone=colors.keras"]
     with pytest.raises(SystemExit, match=f"(?s)Error: .*{message}"):
         command(*words, *network)
     assert not computed
