@@ -26,7 +26,7 @@ os.fsync = lambda descriptor: None
 
 
 def pytest_collection_finish():
-    """Spares the garbage collector what imports have made: it stays anyway."""
+    """Spares the garbage collector what imports have made, and lets it look seldom."""
     gc.freeze()
     gc.set_threshold(10_000)
 

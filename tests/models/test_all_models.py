@@ -120,6 +120,33 @@ def test_predictions_are_logits_and_evaluation_is_validation(name):
         assert loss == pytest.approx(np.mean(each), rel=1e-5)
 
 
+# What parts of an objective weigh
+
+
+@pytest.mark.parametrize("name", WITH_VIEWS)
+def test_ncr_joins_by_eq_4_and_regularizers_stay_outside(name):
+    one_view = {"num_views": 1, "consistency_term_weight": 0} if name == "sop" else {}
+    arguments = {"kernel_regularizer": "l2", "consistency_weight": 0.4, **one_view}
+    model = compiled(name, arguments)
+    model.build((None, 5))
+    penalty = float(model.losses[0])
+    history = fit(model, batch_size=24)
+    names = ("classification_loss", "neighbor_consistency_loss")
+    parts = [history[part][0] for part in names]
+    assert min(*parts, penalty) > 0.001
+    expected = 0.6 * parts[0] + 0.4 * parts[1] + penalty
+    np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["l_dmi", "mlnt", "cleannet"])
+def test_the_first_stage_is_plain_training(name):
+    ours = compiled(name, {"first_stage_share": 0.9})
+    plain = compiled("ncr", {"consistency_weight": 0.0})
+    assert fit(ours)["loss"] == pytest.approx(fit(plain)["loss"], rel=1e-6)
+    tolerance = 1e-6 if name == "cleannet" else 0  # Its examples have weights of 1.
+    assert_same_variables(ours.trainable_weights, plain.trainable_weights, tolerance)
+
+
 # Precision, graphs, files
 
 

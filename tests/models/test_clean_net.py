@@ -182,12 +182,6 @@ def test_examples_are_weighed_as_the_second_stage_begins_and_anew(
     assert weighed == expected
 
 
-def test_the_first_stage_is_plain_training():
-    ours = compiled("cleannet", {"first_stage_share": 0.9})
-    plain = compiled("ncr", {"consistency_weight": 0.0})
-    assert fit(ours)["loss"] == pytest.approx(fit(plain)["loss"], rel=1e-6)
-
-
 def test_labels_that_were_corrected_teach_by_what_they_were():
     model = compiled("cleannet")
     seen = []

@@ -32,14 +32,6 @@ def test_epochs_belong_to_the_stage_that_the_share_says(share, epochs, stages):
     assert seen == stages
 
 
-def test_the_first_stage_is_plain_training():
-    ours = compiled("l_dmi", {"first_stage_share": 0.9})
-    plain = compiled("ncr", {"consistency_weight": 0.0})
-    assert fit(ours)["loss"] == fit(plain)["loss"]
-    for one, other in zip(ours.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_the_second_stage_minimizes_l_dmi_by_its_weight():
     model = compiled("l_dmi", {"second_stage_weight": 0.3})
     model(X)

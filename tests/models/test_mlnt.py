@@ -109,13 +109,6 @@ def test_a_step_minimizes_the_loss_and_the_mean_of_the_terms(second_order):
     assert np.any(np.abs(own[0]) > 1e-5)
 
 
-def test_the_first_stage_is_plain_training():
-    ours = compiled("mlnt", {"first_stage_share": 0.9})
-    plain = compiled("ncr", {"consistency_weight": 0.0})
-    assert fit(ours)["loss"] == fit(plain)["loss"]
-    assert_same_variables(ours.trainable_weights, plain.trainable_weights, 0)
-
-
 def test_terms_move_neither_statistics_nor_generators():
     def trained(cls, **arguments):
         backbone = keras.Sequential(

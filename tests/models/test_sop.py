@@ -286,22 +286,6 @@ def test_views_in_arrays_are_numbered_by_example():
     assert model.u.num_examples == 12
 
 
-def test_ncr_joins_by_eq_4_and_regularizers_stay_outside():
-    def backbone():
-        return keras.layers.Dense(8, "relu", kernel_regularizer="l2")
-
-    model = make(backbone, consistency_weight=0.4)
-    model.build((None, 5))
-    penalty = float(model.losses[0])
-    history = fit(model, batch_size=24)
-    parts = [
-        history[f"{n}_loss"][0] for n in ("classification", "neighbor_consistency")
-    ]
-    assert min(*parts, penalty) > 0.001
-    expected = 0.6 * parts[0] + 0.4 * parts[1] + penalty
-    np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
-
-
 def test_evaluation_is_cross_entropy():
     model = with_noise(make(), 24)
     weights = np.linspace(0.1, 2.0, 7)
