@@ -11,7 +11,8 @@ the id of the example); `text`, docstrings of installed packages by their packag
 `tabular`, scikit-learn's digits as a table of 64 columns; both with 20 and 40 % of the
 labels wrong, three seeds. `--limit` takes fewer. Features of CIFAR-10 that are there
 already, with `labels` and `ids`: `--features=TRAIN.npz,TEST.npz`. cleanlab judges the
-probabilities of the same head, trained with cross-entropy in the same five folds, and
+probabilities of the same head, trained with cross-entropy in the same five folds (those
+of the last epoch, as usual, and the mean of all epochs, which our list takes), and
 those of logistic regression.
 """
 
@@ -34,7 +35,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_ncr import datasets
-from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
+from keras_ncr.audit.wrong_labels import predicted
+from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments.clean import Clean
 from keras_ncr.experiments.clean_data import CleanData, read_data
 from keras_ncr.experiments.clean_settings import CleanSettings
@@ -194,9 +196,7 @@ def in_tables(frame, labels, arguments, name):
             seconds = time.process_time() - start
             features = np.asarray(clean.features(), "float32")
             ours = clean.probabilities(features, data.source)
-            plain = out_of_sample_probabilities(
-                features, noisy, num_classes, settings=CROSS_ENTROPY, verbose=0
-            )
+            plain, _ = by_cross_entropy(features, noisy, num_classes)
             list_of = pd.read_parquet(clean.folder / "audit" / "labels.parquet")
             is_wrong = noisy != labels
             scores = (-list_of["label_quality"], suspicion(noisy, plain))
@@ -224,10 +224,9 @@ def compare(clean, is_wrong):
     features = np.asarray(clean.features(), "float32")
     is_called = frame["is_label_issue"].to_numpy()
     lists = {"this list": -frame["label_quality"].to_numpy()}
-    probabilities = out_of_sample_probabilities(
-        features, labels, num_classes, settings=CROSS_ENTROPY, verbose=0
-    )
-    lists["cleanlab, the same head by cross-entropy"] = suspicion(labels, probabilities)
+    last, mean = by_cross_entropy(features, labels, num_classes)
+    lists["cleanlab, the same head by cross-entropy"] = suspicion(labels, last)
+    lists["cleanlab, mean of its epochs"] = suspicion(labels, mean)
     if len(labels) <= 5_000:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
         probabilities = cross_val_predict(
@@ -240,6 +239,27 @@ def compare(clean, is_wrong):
         print(f"  {name}: {average_precision_score(is_wrong, scores):.3f}")
     precision = is_wrong[is_called].mean() if is_called.any() else np.nan
     print(f"called: {is_called.sum():,}, of which wrong {precision:.3f}")
+
+
+class Unseen(keras.callbacks.Callback):
+    """Keeps the probabilities of some rows after each epoch."""
+
+    def __init__(self, features, rows):
+        super().__init__()
+        self.features, self.rows, self.epochs = features, rows, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(predicted(self.model, self.features, self.rows))
+
+
+def by_cross_entropy(features, labels, num_classes):
+    """Returns probabilities of five folds: of the last epoch, and the mean of all."""
+    found = np.zeros((2, len(labels), num_classes))
+    for kept, held_out in stratified_folds(labels, 5):
+        unseen = Unseen(features, held_out)
+        train_head(features, labels, num_classes, kept, CROSS_ENTROPY, None, [unseen])
+        found[:, held_out] = unseen.epochs[-1], np.mean(unseen.epochs, axis=0)
+    return found
 
 
 def stopwatch():

@@ -2,6 +2,7 @@
 
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --groups cifar traces --data_dir=TFDS_DATA
+    python benchmarks/pipeline.py --groups extract --backbone=lite0.keras
 
 photos: JPEG files of the size of photos: decoding alone, as `tf.data` does it on all
 cores, and the crops of `keras_ncr.pipelines`. The photos are made: smooth noise with a
@@ -15,11 +16,15 @@ memory: 20,000 images of CIFAR's size, random pixels, in memory: shuffled and ba
 alone, against the same with pad-4 crops and flips, of whole batches and image by image,
 and with a second view of other colors.
 
+extract: 1,000 pictures of 112 pixels through a network: `predict` on the pixels,
+against `keras_ncr.features.extract` of the same from memory and from JPEG files, with
+the hash of the content and the file of features. Every pass compiles its model anew.
+
 traces: how often Python runs what `tf.data` and `fit` compile, over epochs.
 
-In each group the pipelines take turns at three epochs, in one process, the order turned
-around each time. Printed are medians, the ratio of each to the first one of its turn,
-and that of the cores' time, which other programs move less.
+In each group the pipelines take turns (at three epochs, but for extract), in one
+process, the order turned around each time. Printed are medians, the ratio of each to
+the first one of its turn, and that of the cores' time, which other programs move less.
 """
 
 import argparse
@@ -39,6 +44,7 @@ from keras_ncr.datasets import images
 from keras_ncr.pipelines import augmentation as augment
 
 NUM_PHOTOS, NUM_SMALL, BATCH, EPOCHS = 256, 10_000, 256, 3
+NUM_EXTRACTED, SIZE, BATCH_EXTRACTED = 1_000, 112, 64
 CROP = augment.random_resized_crop(224)
 CENTER = augment.central_crop(224, short_side=256)
 
@@ -48,6 +54,8 @@ def main():
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seconds", type=float, default=60, help="for each group")
     parser.add_argument("--data_dir", help="folder of TFDS data that has cifar10")
+    parser.add_argument("--backbone", help="a .keras file. Default: resnet18")
+    parser.add_argument("--turns", type=int, default=6, help="at least so many")
     arguments = parser.parse_args()
     print(
         f"keras_ncr {keras_ncr.__version__}, TensorFlow {tf.__version__}, "
@@ -64,7 +72,7 @@ def photos(folder, arguments):
     """Prints the pipelines of photos."""
     paths = write_photos(folder / "photos")
     made = {name: make(paths) for name, make in PHOTOS.items()}
-    print_table(made, EPOCHS * NUM_PHOTOS, arguments.seconds)
+    print_table(made, EPOCHS * NUM_PHOTOS, arguments)
 
 
 def cifar(folder, arguments):
@@ -85,7 +93,7 @@ def cifar(folder, arguments):
         "... and wrong labels": batches(noisy, cache=False, **crop),
         "the same, from memory": batches(noisy, **crop),
     }
-    print_table(made, EPOCHS * NUM_SMALL, arguments.seconds)
+    print_table(made, EPOCHS * NUM_SMALL, arguments)
 
 
 def memory(folder, arguments):
@@ -102,7 +110,48 @@ def memory(folder, arguments):
             source, augment=crop, batch_augment=pipelines.second_view(jitter)
         ),
     }
-    print_table(made, EPOCHS * num_images, arguments.seconds)
+    print_table(made, EPOCHS * num_images, arguments)
+
+
+def extract(folder, arguments):
+    """Prints what `features.extract` adds to the network alone."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (NUM_EXTRACTED, 8, 8, 3))
+    pixels = tf.image.resize(coarse, (SIZE, SIZE), "bicubic")
+    pixels = tf.saturate_cast(pixels, tf.uint8).numpy()
+    for number, picture in enumerate(pixels):
+        path = folder / "pictures" / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tf.io.encode_jpeg(picture, quality=95).numpy())
+    if arguments.backbone:
+        network = keras.models.load_model(arguments.backbone, compile=False)
+    else:
+        network = keras_ncr.backbones.resnet18((SIZE, SIZE, 3))
+    inputs = keras.Input((SIZE, SIZE, 3))
+
+    def predict():
+        fresh = keras.Model(inputs, network(inputs))
+        fresh.predict(pixels, BATCH_EXTRACTED, verbose=0)
+
+    def extracted(source):
+        def run():
+            with tempfile.TemporaryDirectory() as cache:
+                keras_ncr.features.extract(
+                    network, source, cache, BATCH_EXTRACTED, image_size=SIZE, verbose=0
+                )
+
+        return run
+
+    made = {
+        "`predict` on pixels": predict,
+        "`extract` from memory": extracted(
+            datasets.from_arrays(pixels, np.arange(NUM_EXTRACTED) % 2)
+        ),
+        "`extract` from JPEG files": extracted(
+            datasets.from_folder(folder / "pictures")
+        ),
+    }
+    print_table(made, NUM_EXTRACTED, arguments)
 
 
 def batches(source, **options):
@@ -167,14 +216,14 @@ def step_traces(base, source):
     return counts
 
 
-def print_table(pipelines_by_name, num_images, seconds):
+def print_table(pipelines_by_name, num_images, arguments):
     """Prints images per second of each, and ratios to the first one."""
     times = {name: [] for name in pipelines_by_name}
-    for dataset in pipelines_by_name.values():
-        one_pass(dataset)
-    end = time.perf_counter() + seconds
+    for work in pipelines_by_name.values():
+        one_pass(work)
+    end = time.perf_counter() + arguments.seconds
     order = list(pipelines_by_name)
-    while time.perf_counter() < end or len(times[order[0]]) < 6:
+    while time.perf_counter() < end or len(times[order[0]]) < arguments.turns:
         for name in order:
             times[name].append(one_pass(pipelines_by_name[name]))
         order.reverse()
@@ -189,11 +238,14 @@ def print_table(pipelines_by_name, num_images, seconds):
         print_row(name, round(speed), *cells, len(own))
 
 
-def one_pass(dataset):
-    """Returns the seconds it takes to read a dataset once, and the cores' seconds."""
+def one_pass(work):
+    """Returns the seconds of a call, or of reading a dataset, and the cores'."""
     start, cores_start = time.perf_counter(), time.process_time()
-    for _ in dataset:
-        pass
+    if callable(work):
+        work()
+    else:
+        for _ in work:
+            pass
     return time.perf_counter() - start, time.process_time() - cores_start
 
 
@@ -294,7 +346,7 @@ PHOTOS = {
     ),
     "`training_batches`, `random_resized_crop(224)`": from_files,
 }
-GROUPS = {"photos": photos, "cifar": cifar, "memory": memory, "traces": traces}
+GROUPS = {one.__name__: one for one in (photos, cifar, memory, extract, traces)}
 
 
 if __name__ == "__main__":

@@ -26,14 +26,15 @@ class HeadSettings:
         epochs: Int, at least 1. Defaults to `None`: 15, or as many more as make 150
             steps.
         batch_size: Int, at least 1. Defaults to `None`: 256, or 128 if there are fewer
-            than 5,000 examples.
+            than 5,000 examples; without hidden layers 512.
         learning_rate: Positive float, after a warm-up; it falls to 0 as a cosine.
-            Defaults to `None`: 0.1; without hidden layers 6 / dim, at most 0.5.
+            Defaults to `None`: 0.1; without hidden layers 4 / dim, at most 0.5.
         weight_decay: Float, at least 0. Defaults to `None`: 4e-3; without hidden layers
-            3 * dim / n, at most 0.1 / learning_rate: the more features and the fewer
-            examples there are, the nearer all logits stay to each other. Chosen on
-            four sets of 200 to 600 of CIFAR-10's test pictures.
-        consistency_weight: As in `ELRModel`. Defaults to `"auto"`.
+            10 * dim / n, at most 0.1 / learning_rate: the more features and the fewer
+            examples there are, the nearer all logits stay to each other
+            (`benchmarks/README.md`).
+        consistency_weight: As in `ELRModel`. Defaults to `None`: `"auto"`, or 0.3
+            without hidden layers.
         elr_weight: As in `ELRModel`. Defaults to `None`: 3, or 1 if there are fewer
             than 5,000 examples, or 0.3 without hidden layers.
         seed: Int, at least 0. Defaults to 0.
@@ -45,7 +46,7 @@ class HeadSettings:
     >>> from keras_ncr.models.head import HeadSettings
     >>> settings = HeadSettings().completed(num_examples=600, dim=1280)
     >>> settings.batch_size, settings.epochs
-    (128, 38)
+    (512, 150)
     """
 
     hidden_units: int = 512
@@ -54,7 +55,7 @@ class HeadSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    consistency_weight: float | str = AUTO
+    consistency_weight: float | str | None = None
     elr_weight: float | None = None
     seed: int = 0
 
@@ -76,7 +77,8 @@ class HeadSettings:
         ):
             if getattr(self, name) is not None:
                 check(getattr(self, name), name)
-        checked_weight(self.consistency_weight, True, "the head")
+        if self.consistency_weight is not None:
+            checked_weight(self.consistency_weight, True, "the head")
 
     def completed(self, num_examples: int, dim: int) -> "HeadSettings":
         """Returns the settings for such features, with nothing left open."""
@@ -86,23 +88,25 @@ class HeadSettings:
             return default if value is None else value
 
         num_layers = choose(self.num_layers, 0 if is_small else 2)
-        batch_size = min(
-            choose(self.batch_size, 128 if is_small else 256), num_examples
-        )
+        batch_size = (128 if is_small else 256) if num_layers else 512
+        batch_size = min(choose(self.batch_size, batch_size), num_examples)
         num_steps = max(num_examples // batch_size, 1)
         # A step then changes logits alike, however many features add up to them.
         learning_rate = choose(
-            self.learning_rate, 0.1 if num_layers else min(6 / dim, 0.5)
+            self.learning_rate, 0.1 if num_layers else min(4 / dim, 0.5)
         )
         weight_decay = 4e-3
         if not num_layers:
-            weight_decay = min(3 * dim / num_examples, 0.1 / learning_rate)
+            weight_decay = min(10 * dim / num_examples, 0.1 / learning_rate)
         elr_weight = (1.0 if is_small else 3.0) if num_layers else 0.3
         return dataclasses.replace(
             self,
             num_layers=num_layers,
             batch_size=batch_size,
             epochs=choose(self.epochs, max(15, -(-150 // num_steps))),
+            consistency_weight=choose(
+                self.consistency_weight, AUTO if num_layers else 0.3
+            ),
             elr_weight=choose(self.elr_weight, elr_weight),
             weight_decay=choose(self.weight_decay, weight_decay),
             learning_rate=learning_rate,

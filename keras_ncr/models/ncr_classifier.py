@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.models.auto_weight import AUTO
 from keras_ncr.models.head import HeadSettings, train_head
 
 
@@ -52,7 +51,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
-        consistency_weight: float | str = AUTO,
+        consistency_weight: float | str | None = None,
         elr_weight: float | None = None,
         seed: int = 0,
         verbose=0,

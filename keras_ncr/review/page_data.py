@@ -159,7 +159,7 @@ def _detail_rows(details, indices, num_called, num_shown):
         part = details.iloc[rows, :num_columns]
         columns = [
             [
-                "" if is_missing else _text(value, length)
+                "" if is_missing else text_of(value, length)
                 for value, is_missing in zip(part.iloc[:, c], missing, strict=True)
             ]
             for c, missing in enumerate(part.isna().to_numpy().T)
@@ -169,8 +169,14 @@ def _detail_rows(details, indices, num_called, num_shown):
     return parts
 
 
-def _text(value, length):
-    """Returns a value as text, cut to a length."""
+def text_of(value, length):
+    """Returns a value as text, cut to a length.
+
+    Example:
+    >>> from keras_ncr.review.page_data import text_of
+    >>> text_of(np.float32(3.19), 5), text_of("a long text", 6)
+    ('3.19', 'a long…')
+    """
     is_float = isinstance(value, float | np.floating)
     text = f"{value:.6g}" if is_float else str(value)
     return text if len(text) <= length else text[:length] + "…"

@@ -6,7 +6,7 @@ import html
 import numpy as np
 
 from keras_ncr.review.page_checks import id_texts
-from keras_ncr.review.page_data import flags_of
+from keras_ncr.review.page_data import flags_of, text_of
 from keras_ncr.review.page_folder import THUMBNAILS
 
 _MOST_EXAMPLES = 50
@@ -121,7 +121,7 @@ def _worst(frame, folder, pictures, details):
         row = frame.iloc[index]
         rows.append(
             (
-                _picture(folder, pictures.get(index)),
+                *([_picture(folder, pictures.get(index))] if pictures else []),
                 ids[index],
                 names[row["given_label"]],
                 names[row["predicted_label"]],
@@ -129,7 +129,8 @@ def _worst(frame, folder, pictures, details):
                 *([] if details is None else [_words(details.iloc[index])]),
             )
         )
-    head = ["", "id", "given", "suggested", "label quality"]
+    head = [""] if pictures else []
+    head += ["id", "given", "suggested", "label quality"]
     head += [] if details is None else ["data"]
     return [f"<h2>The worst {len(rows)}</h2>", *_table(head, rows)]
 
@@ -150,12 +151,12 @@ def _picture(folder, file):
 
 def _words(row):
     """Returns the values of an example, cut to a length."""
-    words = [
-        str(value) if len(row) == 1 else f"{name}: {value}"
-        for name, value in row.items()
-    ]
-    text = "; ".join(words)
-    text = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+    texts = {
+        name: "–" if is_missing else text_of(value, _LONGEST_TEXT)
+        for (name, value), is_missing in zip(row.items(), row.isna(), strict=True)
+    }
+    words = [one if len(row) == 1 else f"{name}: {one}" for name, one in texts.items()]
+    text = text_of("; ".join(words), _LONGEST_TEXT)
     return _Html(f'<td class="data">{html.escape(text)}</td>')
 
 

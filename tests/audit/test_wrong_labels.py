@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_ncr
 from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
+from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.models.head import HeadSettings, train_head
 
 pytestmark = pytest.mark.usefixtures("eager_functions")
@@ -92,6 +93,27 @@ def test_no_example_is_judged_by_a_classifier_that_has_seen_it():
     assert abs((probabilities.argmax(1) == labels).mean() - 0.5) < 0.12
     seen = train_head(features, labels, 2, settings=settings)
     assert (seen.predict_on_batch(features).argmax(1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("num_layers", [0, 1])
+def test_probabilities_are_the_mean_over_the_epochs_with_layers(blobs, num_layers):
+    features, _, noisy = blobs
+    settings = HeadSettings(num_layers=num_layers, hidden_units=4, epochs=3)
+    found = out_of_sample_probabilities(
+        features, noisy, 3, num_folds=2, settings=settings, verbose=0
+    )
+    kept, held_out = stratified_folds(noisy, 2, seed=0)[1]
+    each = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logits = self.model.predict_on_batch(features[held_out])
+            each.append(tf.nn.softmax(logits).numpy())
+
+    train_head(features, noisy, 3, kept, settings, callbacks=[Keep()])
+    assert np.ptp(each, axis=0).max() > 0.01
+    expected = np.mean(each, axis=0) if num_layers else each[-1]
+    np.testing.assert_allclose(found[held_out], expected, atol=1e-5)
 
 
 def test_folds_that_are_finished_are_not_trained_again(blobs, tmp_path, monkeypatch):

@@ -222,7 +222,7 @@ def test_first_of_very_many_have_pictures(tmp_path, monkeypatch):
 
 def test_texts_and_columns_of_the_source_are_shown(tmp_path):
     table = pandas.DataFrame(
-        {"text": ["one", "zwei ä", "three"], "size": [1, 2, 3.5], "label": list("aba")}
+        {"text": ["one", "zwei ä", "three"], "size": [1, 2, 3.19], "label": list("aba")}
     )
     frame = frame_of(3)
     source = from_texts(table)
@@ -232,7 +232,10 @@ def test_texts_and_columns_of_the_source_are_shown(tmp_path):
     source = from_columns(table)
     page = review.write_review(tmp_path / "rows", frame, source=source)
     assert content_of(page)["detailColumns"] == ["text", "size"]
-    assert content_of(page)["examples"]["details"][0] == ["three", "3.5"]
+    assert content_of(page)["examples"]["details"][0] == ["three", "3.19"]
+    summary = (page.parent / "summary.html").read_text("utf-8")
+    assert ">text: three; size: 3.19<" in summary
+    assert "<tr><th>id</th>" in summary
 
 
 def test_pictures_beside_other_data_are_shown(tmp_path):

@@ -420,6 +420,32 @@ def test_kinds_and_tables_without_pictures(open_page, kinds):
         assert words in facts
 
 
+def test_values_of_neighbors_have_room_beside_each_other(open_page, tmp_path):
+    pixels = np.zeros((4, 6, 6, 3), "uint8")
+    source = from_arrays(pixels, np.arange(4), ids=[f"n{i}" for i in range(4)])
+    name = "mean_pressure_over_the_last_twelve_months"
+    details = pandas.DataFrame({name: [142.5] * 4, "legs": [4] * 4})
+    page = write_review(
+        tmp_path / "out",
+        frame_of(4),
+        circle(4),
+        source=source,
+        details=details,
+        verbose=False,
+    )
+    review = open_page(page)
+    values = "#panel-content .neighbor .details dd"
+    texts, widths = review.page.evaluate(
+        f"[...document.querySelectorAll('{values}')].map("
+        "(node) => [node.textContent, node.clientWidth])"
+        ".reduce(([a, b], [c, d]) => [[...a, c], [...b, d]], [[], []])"
+    )
+    assert texts == ["142.5", "4"] * 3
+    assert min(widths) > 60
+    title = review.page.locator(".card .details dt").first
+    assert title.get_attribute("title") == title.text_content() == name
+
+
 def test_model_that_agrees_suggests_nothing(open_page, tmp_path):
     frame = frame_of(3, predicted_label=[0, 1, 3])
     review = open_page(write_review(tmp_path / "out", frame))

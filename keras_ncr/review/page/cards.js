@@ -67,10 +67,16 @@ function detailsOf(example, most) {
   const single = data.detailColumns.length === 1;
   const list = element("dl", { class: `details${single ? " single" : ""}` });
   values.forEach((value, i) => {
-    if (!single) list.append(element("dt", { class: "name" }, data.detailColumns[i]));
+    if (!single) list.append(columnName(data.detailColumns[i]));
     list.append(element("dd", { class: "name", title: value.slice(0, 500) }, value || "–"));
   });
   return list;
+}
+
+// Long names may break where their words end.
+function columnName(name) {
+  const words = name.split(/(?<=[_.-])/).flatMap((word) => [word, element("wbr")]);
+  return element("dt", { class: "name", title: name }, ...words);
 }
 
 function neighborsOf(card, isLarge) {
