@@ -14,7 +14,8 @@ from keras_ncr.models.unlabeled import without_labels
 # What an example's mean keeps at each visit, as ELR's targets do, and the threshold at
 # each step.
 MOMENTUM, THRESHOLD_MOMENTUM = 0.7, 0.95
-# As long as more lie below "auto"'s threshold, classes are not yet told apart.
+# As long as more have less energy than lies halfway between two classes, by the median,
+# classes are not yet told apart.
 LARGEST_SHARE = 0.25
 
 
@@ -31,14 +32,14 @@ class OutlierRejection(keras.layers.Layer):
     where its label is learned by heart later on. From the second epoch on examples
     below the threshold are left out, as if they had no label; one that rises above it
     comes back. The threshold is the quantile below which the expected share of the
-    energies lies, or, with `"auto"`, the energy halfway between two classes: the median
-    of
+    energies lies, or, with `"auto"`, a low energy halfway between two classes: the
+    first quartile of
 
         log(sum_c exp((logits_ic + logits_jc) / 2))
 
     over neighbors i and j in a batch of which the most probable classes differ. That
     average reaches back as far as those of the examples. As long as more than a quarter
-    of the examples lie below it, none is left out.
+    of a batch lies below the median of these, none is left out.
 
     Args:
         share: Float above 0, below 1: the expected share of outliers; or `"auto"`.
@@ -115,17 +116,18 @@ class OutlierRejection(keras.layers.Layer):
         num_seen = self.num_seen + epochs
         threshold = tf.convert_to_tensor(self.threshold)
         if self.share == AUTO:
-            value = energy_between_classes(logits, threshold)
+            low, median = energies_between_classes(logits)
+            value = tf.where(tf.math.is_finite(low), low, threshold)
             # That of an example's average, which decays once an epoch.
             weight = (1 - MOMENTUM**epochs) / (1 - MOMENTUM**num_seen)
+            is_below = tf.reduce_logsumexp(logits, axis=1) < median
+            below = tf.reduce_mean(tf.cast(is_below, "float32"))
+            self.share_below.assign(below * weight + self.share_below * (1 - weight))
         else:
             largest = tf.cast(tf.size(energies) - 1, "float32")
             value = tf.sort(energies)[tf.cast(self.share * largest, "int32")]
             weight = tf.where(self.num_seen > 0, 1 - THRESHOLD_MOMENTUM, 1.0)
-        threshold += weight * (value - threshold)
-        below = tf.reduce_mean(tf.cast(energies < threshold, "float32"))
-        self.share_below.assign(self.share_below + weight * (below - self.share_below))
-        self.threshold.assign(threshold)
+        self.threshold.assign(threshold + weight * (value - threshold))
         self.num_seen.assign(num_seen)
 
     def scores(self):
@@ -155,18 +157,17 @@ def energies_of(averages):
     return tf.math.divide_no_nan(averages[:, 0], averages[:, 1])
 
 
-def energy_between_classes(logits, default):
-    """Returns the median energy halfway between rows of different classes, a scalar.
+def energies_between_classes(logits):
+    """Returns first quartile and median of energies halfway between classes.
 
-    Rows are compared with the next one. It is the default where no classes differ.
+    Rows are compared with the one before. Both are infinite where no classes differ.
     """
     others = tf.roll(logits, 1, axis=0)
     differ = tf.argmax(logits, axis=1) != tf.argmax(others, axis=1)
     energies = tf.reduce_logsumexp((logits + others) / 2, axis=1)
     energies = tf.sort(tf.where(differ, energies, np.inf))
-    num_pairs = tf.reduce_sum(tf.cast(differ, "int32"))
-    median = energies[tf.maximum(num_pairs - 1, 0) // 2]
-    return tf.where(num_pairs > 0, median, default)
+    last = tf.maximum(tf.reduce_sum(tf.cast(differ, "int32")) - 1, 0)
+    return energies[last // 4], energies[last // 2]
 
 
 def checked_share(share, model):
