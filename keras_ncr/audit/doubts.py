@@ -2,7 +2,10 @@
 
 The account by class takes what the model mixes up for the model's errors, the account
 by margin takes it for wrong labels (`keras_ncr.audit.judgment`). The truth is mostly
-between the two, less what the model errs by its own estimate, and chance.
+between the two, less what the model errs by its own estimate, and chance. Where the
+account by class explains hardly anything, all that differ may be right labels of hard
+examples: nothing bounds their number from below. A model that has seen the labels may
+have learned more wrong ones than it tells.
 """
 
 from typing import NamedTuple
@@ -17,6 +20,9 @@ _WEAK = 0.8
 _HOPELESS = 0.5
 # A model that has seen the labels and agrees with more of them may have learned them.
 _LEARNED = 0.98
+# Where the account by class explains less of what the margins say than this, all that
+# differ may be right labels of hard examples.
+_HARD = 0.25
 # Where predictions are as sure as that, they say nothing of how sure they are.
 _CERTAIN = 1 - 1e-6
 # Bounds of the precision that are further apart say nothing.
@@ -81,12 +87,15 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
     accounts = np.stack([judgment.right_by_class, judgment.right_by_margin])
     accuracies = np.where(is_preferred, accounts, 1 - accounts).mean(axis=1)
     least = float(accuracies.min())
-    rates = 1 - accounts.mean(axis=1, dtype="float64")
-    unseen = (1 - accuracies.max()) / 2
-    knows = judgment.share_of_sure <= _HOPELESS
-    knows = knows and judgment.suggested_confidence.min() < _CERTAIN
+    differing = np.mean(~is_preferred)
+    rates = np.append(1 - accounts.mean(axis=1), judgment.noise_rate)
+    unseen = 1 - accuracies.max()
+    if is_out_of_sample:
+        unseen /= 2  # It has not learned the wrong labels that it does not tell.
+    knows = knows_classes(judgment) and not _sees_hard_alone(judgment)
     lowest = rates.min() * least if knows else 0.0
-    bounds = _widened(lowest, rates.max() + unseen, len(labels))
+    most = rates.max() if is_out_of_sample else max(rates.max(), differing)
+    bounds = _widened(lowest, most + unseen, len(labels))
     precision, precision_bounds = None, None
     if is_called.any():
         precision = float(1 - judgment.quality[is_called].mean(dtype="float64"))
@@ -95,13 +104,41 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
         low = shares.min() * least if knows else 0.0
         precision_bounds = _widened(low, most, int(is_called.sum()))
     return Estimates(
-        float(1 - judgment.quality.mean(dtype="float64")),
+        judgment.noise_rate,
         bounds,
         precision,
         precision_bounds,
         float(np.where(is_preferred, judgment.quality, 1 - judgment.quality).mean()),
         least,
     )
+
+
+def knows_classes(judgment):
+    """Returns whether predictions tell anything of which class an example is of.
+
+    Args:
+        judgment: `Judgment` of n examples.
+
+    Returns:
+        Bool. `False` where most labels differ even among those that the model is surest
+        about, or where all predictions are certain.
+
+    Example:
+    >>> from keras_ncr.audit.doubts import knows_classes
+    >>> from keras_ncr.audit.judgment import judge
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> knows_classes(judge(from_probabilities([0, 1], [[0.9, 0.1], [0.2, 0.8]])))
+    True
+    """
+    is_hopeless = judgment.share_of_sure > _HOPELESS
+    return bool(not is_hopeless and judgment.suggested_confidence.min() < _CERTAIN)
+
+
+def _sees_hard_alone(judgment):
+    """Returns whether labels differ nearly only where the model wavers."""
+    accounts = judgment.right_by_class, judgment.right_by_margin
+    by_class, by_margin = (np.mean(1 - right, dtype="float64") for right in accounts)
+    return by_class < _HARD * by_margin
 
 
 def _widened(low, high, count):
@@ -138,7 +175,7 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
         *_of_predictions(predictions),
         *_of_model(judgment, estimates),
         *([] if is_out_of_sample else _of_learned(judgment, predictions.labels)),
-        *_of_bounds(estimates, is_out_of_sample),
+        *_of_bounds(estimates, _sees_hard_alone(judgment), is_out_of_sample),
         *_of_classes(predictions.labels, is_called, class_names),
     ]
 
@@ -191,14 +228,20 @@ def _of_learned(judgment, labels):
     ]
 
 
-def _of_bounds(estimates, is_out_of_sample):
+def _of_bounds(estimates, sees_hard_alone, is_out_of_sample):
     """Says when the precision of the list cannot be told."""
     if estimates.precision is None:
         return []
     low, high = estimates.precision_bounds
+    remedy = _HELP if is_out_of_sample else f"{_HELP}, or{_IF_SEEN} {_FOLDS}"
     if high - low <= WIDE:
         return []
-    remedy = _HELP if is_out_of_sample else f"{_HELP}, or{_IF_SEEN} {_FOLDS}"
+    if sees_hard_alone:
+        return [
+            "Nearly all labels that differ are of examples that the model is not sure "
+            "about: wrong ones, or right ones of examples that are hard. The data "
+            f"cannot say which. {remedy}."
+        ]
     return [
         f"The data cannot say how many of those called are wrong: between "
         f"{100 * low:.0f} and {100 * high:.0f} %. Labels differ where the model "

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.audit.doubts import doubts, estimate
+from keras_ncr.audit.doubts import doubts, estimate, knows_classes
 from keras_ncr.audit.judgment import called_issues, judge
 from keras_ncr.audit.near_duplicates import conflicting_duplicates
 from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
@@ -175,6 +175,8 @@ def _summary(frame, predictions, identity, judgment, is_unseen):
     estimates = estimate(judgment, predictions.labels, is_called, is_unseen)
     class_names = list(identity.class_names)
     bounds = estimates.precision_bounds
+    # What predictions suggest that tell no class is no confusion of labels.
+    pairs = _confused_classes(frame, class_names) if knows_classes(judgment) else []
     return {
         "name": identity.name,
         "dataset_hash": dataset_hash(predictions.labels, identity.ids),
@@ -189,7 +191,7 @@ def _summary(frame, predictions, identity, judgment, is_unseen):
         ),
         # All digits of the matrix of 1,000 classes would be a file of 100 MB.
         "transition_matrix": _Constant(judgment.transition_matrix.round(6).tolist()),
-        "confused_classes": _confused_classes(frame, identity.class_names),
+        "confused_classes": pairs,
     }
 
 

@@ -19,7 +19,7 @@ def report(frame, is_wrong, folder, review):
         *(f"Doubtful: {doubt}" for doubt in summary["doubts"]),
         *_known(frame, is_wrong),
         *_others(frame),
-        *_confusions(summary["confused_classes"]),
+        *_confusions(summary),
         f"List and pictures: {folder}/audit",
     ]
     if review is None:
@@ -70,10 +70,13 @@ def _others(frame):
     ]
 
 
-def _confusions(pairs):
+def _confusions(summary):
     """Returns the classes that are confused in one direction."""
+    low, high = summary["expected_precision_bounds"] or (0, 1)
+    # What may as well be the model's own error is no more than a guess.
+    words = "perhaps" if high - low > WIDE else "should be"
     return [
-        f"Labeled {pair['given']}, should be {pair['suggested']}: {pair['count']:,} "
+        f"Labeled {pair['given']}, {words} {pair['suggested']}: {pair['count']:,} "
         f"(the other way round: {pair['reverse_count']:,})"
-        for pair in pairs[:_MOST_PAIRS]
+        for pair in summary["confused_classes"][:_MOST_PAIRS]
     ]

@@ -107,7 +107,8 @@ def test_right_labels_of_hard_examples_are_doubted_wherever_they_are_called():
     estimates, said, is_called = stated(truth, probabilities)
     assert is_called.any()
     assert estimates.precision_bounds[0] < 0.05
-    assert "The data cannot say how many of those called are wrong" in said
+    assert estimates.noise_rate_bounds[0] == 0
+    assert "right ones of examples that are hard. The data cannot say which" in said
     assert "--folds=5" not in said  # They are out of sample already.
 
 

@@ -129,6 +129,16 @@ def test_confused_in_both_directions_is_not_one():
     assert frame.attrs["confused_classes"] == []
 
 
+def test_model_that_knows_no_class_names_no_pair_of_classes():
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 2, 400), rng.dirichlet([2, 2], 400)
+    labels = np.where(probabilities[:, 0] > 0.7, 1, labels)  # All but one way.
+    frame = audit_predictions(labels, probabilities, verbose=0)
+    assert "do not rely on any of these numbers" in frame.attrs["doubts"][0]
+    assert frame["is_label_issue"].sum() > 100
+    assert frame.attrs["confused_classes"] == []
+
+
 def test_predictions_out_of_sample_are_not_advised_to_be_so():
     rng = np.random.default_rng(0)
     labels, probabilities = rng.integers(0, 2, 200), rng.dirichlet([2, 2], 200)

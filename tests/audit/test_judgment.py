@@ -52,6 +52,7 @@ def pair_flip(rate, num_classes=5):
 
 
 def oracle(labels, probabilities, neighbors):
+    """Returns the quality of all labels, and the share of wrong ones."""
     own = np.asarray(probabilities, "float64")
     g = [oracle_floored(oracle_mean(own, neighbors, i)) for i in range(len(own))]
     advantage = oracle_advantage(own, g, labels) if neighbors else 0
@@ -64,24 +65,43 @@ def oracle(labels, probabilities, neighbors):
         counts[c, label] += sure
     added = oracle_added(counts)
     matrix = oracle_matrix(counts, added)
+    shares = oracle_shares(labels, matrix)
     beta = oracle_beta(b, oracle_accuracy(labels, preferred, gaps, matrix))
+    q = oracle_weighted([oracle_sharpened(row, beta) for row in b], shares)
     share = oracle_share(labels, preferred, is_sure, g, counts, added)
-    weight = 1 / (1 + (1.5 * (1 - share) / share) ** 6)
     by_margin = [oracle_by_margin(row, y) for row, y in zip(b, labels, strict=True)]
     by_class = [
-        oracle_by_class(row, y, beta, matrix) for row, y in zip(b, labels, strict=True)
+        oracle_by_class(row, y, matrix, y == c)
+        for row, y, c in zip(q, labels, preferred, strict=True)
     ]
+    counted = sum(shares[c] * (1 - matrix[c, c]) for c in range(len(matrix)))
+    differ = np.mean(labels != np.array(preferred))
+    weight, rate = oracle_weighed(
+        share, 1 - np.mean(by_class), 1 - np.mean(by_margin), differ, counted, neighbors
+    )
+    return weight * np.array(by_margin) + (1 - weight) * np.array(by_class), rate
+
+
+def oracle_above(value, threshold):
+    return value**6 / (value**6 + threshold**6)
+
+
+def oracle_weighed(share, by_class, by_margin, differ, counted, neighbors):
+    if share is None:  # The model knows the classes too badly to count by.
+        return 1.0, by_margin
+    weight = oracle_above(share, 1.5 * (1 - share))
+    explained = by_class / by_margin
     if neighbors:
-        differ = np.mean(labels != np.array(preferred))
-        weight *= oracle_kept(by_class, by_margin, differ)
-    return weight * np.array(by_margin) + (1 - weight) * np.array(by_class)
-
-
-def oracle_kept(by_class, by_margin, differ):
-    by_class, by_margin = 1 - np.mean(by_class), 1 - np.mean(by_margin)
-    wavering = max(1 - by_margin / differ, 1e-9)
-    is_told = 1 / (1 + (0.25 * by_margin / by_class) ** 6)
-    return 1 - is_told / (1 + (0.04 / wavering) ** 6) / 2
+        wavering = max(1 - by_margin / differ, 1e-9)
+        kept = 1 - oracle_above(explained, 0.25) * oracle_above(wavering, 0.04) / 2
+        learned = oracle_above(wavering, 0.25)
+        of_rate = weight * (learned + (1 - learned) * kept)
+        weight *= kept
+        by_margin = (1 - learned / 2) * by_margin + learned / 2 * differ
+    else:
+        weight = max(weight, 1 - oracle_above(explained, 0.2))
+        of_rate = weight * (1 - oracle_above(explained, 0.6))
+    return weight, of_rate * by_margin + (1 - of_rate) * min(counted, differ)
 
 
 def oracle_floored(row):
@@ -114,10 +134,35 @@ def oracle_by_margin(b, label):
     return 1 / (1 + (other / (2 * b[label])) ** 2)
 
 
-def oracle_by_class(b, label, beta, matrix):
-    joint = oracle_sharpened(b, beta) * matrix[:, label]
+def oracle_by_class(q, label, matrix, is_preferred):
+    joint = q * matrix[:, label]
     right = joint[label] / joint.sum()
-    return max(right, 0.8) if label == np.argmax(b) else right
+    return max(right, 0.8) if is_preferred else right
+
+
+def oracle_shares(labels, matrix):
+    """Each step gives every label to the classes it may come from, by their shares."""
+    num_classes = len(matrix)
+    given = [np.sum(labels == y) + 0.5 for y in range(num_classes)]
+    given = [count / sum(given) for count in given]
+    shares = given
+    for _ in range(10):
+        moved = [0.0] * num_classes
+        for y in range(num_classes):
+            likely = [shares[c] * matrix[c, y] for c in range(num_classes)]
+            for c in range(num_classes):
+                moved[c] += given[y] * likely[c] / sum(likely)
+        shares = moved
+    return shares
+
+
+def oracle_weighted(rows, shares):
+    """Scales columns, then rows, so that the columns' means come near to the shares."""
+    rows = np.array(rows)
+    for _ in range(3):
+        rows = rows * (np.array(shares) + 1e-6) / (rows.mean(axis=0) + 1e-6)
+        rows /= rows.sum(axis=1, keepdims=True)
+    return rows
 
 
 def oracle_sure(preferred, gaps):
@@ -126,7 +171,8 @@ def oracle_sure(preferred, gaps):
         of_class = sorted(
             (o for d, o in zip(preferred, gaps, strict=True) if d == c), reverse=True
         )
-        is_sure.append(gap >= of_class[max(len(of_class) // 5, 1) - 1])
+        share = max(0.2, min(150 / len(gaps), 0.5))
+        is_sure.append(gap >= of_class[max(int(share * len(of_class)), 1) - 1])
     return is_sure
 
 
@@ -153,7 +199,7 @@ def oracle_share(labels, preferred, is_sure, g, counts, added):
         )
         > 0.5
     ):
-        return 1.0
+        return None
     return oracle_best(chance, 0.01, 1)
 
 
@@ -260,8 +306,9 @@ def test_quality_equals_the_formulas(seed, has_neighbors):
     labels, probabilities, neighbors = random_case(seed, num_examples=60)
     neighbors = neighbors if has_neighbors else None
     judgment = judge(from_probabilities(labels, probabilities), neighbors)
-    quality = oracle(labels, probabilities, neighbors)
+    quality, rate = oracle(labels, probabilities, neighbors)
     np.testing.assert_allclose(judgment.quality, quality, atol=TOLERANCE)
+    assert judgment.noise_rate == pytest.approx(rate, abs=TOLERANCE)
 
 
 # What is known to come out
@@ -289,6 +336,7 @@ def test_calibrated_posteriors_give_back_the_noise(seed, matrix, rate):
     truth, labels, posteriors = calibrated_case(seed, matrix)
     judgment = judge(from_probabilities(labels, posteriors))
     assert np.mean(1 - judgment.quality) == pytest.approx(rate, abs=0.03)
+    assert judgment.noise_rate == pytest.approx(rate, abs=0.03)
     np.testing.assert_allclose(judgment.transition_matrix, matrix, atol=0.06)
     is_wrong = labels != truth
     for expected in (0.8, 0.95):
@@ -338,7 +386,7 @@ def test_noise_that_grows_with_difficulty_is_found(seed, rate):
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     judgment = judge(from_probabilities(labels, probabilities))
     is_called = called_issues(judgment, labels)
-    assert 1 - judgment.quality.mean() == pytest.approx(is_wrong.mean(), rel=0.25)
+    assert judgment.noise_rate == pytest.approx(is_wrong.mean(), rel=0.25)
     assert is_wrong[is_called].mean() > 0.8 and is_called[is_wrong].mean() > 0.8
 
 
@@ -381,8 +429,26 @@ def test_own_errors_of_a_model_are_not_noise_where_noise_has_no_rhyme(seed):
     judgment = judge(from_probabilities(labels, posteriors))
     assert np.mean(posteriors.argmax(axis=1) == truth) < 0.8
     assert 1 - judgment.quality.mean() == pytest.approx(0.1, rel=0.25)
+    assert judgment.noise_rate == pytest.approx(0.1, rel=0.25)
     is_called = called_issues(judgment, labels)
     assert np.mean(labels[is_called] != truth[is_called]) > 0.7
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_share_is_found_where_classes_lose_their_labels_one_way(seed):
+    # Trained on such labels, a model sees half of the classes too rarely.
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 6, 6000)
+    is_wrong = (truth % 2 == 0) & (rng.uniform(size=6000) < 0.4)
+    labels = np.where(is_wrong, truth + 1, truth)
+    logits = rng.normal(0, 1, (6000, 6))
+    places = np.arange(6000)
+    logits[places, truth] += np.where(truth % 2 == 0, 4.5, 6)
+    logits[places, truth ^ 1] += np.where(truth % 2 == 0, 4, 0)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.mean(probabilities.argmax(axis=1) == truth) > 0.8
+    judgment = judge(from_probabilities(labels, probabilities))
+    assert judgment.noise_rate == pytest.approx(is_wrong.mean(), rel=0.25)
 
 
 def test_rule_of_twice_the_probability_holds_for_two_classes():
@@ -505,7 +571,7 @@ def test_class_that_is_never_preferred_has_no_noise():
 
 def judgment_of(probability, suggested):
     quality = 1 - np.array(probability, "float32")
-    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0)
+    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

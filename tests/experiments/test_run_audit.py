@@ -321,3 +321,12 @@ def test_report_of_nothing_called_promises_nothing():
 def test_report_says_every_doubt():
     text = reported(9, doubts=["The model is weak.", "One class alone."])
     assert "Doubtful: The model is weak.\nDoubtful: One class alone.\n" in text
+
+
+def test_report_says_perhaps_where_the_error_may_be_that_of_the_model():
+    pair = {"given": "cat", "suggested": "dog", "count": 12, "reverse_count": 0}
+    text = reported(15, confused_classes=[pair])
+    assert "Labeled cat, should be dog: 12 (the other way round: 0)" in text
+    wide = [0.1, 0.9]
+    text = reported(15, confused_classes=[pair], expected_precision_bounds=wide)
+    assert "Labeled cat, perhaps dog: 12" in text and "should be" not in text
