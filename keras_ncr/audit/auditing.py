@@ -69,9 +69,10 @@ def audit(
       another label, or -1.
 
     The attribute `attrs` of the table has what is estimated of the whole:
-    `"noise_rate"`, the share of wrong labels, `"expected_precision"`, the share of
-    wrong ones among those called (`None` without any), both with `"..._bounds"`,
-    between which they are with a chance of about 80 % (benchmarks/README.md);
+    `"noise_rate"`, the share of wrong labels (not the mean of `issue_probability`, see
+    `keras_ncr.audit.judgment`), `"expected_precision"`, the share of wrong ones among
+    those called (`None` without any), both with `"..._bounds"`, between which they are
+    with a chance of about 80 % (benchmarks/README.md);
     `"doubts"`, sentences on what makes these numbers doubtful and what would help;
     `"suggestion_accuracy"`, the share of suggestions that are the true class;
     `"transition_matrix"`; `"confused_classes"`, pairs of classes that are confused in

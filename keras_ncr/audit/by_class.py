@@ -84,8 +84,9 @@ def judge_by_class(labels, known, unseen, chosen, num_classes):
     >>> from keras_ncr.audit.judgment import judge
     >>> from keras_ncr.audit.predictions import from_probabilities
     >>> rows = [[0.9, 0.1]] * 4 + [[0.1, 0.9]] * 4
-    >>> judge(from_probabilities([0, 0, 0, 1, 1, 1, 1, 1], rows)).right_by_class[3]
-    np.float32(0.5)
+    >>> judgment = judge(from_probabilities([0, 0, 0, 1, 1, 1, 1, 1], rows))
+    >>> round(float(judgment.right_by_class[3]), 2)
+    0.4
     """
     is_sure = _is_sure(known.preferred, known.gaps)
     counts = _counts(labels, known.preferred, is_sure, num_classes)
