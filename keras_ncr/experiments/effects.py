@@ -73,6 +73,11 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
             f"config.{method.model}.teacher_steps={own.teacher_steps:,} is not less "
             f"than the run's {steps:,} steps: there is no phase of predicted labels."
         )
+    if 0 < own.get("last_stage_share", 0) * config.epochs < 1:
+        found.append(
+            f"config.{method.model}.last_stage_share={own.last_stage_share} of "
+            f"{config.epochs} epochs is less than one: there is no last stage."
+        )
     if config.noise.kind != "none" and config.noise.rate == 0:
         found.append(
             f"config.noise.kind={config.noise.kind!r} has the rate 0: no label "
@@ -126,7 +131,7 @@ def _unused(config):
     joined = joined if TABLE[method.model].joins_ncr else ()
     place = "ncr" if method.has_consistency else method.model
     found |= {f"{place}.{key}": method_reason for key in joined}
-    data, noise = config.data, config.noise
+    data, noise, scores = config.data, config.noise, config.curriculum.scores
     is_own = data.name in ("folder", "table")
     conditions = {
         "noise.rate": (noise.kind == "none", "noise.kind=none"),
@@ -137,6 +142,7 @@ def _unused(config):
             f"noise.kind={noise.kind}",
         ),
         "noise.include_true": (noise.kind != "symmetric", f"noise.kind={noise.kind}"),
+        "curriculum.first_stage_share": (scores, f"curriculum.scores={scores}"),
         "model.stem": (
             config.model.backbone not in WITH_STEM,
             f"model.backbone={config.model.backbone}",

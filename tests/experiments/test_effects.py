@@ -74,6 +74,10 @@ def test_warmup_of_what_the_method_has_not_is_of_no_account():
             {"method": "mile", "epochs": 3},
             "mile.teacher_steps=2,000 is not less than the run's 3 steps",
         ),
+        (
+            {"method": "mopro", "mopro__last_stage_share": 0.3, "epochs": 3},
+            "last_stage_share=0.3 of 3 epochs is less than one: there is no last stage",
+        ),
         ({"noise__rate": 0.0}, "rate 0: no label is redrawn"),
         ({"top_5": True}, "100 % of 4 classes"),
     ],
@@ -124,6 +128,11 @@ def test_settings_that_take_effect_are_not_noted(settings):
             {"data__name": "folder", "data__test_path": "t"},
             "data.hold_out",
             "data.test_path=t",
+        ),
+        (
+            {"method": "curriculum", "curriculum__scores": "a.csv"},
+            "curriculum.first_stage_share",
+            "curriculum.scores=a.csv",
         ),
     ],
 )
