@@ -148,7 +148,7 @@ def audit_list(arrays):
         neighborhood = Neighborhood(*nearest_neighbors(arrays["features"], 10))
     judgment = judge(predictions, neighborhood)
     is_called = called_issues(judgment, predictions.labels)
-    return -judgment.quality, is_called, 1 - judgment.quality.mean()
+    return -judgment.quality, is_called, judgment.noise_rate
 
 
 def plain_list(arrays):
