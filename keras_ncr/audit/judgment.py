@@ -13,6 +13,10 @@ class that it prefers and y the given label:
                choices of their own example, rather than on those of its class
     weight     1 / (1 + (1.5 (1 - s) / s)**6), of the account by margin in their mean
 
+Out of sample the account by margin is preferred wherever the other explains less than a
+fifth of what it says: too few labels of sure examples are wrong to judge by these.
+Where most of them are, b does not know the classes, and only the margins count.
+
 In sample b has learned something of the labels, wrong ones among them, and s comes out
 too large. The weight is then halved, unless the account by margin is beyond doubt:
 hardly any label of the surest examples is wrong, or b wavers on none of those that it
@@ -21,11 +25,14 @@ does not agree with.
 The mean is the quality of the label, 1 minus it the probability that it is wrong. All
 that is said of labels follows from it: order, calls, transition matrix.
 
-The share of wrong labels is a mean of those of both accounts. There the account by
-margin has less weight where the other explains more than 60 % of what it says: labels
-of sure examples are wrong nearly as often as those of others, so that many that differ
-where b wavers are its own errors. A call can be looked at, so that calls stay with the
-margins longer than the share does.
+The share of wrong labels is a mean of those of both accounts, with another weight. Out
+of sample that of the margins falls where the other account explains more than 60 % of
+what they say: labels of sure examples are wrong nearly as often as those of others, so
+that many that differ where b wavers are its own errors. (A call can be looked at, so
+that the list stays with the margins longer.) In sample a b that wavers on more than a
+quarter of the labels that it does not prefer has learned them in part, and the examples
+it is sure of are those that it learned: then the share is half way between the margins'
+and that of all labels that differ.
 
 Where the two accounts differ, so do the bounds of what is stated.
 """
