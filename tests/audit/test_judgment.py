@@ -473,6 +473,21 @@ def test_called_are_the_first_of_the_list_and_seem_less_likely_than_suggested():
             assert worst <= judgment.quality[~is_called].min()
 
 
+def test_no_more_labels_are_said_to_be_wrong_than_differ():
+    # Where wrong labels are those of the surest examples, counts say four times as many.
+    rng = np.random.default_rng(0)
+    truth, is_sure = rng.integers(0, 4, 2000), rng.uniform(size=2000) < 0.25
+    chance = np.where(is_sure & (truth % 2 == 0), 0.4, 0)
+    is_wrong = rng.uniform(size=2000) < chance
+    labels = np.where(is_wrong, truth + 1, truth)
+    logits = rng.normal(0, 0.5, (2000, 4))
+    logits[np.arange(2000), truth] += np.where(is_sure, 8, 3)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    judgment = judge(from_probabilities(labels, probabilities))
+    assert judgment.share_of_sure > 3 * is_wrong.mean()
+    assert judgment.noise_rate == pytest.approx(is_wrong.mean(), rel=0.05)
+
+
 def test_most_of_the_sure_labels_wrong_is_not_believed():
     labels, probabilities, _ = random_case(0)
     labels = (probabilities.argmax(axis=1) + 1) % 4
