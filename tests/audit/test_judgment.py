@@ -474,7 +474,7 @@ def test_called_are_the_first_of_the_list_and_seem_less_likely_than_suggested():
 
 
 def test_no_more_labels_are_said_to_be_wrong_than_differ():
-    # Where wrong labels are those of the surest examples, counts say four times as many.
+    # Where the surest examples have all wrong labels, counts say four times as many.
     rng = np.random.default_rng(0)
     truth, is_sure = rng.integers(0, 4, 2000), rng.uniform(size=2000) < 0.25
     chance = np.where(is_sure & (truth % 2 == 0), 0.4, 0)
