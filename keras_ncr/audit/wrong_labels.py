@@ -185,8 +185,7 @@ def out_of_sample_probabilities(
             continue
         # The early epochs of a linear head have nothing of their own to say.
         is_linear = completed[number - 1].num_layers == 0
-        first_epoch = epochs[number - 1] - 1 if is_linear else 0
-        unseen = _MeanOfUnseen(features, held_out, first_epoch)
+        unseen = _MeanOfUnseen(features, held_out, only_last=is_linear)
         callbacks = [count, unseen]
         train_head(features, labels, num_classes, kept, settings, callbacks=callbacks)
         probabilities[held_out] = unseen.mean()
@@ -197,17 +196,24 @@ def out_of_sample_probabilities(
 
 
 class _MeanOfUnseen(keras.callbacks.Callback):
-    """Keeps the mean of a classifier's probabilities of some rows over epochs."""
+    """Keeps a classifier's probabilities of some rows: last, or mean over epochs."""
 
-    def __init__(self, features, rows, first_epoch):
+    def __init__(self, features, rows, only_last):
         super().__init__()
-        self.features, self.rows, self.first_epoch = features, rows, first_epoch
+        self.features, self.rows, self.only_last = features, rows, only_last
         self.sum, self.num_epochs = 0.0, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch >= self.first_epoch:
-            self.sum += predicted(self.model, self.features, self.rows)
-            self.num_epochs += 1
+        if not self.only_last:
+            self.add()
+
+    def on_train_end(self, logs=None):
+        if self.only_last:
+            self.add()
+
+    def add(self):
+        self.sum += predicted(self.model, self.features, self.rows)
+        self.num_epochs += 1
 
     def mean(self):
         return self.sum / self.num_epochs

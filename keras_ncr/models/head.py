@@ -30,7 +30,7 @@ class HeadSettings:
         learning_rate: Positive float, after a warm-up; it falls to 0 as a cosine.
             Defaults to `None`: 0.1; without hidden layers 4 / dim, at most 0.5.
         weight_decay: Float, at least 0. Defaults to `None`: 4e-3; without hidden layers
-            10 * dim / n, at most 0.1 / learning_rate: the more features and the fewer
+            3 * dim / n, at most 0.1 / learning_rate: the more features and the fewer
             examples there are, the nearer all logits stay to each other
             (`benchmarks/README.md`).
         consistency_weight: As in `ELRModel`. Defaults to `None`: `"auto"`, or 0.3
@@ -97,7 +97,7 @@ class HeadSettings:
         )
         weight_decay = 4e-3
         if not num_layers:
-            weight_decay = min(10 * dim / num_examples, 0.1 / learning_rate)
+            weight_decay = min(3 * dim / num_examples, 0.1 / learning_rate)
         elr_weight = (1.0 if is_small else 3.0) if num_layers else 0.3
         return dataclasses.replace(
             self,
