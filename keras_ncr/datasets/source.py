@@ -343,10 +343,15 @@ class Source:
             )
         if not isinstance(noise, InstanceDependentNoise):
             labels = noise.corrupt(self.labels)
+        elif self.kind == "features":
+            labels = noise.corrupt(np.asarray(self.stored_inputs), self.labels)
+        elif self.kind == "images":
+            labels = noise.corrupt(self.images, self.labels)
         else:
-            is_given = self.kind == "features"
-            inputs = np.asarray(self.stored_inputs) if is_given else self.images
-            labels = noise.corrupt(inputs, self.labels)
+            raise ValueError(
+                f"The inputs of {self.name!r} must be images or features for noise "
+                f"that depends on them. Received: {self.kind}."
+            )
         return self.relabeled(labels, clean_labels=self.labels)
 
 

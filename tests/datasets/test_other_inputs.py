@@ -179,7 +179,7 @@ def test_what_is_for_images_alone_says_so():
     source = source_of("text").relabeled([0, 1, 0, 1])
     with pytest.raises(ValueError, match="must be images. Received: text"):
         source.images  # noqa: B018 - reading it is the claim
-    with pytest.raises(ValueError, match="must be images. Received: text"):
+    with pytest.raises(ValueError, match="images or features for noise .*: text"):
         source.corrupted(noise.InstanceDependentNoise(0.2, 0, 2))
 
 
