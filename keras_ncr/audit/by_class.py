@@ -28,13 +28,13 @@ import numpy as np
 # The share of each class's examples that the transition matrix is counted on: of more
 # of them a weak model's own errors would count as noise.
 _SURE_SHARE = 0.2
-# Of so few chance says more than errors do: then they are up to half of all.
+# Among fewer, chance says more than errors do: then they are up to half of all.
 _FEW_SURE = 150
 _MOST_SURE = 0.5
 # So many labels speak against this account where there are none to tell.
 _MORE_OF_OWN = 3
 # So many wrong labels a class has beside those that were seen: none is ruled out.
-_UNSEEN = 1e-5
+UNSEEN = 1e-5
 # From hardly evened out to all but even.
 _LOG_EVENNESS = (-12, 8)
 # From hardly any example to more than there are.
@@ -147,7 +147,7 @@ def _kept(right, totals):
     # Where classes differ by chance alone, or have few examples, the mean says more.
     from scipy.special import betaln
 
-    mean = (right.sum() + 1) / (totals.sum() + 1 + _UNSEEN)
+    mean = (right.sum() + 1) / (totals.sum() + 1 + UNSEEN)
 
     def surprise(log_added):
         # The likelihood is that of the beta-binomial distribution.

@@ -42,7 +42,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.audit.by_class import judge_by_class
+from keras_ncr.audit.by_class import UNSEEN, judge_by_class
 from keras_ncr.audit.unseen import (
     advantage_of_seen,
     log_margins,
@@ -66,8 +66,6 @@ _MOST_EXPLAINED = 0.6
 _LITTLE_EXPLAINED = 0.2
 # In sample, where b wavers on a quarter it has learned labels that it does not prefer.
 _LEARNED = 0.25
-# So many wrong labels a class has beside those that were seen: none is ruled out.
-_UNSEEN = 1e-5
 # No label that b prefers is likelier wrong than this.
 _PREFERRED_WRONG = 0.2
 
@@ -246,5 +244,5 @@ def _matrix_of(labels, others, wrong, num_classes):
     joint = np.zeros((num_classes, num_classes))
     np.add.at(joint, (labels, labels), 1 - wrong)
     np.add.at(joint, (others, labels), wrong)
-    joint[np.diag_indices(num_classes)] += _UNSEEN
+    joint[np.diag_indices(num_classes)] += UNSEEN
     return joint / joint.sum(axis=1, keepdims=True)

@@ -184,11 +184,15 @@ def out_of_sample_probabilities(
             progress.add(epochs[number - 1])
             continue
         # The early epochs of a linear head have nothing of their own to say.
-        is_linear = completed[number - 1].num_layers == 0
-        unseen = _MeanOfUnseen(features, held_out, only_last=is_linear)
-        callbacks = [count, unseen]
-        train_head(features, labels, num_classes, kept, settings, callbacks=callbacks)
-        probabilities[held_out] = unseen.mean()
+        has_layers = completed[number - 1].num_layers > 0
+        unseen = _MeanOfUnseen(features, held_out)
+        callbacks = [count, unseen] if has_layers else [count]
+        head = train_head(
+            features, labels, num_classes, kept, settings, callbacks=callbacks
+        )
+        probabilities[held_out] = (
+            unseen.mean() if has_layers else predicted(head, features, held_out)
+        )
         if path is not None:
             with replacing(path) as temporary:
                 np.save(temporary, probabilities[held_out])
@@ -196,22 +200,14 @@ def out_of_sample_probabilities(
 
 
 class _MeanOfUnseen(keras.callbacks.Callback):
-    """Keeps a classifier's probabilities of some rows: last, or mean over epochs."""
+    """Keeps the mean of a classifier's probabilities of some rows over epochs."""
 
-    def __init__(self, features, rows, only_last):
+    def __init__(self, features, rows):
         super().__init__()
-        self.features, self.rows, self.only_last = features, rows, only_last
+        self.features, self.rows = features, rows
         self.sum, self.num_epochs = 0.0, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self.only_last:
-            self.add()
-
-    def on_train_end(self, logs=None):
-        if self.only_last:
-            self.add()
-
-    def add(self):
         self.sum += predicted(self.model, self.features, self.rows)
         self.num_epochs += 1
 

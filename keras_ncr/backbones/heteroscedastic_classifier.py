@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_ncr.checks import check_integer, check_positive
+from keras_ncr.distribution import replicas
 
 # The least standard deviation of a logit, as in the released code.
 SMALLEST_DEVIATION = 1e-3
@@ -109,14 +110,7 @@ class HeteroscedasticClassifier(layers.Layer):
         self.input_spec = layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         for layer in (self.location, self.factors, self.deviations):
             layer.build(input_shape)
-        self.num_draws = self.add_weight(
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-            name="num_draws",
-        )
+        self.num_draws = replicas.add_state(self, "num_draws", (), dtype="int32")
 
     def call(self, features, training=None):
         draw = tf.constant(-1)

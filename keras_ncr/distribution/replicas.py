@@ -6,6 +6,20 @@ A replica can ask inside of a step, as long as all of them ask alike.
 import tensorflow as tf
 
 
+def add_state(layer, name, shape, initializer="zeros", dtype="float32"):
+    """Returns a new weight of a layer, not trained, that all replicas change alike."""
+    return layer.add_weight(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        trainable=False,
+        # Half precision elsewhere in a model must not reach what is kept.
+        autocast=False,
+        aggregation="only_first_replica",
+    )
+
+
 def has_other_replicas():
     """Returns whether this code runs in one of several replicas of a strategy.
 

@@ -158,10 +158,11 @@ def verify(config, source: Source, model) -> None:
 
 def grade(config, source: Source, model) -> None:
     """Tells a model the scores of the examples, where the config names a table."""
-    path = config.get(method_of(config).model, {}).get("scores", "")
+    word = method_of(config).model
+    path = config.get(word, {}).get("scores", "")
     if not path:
         return
-    key = f"config.{method_of(config).model}.scores"
+    key = f"config.{word}.scores"
     try:
         table, is_text, *_ = read_table(path)
     except (ValueError, FileNotFoundError) as error:
@@ -175,14 +176,15 @@ def grade(config, source: Source, model) -> None:
     names = table["id"].astype(str)
     names = map(from_cell, names) if is_text else names
     known = dict(zip(names, table["label_quality"].astype(float), strict=True))
-    unknown = [name for name in map(str, source.ids.tolist()) if name not in known]
+    ids = source.ids.astype(str).tolist()
+    unknown = [name for name in ids if name not in known]
     if unknown:
         raise ValueError(
             f"`{key}` must have a score of each example that is trained on. Received: "
             f"{path!r}, without {len(unknown):,} of {source.num_examples:,}: "
             f"{first_few(unknown)}. Audit a run on the same data."
         )
-    model.grade([known[name] for name in map(str, source.ids.tolist())])
+    model.grade([known[name] for name in ids])
 
 
 def _drawn_to_verify(source, share, seed):

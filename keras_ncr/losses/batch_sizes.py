@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_ncr.distribution import replicas
+
 
 def by_blocks(function, vectors, log_own, pool, rows_per_block):
     """Returns `function(vectors, log_own, pool)`, computed some rows at a time."""
@@ -99,21 +101,8 @@ class RecentRows(keras.layers.Layer):
     def hold(self, **widths):
         """Makes room: an attribute of that name for rows of that width."""
         for name, width in widths.items():
-            setattr(self, name, self.zeros(name, (self.size, width)))
-        self.count = self.zeros("count", (), "int32")
-
-    def zeros(self, name, shape, dtype="float32"):
-        """Returns a variable that all replicas change alike."""
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer="zeros",
-            trainable=False,
-            # Half precision elsewhere in a model must not reach what is kept.
-            autocast=False,
-            aggregation="only_first_replica",
-        )
+            setattr(self, name, replicas.add_state(self, name, (self.size, width)))
+        self.count = replicas.add_state(self, "count", (), dtype="int32")
 
     def is_filled(self):
         """Returns which rows hold an example, `(size,)`: the last ones."""

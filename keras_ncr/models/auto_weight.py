@@ -95,21 +95,12 @@ class AutoWeight(keras.layers.Layer):
         # An example is held out if its number drawn is below the share.
         self.draws = ExampleMemory(1, num_examples, uniform, name="draws")
 
-        def state(name, shape, value=0.0):
-            return self.add_weight(
-                name=name,
-                shape=shape,
-                initializer=keras.initializers.Constant(value),
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-            )
-
+        first = keras.initializers.Constant(FIRST)
         # Hits, neighbors' hits and examples: of those trained, and of those held out.
-        self.sums = state("sums", [6])
-        self.num_seen = state("num_seen", [])
-        self.lasting = state("lasting", [], FIRST)
-        self.alpha = state("alpha", [], FIRST)
+        self.sums = replicas.add_state(self, "sums", [6])
+        self.num_seen = replicas.add_state(self, "num_seen", [])
+        self.lasting = replicas.add_state(self, "lasting", [], first)
+        self.alpha = replicas.add_state(self, "alpha", [], first)
         self.built = True
 
     def is_held_out(self, y):

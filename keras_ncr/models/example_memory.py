@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer
-from keras_ncr.distribution.replicas import gather_replicas, has_other_replicas
+from keras_ncr.distribution import replicas
 from keras_ncr.distribution.targets import label_of
 
 
@@ -76,14 +76,9 @@ class ExampleMemory(keras.layers.Layer):
         if self.rows is None:
             self.num_examples = num_examples
             with self.strategy.scope():
-                self.rows = self.add_weight(
-                    shape=(num_examples, self.width),
-                    initializer=self.initializer,
-                    trainable=False,
-                    autocast=False,
-                    # All replicas write the same rows, those of the global batch.
-                    aggregation="only_first_replica",
-                    name="rows",
+                # All replicas write the same rows, those of the global batch.
+                self.rows = replicas.add_state(
+                    self, "rows", (num_examples, self.width), self.initializer
                 )
             self.built = True
 
@@ -123,8 +118,11 @@ class ExampleMemory(keras.layers.Layer):
         """
         self.build()
         index, rows = tf.cast(index, "int64"), tf.convert_to_tensor(rows)
-        if has_other_replicas():
-            index, rows = gather_replicas(index), gather_replicas(rows)
+        if replicas.has_other_replicas():
+            index, rows = (
+                replicas.gather_replicas(index),
+                replicas.gather_replicas(rows),
+            )
         self.rows.value.scatter_update(tf.IndexedSlices(rows, index))
 
     def get_config(self):

@@ -201,15 +201,9 @@ class MoProModel(NCRModel):
         self.key_network = copy_of(query_network)
         self.queue = RecentRows(self.queue_size, name="queue")
         self.queue.hold(vectors=dim)
-        self.prototypes = self.add_weight(
-            shape=(self.num_classes, dim),
-            dtype="float32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            # All replicas move them alike, by the global batch.
-            aggregation="only_first_replica",
-            name="prototypes",
+        # All replicas move them alike, by the global batch.
+        self.prototypes = replicas.add_state(
+            self, "prototypes", (self.num_classes, dim)
         )
         self.judge, self.is_last_stage = None, False
         if self.last_stage_share:
@@ -225,14 +219,8 @@ class MoProModel(NCRModel):
         self.judge = copy_of(
             NCRModel(keras.layers.Identity(), self.num_classes, **head)
         )
-        self.label_counts = self.add_weight(
-            shape=(self.num_classes,),
-            dtype="float32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-            name="label_counts",
+        self.label_counts = replicas.add_state(
+            self, "label_counts", (self.num_classes,)
         )
 
     def build(self, input_shape):

@@ -78,14 +78,7 @@ class OutlierRejection(keras.layers.Layer):
         # Averages, and the weights that they have so far.
         self.energies = ExampleMemory(2, num_examples, name="energies")
         self.threshold, self.num_seen, self.share_below = (
-            self.add_weight(
-                name=name,
-                shape=[],
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-            )
+            replicas.add_state(self, name, [])
             for name in ("threshold", "num_seen", "share_below")
         )
         self.built = True

@@ -158,6 +158,7 @@ def test_features_can_be_mixed(run_command, tmp_path):
         f"--config=configs/features.py:{path},method=ncr+mixup,epochs=1",
         f"--workdir={tmp_path / 'run'}",
     )
+    assert (tmp_path / "run" / "results.json").is_file()
 
 
 @pytest.mark.parametrize(
