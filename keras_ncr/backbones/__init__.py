@@ -35,6 +35,7 @@ from keras_ncr.backbones.networks import (
     resnet34,
     resnet50,
     small_cnn,
+    small_resnet,
 )
 from keras_ncr.backbones.pretrained import pretrained
 from keras_ncr.backbones.raw_inputs import (
@@ -60,5 +61,6 @@ __all__ = [
     "resnet34",
     "resnet50",
     "small_cnn",
+    "small_resnet",
     "text_encoder",
 ]

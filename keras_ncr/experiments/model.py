@@ -23,6 +23,7 @@ from keras_ncr.models.classifier_layer import classifier_layer
 # The networks of the package.
 BACKBONES = {
     "small_cnn": backbones.small_cnn,
+    "small_resnet": backbones.small_resnet,
     "mlp": backbones.mlp,
     "resnet18": backbones.resnet18,
     "resnet34": backbones.resnet34,

@@ -13,12 +13,18 @@ from keras_ncr import backbones
 # Small images: each net in its cheapest form (ResNet-34 is ResNet-18 with more blocks).
 NETS = {
     "small_cnn": {},
+    "small_resnet": {"filters": (8, 16)},
     "mlp": {"hidden": (32, 16)},
     "resnet18": {},
     "resnet50": {"stem": "cifar"},
     "preact_resnet18": {},
 }
-DIMS = {"small_cnn": 128, "mlp": 16, "resnet50": 2048}  # others: 512
+DIMS = {
+    "small_cnn": 128,
+    "small_resnet": 16,
+    "mlp": 16,
+    "resnet50": 2048,
+}  # others: 512
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,7 @@ def num_trainable(model):
         ("resnet50", (224, 224, 3), {}, 23_508_032),
         ("preact_resnet18", (8, 8, 3), {}, 11_171_274 - 5_130),
         ("mlp", (28, 28, 1), {}, 784 * 512 + 512 * 512 + 4 * 512),
+        ("small_resnet", (32, 32, 3), {}, 928 + 18_560 + 57_728 + 230_144 + 919_040),
         ("small_cnn", (8, 8, 1), {}, 288 + 64 + 18_432 + 128 + 33_024),
     ],
 )
@@ -98,7 +105,9 @@ def test_stem_divides_the_image_as_published(stem, side, after_stem, last, build
 
 def test_shortcuts_project_only_where_the_shape_changes(net):
     projections = [layer for layer in net.layers if "shortcut_conv" in layer.name]
-    expected = {"small_cnn": 0, "mlp": 0, "resnet50": 4}.get(net.name, 3)
+    expected = {"small_cnn": 0, "mlp": 0, "small_resnet": 1, "resnet50": 4}.get(
+        net.name, 3
+    )
     assert len(projections) == expected
     assert all(layer.kernel_size == (1, 1) for layer in projections)
 
@@ -363,6 +372,7 @@ def test_small_cnn_memorizes_random_labels():
         (lambda: backbones.mlp((28, 28, 1), hidden=(8, 0)), "hidden=0"),
         (lambda: backbones.small_cnn((8, 8, 1), dim=0), "dim=0"),
         (lambda: backbones.small_cnn((3, 8, 1)), "at least 4 pixels"),
+        (lambda: backbones.small_resnet((15, 16, 3)), "4 stages.*at least 16 pixels"),
         (lambda: backbones.resnet18((32, 32, 3), stem="Cifar10"), "mean 'cifar'"),
         (lambda: backbones.resnet18((32, 32, 3), stem=3), r"'imagenet'\].*=3\."),
         (lambda: backbones.resnet18((32, 32, 3), stem="imagenet"), 'stem="cifar"'),
