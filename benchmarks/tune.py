@@ -38,6 +38,8 @@ TRIES = {
     "elr": ("elr.elr_weight", "1.0,3.0,5.0"),
     "elr_plus": ("elr_plus.elr_weight", "1.0,3.0,5.0"),
     "sop": ("sop.u_learning_rate", "10.0,30.0,100.0"),
+    "sgn": ("sgn.correction_decay", "0.9,0.98,0.995"),
+    "label_propagation": ("label_propagation.similarity_power", "1.0,3.0,6.0"),
     "divide_mix": ("divide_mix.unlabeled_weight", "0.0,25.0,100.0"),
     "ncr": ("ncr.consistency_weight", _CONSISTENCY),
     "ncr+mixup": ("ncr.consistency_weight", _CONSISTENCY),
@@ -50,7 +52,7 @@ TRIES = {
 def main():
     """Runs the sweeps, and writes what each chose."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", required=True, help="the config file")
+    parser.add_argument("--config", required=True, help="a file, or FILE:ARGUMENTS")
     parser.add_argument("--workdir", required=True, type=pathlib.Path)
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--methods", default=",".join(TRIES), help="those to tune")
@@ -79,8 +81,9 @@ def sweep(method, arguments, overrides):
     """Returns the settings that the sweep of a method chose, by dotted keys."""
     key, values = TRIES[method]
     folder = arguments.workdir / method
+    separator = ",method=" if ":" in arguments.config else ":"
     words = [
-        f"--config={arguments.config}:{method}",
+        f"--config={arguments.config}{separator}{method}",
         f"--workdir={folder}",
         f"--try={key}={values}",
         "--noises=symmetric:0.4",

@@ -231,11 +231,38 @@ def test_values_have_the_types_of_the_config():
     }
 
 
-def test_tuning_again_goes_on_after_the_methods_that_are_done(tmp_path, monkeypatch):
+@pytest.fixture
+def tune():
     path = REPOSITORY / "benchmarks" / "tune.py"
     spec = importlib.util.spec_from_file_location("tune", path)
-    tune = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tune)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [("c.py", "c.py:gce"), ("c.py:FOLDER", "c.py:FOLDER,method=gce")],
+)
+def test_tuning_names_the_method_beside_arguments(
+    config, expected, tune, tmp_path, monkeypatch
+):
+    def run(words, check):
+        assert f"--config={expected}" in words
+        stages = {"stages": [{"key": "gce.q", "chosen": 0.9}]}
+        (tmp_path / "gce" / "sweep.json").write_text(json.dumps(stages))
+
+    (tmp_path / "gce").mkdir()
+    monkeypatch.setattr(tune.subprocess, "run", run)
+    words = f"tune --config={config} --workdir={tmp_path} --out={tmp_path}/o.json"
+    monkeypatch.setattr(sys, "argv", [*words.split(), "--methods=gce"])
+    tune.main()
+    assert json.loads((tmp_path / "o.json").read_text()) == {"gce": {"gce.q": 0.9}}
+
+
+def test_tuning_again_goes_on_after_the_methods_that_are_done(
+    tune, tmp_path, monkeypatch
+):
     swept = []
 
     def sweep_of(method, arguments, overrides):
