@@ -208,11 +208,13 @@ def _loss(config, method):
 
 def _metrics(config, method):
     """Returns accuracy, and top-5 accuracy if it is asked for."""
-    if not config.top_5:
-        return ["accuracy"]
-    metric = (
-        keras.metrics.TopKCategoricalAccuracy
-        if method.is_one_hot
-        else keras.metrics.SparseTopKCategoricalAccuracy
-    )
-    return ["accuracy", metric(5, name="top_5_accuracy")]
+    # Not "accuracy": Keras makes its variables in the first step, which is traced
+    # again for that.
+    if method.is_one_hot:
+        accuracy = keras.metrics.CategoricalAccuracy
+        top_5 = keras.metrics.TopKCategoricalAccuracy
+    else:
+        accuracy = keras.metrics.SparseCategoricalAccuracy
+        top_5 = keras.metrics.SparseTopKCategoricalAccuracy
+    metrics = [accuracy(name="accuracy")]
+    return [*metrics, top_5(5, name="top_5_accuracy")] if config.top_5 else metrics
