@@ -2,10 +2,15 @@
 
 The account by class takes what the model mixes up for the model's errors, the account
 by margin takes it for wrong labels (`keras_ncr.audit.judgment`). The truth is mostly
-between the two, less what the model errs by its own estimate, and chance. Where the
-account by class explains hardly anything, all that differ may be right labels of hard
-examples: nothing bounds their number from below. A model that has seen the labels may
-have learned more wrong ones than it tells.
+between the two, less what the model errs by its own estimate, and chance.
+
+Nothing bounds the number of wrong labels from below where the model's own errors may be
+all that differs: where the account by class explains hardly anything, so that labels
+differ on hard examples alone; and where there are less of them the surer the model is,
+down to none (`keras_ncr.audit.plateau`), unless it errs on fewer than are wrong. With e
+the plateau it knows the class of no more than (share of labels that agree) / (1 - e).
+
+A model that has seen the labels may have learned more wrong ones than it tells.
 """
 
 from typing import NamedTuple
@@ -16,8 +21,6 @@ import numpy as np
 _QUANTILE = 1.64
 # Below this accuracy a model's own errors count for too much.
 _WEAK = 0.8
-# Where more of the surest labels differ from the model, it knows too little to count.
-_HOPELESS = 0.5
 # A model that has seen the labels and agrees with more of them may have learned them.
 _LEARNED = 0.98
 # Where the account by class explains less of what the margins say than this, all that
@@ -49,7 +52,7 @@ class Estimates(NamedTuple):
             `None` if none is called.
         precision_bounds: Tuple of two floats, or `None`.
         accuracy: Float: the estimated share of suggestions that are the true class.
-        least_accuracy: Float: the same by the less favorable account.
+        least_accuracy: Float: the same by the least favorable account.
     """
 
     noise_rate: float
@@ -93,7 +96,9 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
     if is_out_of_sample:
         unseen /= 2  # It has not learned the wrong labels that it does not tell.
     knows = knows_classes(judgment) and not _sees_hard_alone(judgment)
-    lowest = rates.min() * least if knows else 0.0
+    errors = 1 - min(least, float((1 - differing) / (1 - judgment.plateau)))
+    told = _told(judgment, rates.min() * least, errors) if knows else 0.0
+    lowest = told * rates.min() * least
     most = rates.max() if is_out_of_sample else max(rates.max(), differing)
     bounds = _widened(lowest, most + unseen, len(labels))
     precision, precision_bounds = None, None
@@ -101,7 +106,7 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
         precision = float(1 - judgment.quality[is_called].mean(dtype="float64"))
         shares = 1 - accounts[:, is_called].mean(axis=1, dtype="float64")
         most = (1 + shares.max()) / 2 if is_out_of_sample else 1.0
-        low = shares.min() * least if knows else 0.0
+        low = told * shares.min() * least
         precision_bounds = _widened(low, most, int(is_called.sum()))
     return Estimates(
         judgment.noise_rate,
@@ -109,7 +114,15 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
         precision,
         precision_bounds,
         float(np.where(is_preferred, judgment.quality, 1 - judgment.quality).mean()),
-        least,
+        1 - errors,
+    )
+
+
+def _told(judgment, lowest, errors):
+    """Returns which part of the share of wrong labels cannot be own errors."""
+    # As many labels differ where the model is surest, or it errs on fewer.
+    return float(
+        np.clip(max(judgment.plateau, lowest - errors) / max(lowest, 1e-9), 0, 1)
     )
 
 
@@ -130,8 +143,8 @@ def knows_classes(judgment):
     >>> knows_classes(judge(from_probabilities([0, 1], [[0.9, 0.1], [0.2, 0.8]])))
     True
     """
-    is_hopeless = judgment.share_of_sure > _HOPELESS
-    return bool(not is_hopeless and judgment.suggested_confidence.min() < _CERTAIN)
+    is_certain = judgment.suggested_confidence.min() >= _CERTAIN
+    return bool(not judgment.is_hopeless and not is_certain)
 
 
 def _sees_hard_alone(judgment):
@@ -199,7 +212,7 @@ def _of_predictions(predictions):
 
 def _of_model(judgment, estimates):
     """Says when a model is too weak to tell its own errors from wrong labels."""
-    if judgment.share_of_sure > _HOPELESS:
+    if judgment.is_hopeless:
         return [
             f"The model disagrees with {100 * judgment.share_of_sure:.0f} % even of "
             "the labels that it is surest about. Either most labels are wrong, or it "

@@ -15,12 +15,13 @@ class that it prefers and y the given label:
 
 Out of sample the account by margin is preferred wherever the other explains less than a
 fifth of what it says: too few labels of sure examples are wrong to judge by these.
-Where most of them are, b does not know the classes, and only the margins count.
+Where by class most would be wrong, of the surest or of all, b does not know the
+classes, and only the margins count.
 
 In sample b has learned something of the labels, wrong ones among them, and s comes out
-too large. The weight is then halved, unless the account by margin is beyond doubt:
-hardly any label of the surest examples is wrong, or b wavers on none of those that it
-does not agree with.
+too large. The weight is then halved where labels of sure examples are wrong as well.
+Where b wavers on none of those that it does not agree with the account by margin is
+beyond doubt, and has the whole weight.
 
 The mean is the quality of the label, 1 minus it the probability that it is wrong. All
 that is said of labels follows from it: order, calls, transition matrix.
@@ -29,10 +30,12 @@ The share of wrong labels is a mean of those of both accounts, with another weig
 of sample that of the margins falls where the other account explains more than 60 % of
 what they say: labels of sure examples are wrong nearly as often as those of others, so
 that many that differ where b wavers are its own errors. (A call can be looked at, so
-that the list stays with the margins longer.) In sample a b that wavers on more than a
-quarter of the labels that it does not prefer has learned them in part, and the examples
-it is sure of are those that it learned: then the share is half way between the margins'
-and that of all labels that differ.
+that the list stays with the margins longer.) What is counted on sure examples beyond
+the plateau (`keras_ncr.audit.plateau`) is b's own errors in part: a quarter of it is
+left out. In sample a b that wavers on more than a quarter of the labels that it does
+not prefer has learned them in part, and the examples it is sure of are those that it
+learned: then the share is half way between the margins' and that of all labels that
+differ.
 
 Where the two accounts differ, so do the bounds of what is stated.
 """
@@ -43,6 +46,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_ncr.audit.by_class import UNSEEN, judge_by_class
+from keras_ncr.audit.plateau import plateau
 from keras_ncr.audit.unseen import (
     advantage_of_seen,
     log_margins,
@@ -51,8 +55,8 @@ from keras_ncr.audit.unseen import (
     unseen_predictions,
 )
 
-# If more of the sure examples carry another label, b knows the classes too badly.
-_MOST_OF_SURE = 0.5
+# If more labels are wrong by class, of the sure examples or of all, b knows too little.
+_MOST = 0.5
 # How decidedly an account is preferred, and from which odds on that by margin is.
 _DECISION = 6
 _ODDS = 1.5
@@ -64,6 +68,9 @@ _WAVERING = 0.04
 # rest is not counted, and up to which it explains too little to be preferred.
 _MOST_EXPLAINED = 0.6
 _LITTLE_EXPLAINED = 0.2
+# Out of sample, of what differs among the surest beyond the plateau, so much is taken
+# for b's own errors.
+_OWN_ERRORS = 0.25
 # In sample, where b wavers on a quarter it has learned labels that it does not prefer.
 _LEARNED = 0.25
 # No label that b prefers is likelier wrong than this.
@@ -84,6 +91,10 @@ class Judgment(NamedTuple):
         transition_matrix: Float64 array of shape `(num_classes, num_classes)`: `[i, j]`
             is the share of examples of true class i that carry label j, estimated.
         share_of_sure: Float: the share of wrong labels among the surest examples.
+        is_hopeless: Bool: whether by class most labels would be wrong, of the surest
+            examples or of all: b hardly knows the classes.
+        plateau: Float: the share of labels that differ however sure b is: what its own
+            errors do not explain.
         noise_rate: Float: the share of wrong labels, estimated.
     """
 
@@ -95,6 +106,8 @@ class Judgment(NamedTuple):
     right_by_margin: np.ndarray
     transition_matrix: np.ndarray
     share_of_sure: float
+    is_hopeless: bool
+    plateau: float
     noise_rate: float
 
 
@@ -132,10 +145,14 @@ def judge(predictions, neighborhood=None):
     )
     by_margin = right_by_margin(known.margins)
     rates = np.mean(1 - by_class), np.mean(1 - by_margin), np.mean(~is_preferred)
+    level = plateau(~is_preferred, known.preferred, known.gaps)
+    is_hopeless = bool(max(account.share_of_sure, rates[0]) > _MOST)
     weight, noise_rate = 1.0, rates[1]
-    if account.share_of_sure <= _MOST_OF_SURE:
+    if not is_hopeless:
         weight = _above(account.share_of_own / (1 - account.share_of_own), _ODDS)
-        weight, noise_rate = _weighed(weight, account, rates, neighborhood is not None)
+        weight, noise_rate = _weighed(
+            weight, account, rates, level, neighborhood is not None
+        )
     quality = weight * by_margin + (1 - weight) * by_class
     return Judgment(
         quality.astype("float32"),
@@ -146,6 +163,8 @@ def judge(predictions, neighborhood=None):
         by_margin.astype("float32"),
         _matrix_of(labels, known.others, 1 - quality, num_classes),
         account.share_of_sure,
+        is_hopeless,
+        level,
         float(noise_rate),
     )
 
@@ -220,22 +239,24 @@ def _above(value, threshold):
     return 1 / (1 + (threshold / max(value, 1e-9)) ** _DECISION)
 
 
-def _weighed(weight, account, rates, is_in_sample):
+def _weighed(weight, account, rates, level, is_in_sample):
     """Returns the weight of the account by margin, and the share of wrong labels."""
     by_class, by_margin, differing = rates
     explained = by_class / max(by_margin, 1e-9)
+    # No more are wrong than differ, however uneven the classes seem.
+    counted = min(account.noise_rate, differing)
     if is_in_sample:
         wavering = 1 - by_margin / max(differing, 1e-9)
-        kept = 1 - _above(explained, _SOME_OF_SURE) * _above(wavering, _WAVERING) / 2
+        steady = 1 - _above(wavering, _WAVERING)
+        kept = 1 - _above(explained, _SOME_OF_SURE) * (1 - steady) / 2
         learned = _above(wavering, _LEARNED)
-        weight_of_rate = weight * (kept + learned * (1 - kept))
-        weight *= kept
+        weight_of_rate = max(weight * (kept + learned * (1 - kept)), steady)
+        weight = max(weight * kept, steady)
         by_margin += learned * (differing - by_margin) / 2
     else:
         weight = max(weight, 1 - _above(explained, _LITTLE_EXPLAINED))
         weight_of_rate = weight * (1 - _above(explained, _MOST_EXPLAINED))
-    # No more are wrong than differ, however uneven the classes seem.
-    counted = min(account.noise_rate, differing)
+        counted -= _OWN_ERRORS * max(counted - level, 0)
     return weight, weight_of_rate * by_margin + (1 - weight_of_rate) * counted
 
 

@@ -78,6 +78,24 @@ def test_weak_model_is_doubted():
     assert "may know the class of only" in said and "better features" in said
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("sharpness", [1, 2])
+def test_right_labels_that_a_weak_model_does_not_know_are_not_bound_from_below(
+    seed, sharpness
+):
+    # As sure as it is right, of nine to fourteen examples in twenty.
+    rng = np.random.default_rng(seed)
+    logits = sharpness * rng.normal(size=(4000, 10))
+    posteriors = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (posteriors.cumsum(axis=1) > rng.random((4000, 1))).argmax(axis=1)
+    estimates, said, is_called = stated(labels, posteriors)
+    assert estimates.noise_rate_bounds[0] < 0.05
+    assert not is_called.any() or estimates.precision_bounds[0] < 0.1
+    accuracy = np.mean(posteriors.argmax(axis=1) == labels)
+    assert accuracy - 0.01 < estimates.least_accuracy < accuracy + 0.1
+    assert "may know the class of only" in said or "do not rely" in said
+
+
 def test_hopeless_model_bounds_nothing_from_below():
     estimates, said, _ = stated(*weak_case(0))
     assert "do not rely on any of these numbers" in said

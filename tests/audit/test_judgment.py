@@ -6,6 +6,7 @@ import pytest
 from keras_ncr.audit import neighborhood, predictions
 from keras_ncr.audit.judgment import Judgment, called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
+from keras_ncr.audit.plateau import plateau
 from keras_ncr.audit.predictions import from_probabilities
 
 # How exactly the likeliest numbers are looked for leaves this much in a probability.
@@ -75,9 +76,18 @@ def oracle(labels, probabilities, neighbors):
         for row, y, c in zip(q, labels, preferred, strict=True)
     ]
     counted = sum(shares[c] * (1 - matrix[c, c]) for c in range(len(matrix)))
-    differ = np.mean(labels != np.array(preferred))
+    differs = labels != np.array(preferred)
+    if not neighbors:  # The level has an oracle of its own.
+        level = plateau(differs, np.array(preferred), np.array(gaps))
+        counted = min(counted, np.mean(differs))
+        counted -= max(counted - level, 0) / 4
     weight, rate = oracle_weighed(
-        share, 1 - np.mean(by_class), 1 - np.mean(by_margin), differ, counted, neighbors
+        share,
+        1 - np.mean(by_class),
+        1 - np.mean(by_margin),
+        np.mean(differs),
+        counted,
+        neighbors,
     )
     return weight * np.array(by_margin) + (1 - weight) * np.array(by_class), rate
 
@@ -87,16 +97,17 @@ def oracle_above(value, threshold):
 
 
 def oracle_weighed(share, by_class, by_margin, differ, counted, neighbors):
-    if share is None:  # The model knows the classes too badly to count by.
+    if share is None or by_class > 0.5:  # The model hardly knows the classes.
         return 1.0, by_margin
     weight = oracle_above(share, 1.5 * (1 - share))
     explained = by_class / by_margin
     if neighbors:
         wavering = max(1 - by_margin / differ, 1e-9)
+        steady = 1 - oracle_above(wavering, 0.04)
         kept = 1 - oracle_above(explained, 0.25) * oracle_above(wavering, 0.04) / 2
         learned = oracle_above(wavering, 0.25)
-        of_rate = weight * (learned + (1 - learned) * kept)
-        weight *= kept
+        of_rate = max(weight * (learned + (1 - learned) * kept), steady)
+        weight = max(weight * kept, steady)
         by_margin = (1 - learned / 2) * by_margin + learned / 2 * differ
     else:
         weight = max(weight, 1 - oracle_above(explained, 0.2))
@@ -390,7 +401,7 @@ def test_noise_that_grows_with_difficulty_is_found(seed, rate):
     assert is_wrong[is_called].mean() > 0.8 and is_called[is_wrong].mean() > 0.8
 
 
-def in_sample_case(sharpness, hardness):
+def in_sample_case(sharpness, hardness, step=None):
     """Returns the quality by neighbors of the same class, with 20 % of labels wrong."""
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(5), 200)
@@ -398,7 +409,7 @@ def in_sample_case(sharpness, hardness):
     is_wrong = rng.uniform(size=1000) < np.where(
         is_hard, 0.2 + hardness, 0.2 - hardness
     )
-    twin = (truth + rng.integers(1, 5, 1000)) % 5
+    twin = (truth + (step or rng.integers(1, 5, 1000))) % 5
     logits = rng.normal(0, 1, (1000, 5))
     places = np.arange(1000)
     logits[places, truth] += sharpness + 2 * ~is_hard
@@ -486,6 +497,23 @@ def test_no_more_labels_are_said_to_be_wrong_than_differ():
     judgment = judge(from_probabilities(labels, probabilities))
     assert judgment.share_of_sure > 3 * is_wrong.mean()
     assert judgment.noise_rate == pytest.approx(is_wrong.mean(), rel=0.05)
+
+
+def test_margins_are_believed_in_sample_by_a_model_that_wavers_on_no_other_label():
+    # A fifth goes to the next class, as by class alone, and the model is sure of it.
+    judgment = in_sample_case(12, 0.0, step=1)
+    np.testing.assert_allclose(judgment.quality, judgment.right_by_margin, atol=0.05)
+
+
+def test_own_errors_among_the_surest_are_not_counted_as_noise():
+    # All labels are right; the model errs on less the surer it is, down to none.
+    rng = np.random.default_rng(0)
+    sharpness = rng.uniform(0, 3, 4000)
+    logits = rng.normal(size=(4000, 5)) * sharpness[:, None]
+    posteriors = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (posteriors.cumsum(axis=1) > rng.random((4000, 1))).argmax(axis=1)
+    judgment = judge(from_probabilities(labels, posteriors))
+    assert judgment.share_of_sure > 0.1 > judgment.plateau
 
 
 def test_most_of_the_sure_labels_wrong_is_not_believed():
@@ -586,7 +614,7 @@ def test_class_that_is_never_preferred_has_no_noise():
 
 def judgment_of(probability, suggested):
     quality = 1 - np.array(probability, "float32")
-    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0, 0.0)
+    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0, False, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
