@@ -74,6 +74,8 @@ def audit(
     those called (`None` without any), both with `"..._bounds"`, between which they are
     with a chance of about 80 % (benchmarks/README.md);
     `"doubts"`, sentences on what makes these numbers doubtful and what would help;
+    `"knows_classes"`, false where predictions tell hardly anything of the classes: then
+    the page accepts no suggestions of many examples at once;
     `"suggestion_accuracy"`, the share of suggestions that are the true class;
     `"transition_matrix"`; `"confused_classes"`, pairs of classes that are confused in
     one direction; `"dataset_hash"`, and what else the review page needs.

@@ -35,10 +35,10 @@ _FEW = 10
 # More classes are not named.
 _MOST_NAMES = 3
 _HELP = (
-    "What helps: a look at the first 50 of the list, better features, such as those of "
-    "a pretrained network"
+    "a look at the first 50 of the list, better features, such as those of a "
+    "pretrained network"
 )
-_IF_SEEN = ", if the model was trained on these labels,"
+_IF_SEEN = "if the model was trained on these labels, "
 _FOLDS = "predictions out of sample (the command's --folds=5, or `probabilities`)"
 
 
@@ -184,11 +184,12 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
     >>> doubts(judgment, predictions, none, estimates, ["a", "b"], True)[0]
     'All classes are equally probable in all predictions: they say nothing of labels.'
     """
+    of_model = _of_model(judgment, estimates)
     return [
         *_of_predictions(predictions),
-        *_of_model(judgment, estimates),
+        *of_model,
         *([] if is_out_of_sample else _of_learned(judgment, predictions.labels)),
-        *_of_bounds(estimates, _sees_hard_alone(judgment), is_out_of_sample),
+        *_of_bounds(judgment, estimates, bool(of_model), is_out_of_sample),
         *_of_classes(predictions.labels, is_called, class_names),
     ]
 
@@ -217,7 +218,7 @@ def _of_model(judgment, estimates):
             f"The model disagrees with {100 * judgment.share_of_sure:.0f} % even of "
             "the labels that it is surest about. Either most labels are wrong, or it "
             "does not know the classes: do not rely on any of these numbers. "
-            f"{_HELP}."
+            f"What helps: {_HELP}."
         ]
     accuracy = estimates.least_accuracy
     if accuracy >= _WEAK:
@@ -225,7 +226,7 @@ def _of_model(judgment, estimates):
     return [
         f"By its own estimate the model may know the class of only "
         f"{100 * accuracy:.0f} % of the examples. One so weak takes its own errors for "
-        f"wrong labels. Their order is still of use. {_HELP}."
+        f"wrong labels. Their order is still of use. What helps: {_HELP}."
     ]
 
 
@@ -241,24 +242,31 @@ def _of_learned(judgment, labels):
     ]
 
 
-def _of_bounds(estimates, sees_hard_alone, is_out_of_sample):
+def _of_bounds(judgment, estimates, is_helped, is_out_of_sample):
     """Says when the precision of the list cannot be told."""
     if estimates.precision is None:
         return []
     low, high = estimates.precision_bounds
-    remedy = _HELP if is_out_of_sample else f"{_HELP}, or{_IF_SEEN} {_FOLDS}"
     if high - low <= WIDE:
         return []
-    if sees_hard_alone:
+    remedies = [] if is_helped else [_HELP]
+    if not is_out_of_sample:
+        remedies.append(_IF_SEEN + _FOLDS)
+    remedy = f" What helps: {', or '.join(remedies)}." if remedies else ""
+    if _sees_hard_alone(judgment):
         return [
             "Nearly all labels that differ are of examples that the model is not sure "
             "about: wrong ones, or right ones of examples that are hard. The data "
-            f"cannot say which. {remedy}."
+            f"cannot say which.{remedy}"
         ]
+    why = (
+        " Labels differ where the model wavers, as they do where people err, and where "
+        "it errs itself."
+    )
     return [
         f"The data cannot say how many of those called are wrong: between "
-        f"{100 * low:.0f} and {100 * high:.0f} %. Labels differ where the model "
-        f"wavers, as they do where people err, and where it errs itself. {remedy}."
+        f"{100 * low:.0f} and {100 * high:.0f} %."
+        f"{'' if judgment.is_hopeless else why}{remedy}"
     ]
 
 

@@ -176,7 +176,8 @@ def _summary(frame, predictions, identity, judgment, is_unseen):
     class_names = list(identity.class_names)
     bounds = estimates.precision_bounds
     # What predictions suggest that tell no class is no confusion of labels.
-    pairs = _confused_classes(frame, class_names) if knows_classes(judgment) else []
+    knows = knows_classes(judgment)
+    pairs = _confused_classes(frame, class_names) if knows else []
     return {
         "name": identity.name,
         "dataset_hash": dataset_hash(predictions.labels, identity.ids),
@@ -186,6 +187,7 @@ def _summary(frame, predictions, identity, judgment, is_unseen):
         "expected_precision": estimates.precision,
         "expected_precision_bounds": None if bounds is None else list(bounds),
         "suggestion_accuracy": estimates.accuracy,
+        "knows_classes": knows,
         "doubts": doubts(
             judgment, predictions, is_called, estimates, class_names, is_unseen
         ),

@@ -132,6 +132,7 @@ def page_data(frame, shown, neighbors, others, pictures, details):
         "expectedPrecision": _number(attributes.get("expected_precision")),
         "precisionBounds": attributes.get("expected_precision_bounds"),
         "doubts": list(attributes.get("doubts", [])),
+        "knowsClasses": bool(attributes.get("knows_classes", True)),
         "numFound": {kind: int(is_issue.sum()) for kind, is_issue in flags.items()},
         "kinds": {
             kind: np.flatnonzero(is_issue[shown]).tolist()

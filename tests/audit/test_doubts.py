@@ -75,7 +75,8 @@ def test_nothing_called_has_no_precision():
 
 def test_weak_model_is_doubted():
     _, said, _ = stated(*weak_case(2))
-    assert "may know the class of only" in said and "better features" in said
+    assert "may know the class of only" in said
+    assert said.count("better features") == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

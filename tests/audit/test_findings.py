@@ -88,12 +88,14 @@ def test_attributes_hold_for_the_whole_data_set(frame):
         "expected_precision_bounds",
         "noise_rate",
         "noise_rate_bounds",
+        "knows_classes",
         "doubts",
         "suggestion_accuracy",
         "transition_matrix",
         "confused_classes",
     }
     assert json.loads(json.dumps(frame.attrs)) == frame.attrs
+    assert frame.attrs["knows_classes"] is True
     record = NoisyLabels(None, clusters(num_wrong=8)[1].labels, np.arange(90))
     assert frame.attrs["dataset_hash"] == record.hash
     assert frame.attrs["name"] == "pets" and frame.attrs["class_names"] == NAMES
@@ -137,6 +139,7 @@ def test_model_that_knows_no_class_names_no_pair_of_classes():
     assert "do not rely on any of these numbers" in frame.attrs["doubts"][0]
     assert frame["is_label_issue"].sum() > 100
     assert frame.attrs["confused_classes"] == []
+    assert frame.attrs["knows_classes"] is False
 
 
 def test_predictions_out_of_sample_are_not_advised_to_be_so():

@@ -732,6 +732,28 @@ def test_pair_above_a_quality_is_accepted_at_once_and_undone_at_once(
     assert review.text("#progress-text").startswith("0 of 8 decided")
 
 
+def test_accepting_many_says_first_where_the_audit_cannot_say(open_page, tmp_path):
+    frame = frame_of(8)
+    frame.attrs["expected_precision_bounds"] = [0.1, 0.9]
+    review = open_page(write_review(tmp_path / "out", frame))
+    questions = []
+    review.page.on("dialog", lambda one: (questions.append(one.message), one.dismiss()))
+    review.page.select_option("#pair", label="cat → dog (2)")
+    review.page.locator("#accept-all").click()
+    assert questions[0].startswith("The audit cannot say how many of its suggestions")
+    assert "Accept cat → dog for 2 undecided examples" in questions[0]
+
+
+def test_model_that_knows_no_class_has_nothing_accepted_at_once(open_page, tmp_path):
+    frame = frame_of(8)
+    frame.attrs["knows_classes"] = False
+    review = open_page(write_review(tmp_path / "out", frame))
+    review.page.select_option("#pair", label="cat → dog (2)")
+    assert not review.page.locator("#accept-all").is_visible()
+    review.press("Escape", "a")  # One after the other they still are.
+    assert review.text("#progress-text") == "1 of 8 decided, 2 listed"
+
+
 def test_messages_cover_no_button(open_page, animals):
     for width in (360, 900, 1600):
         review = open_page(animals, viewport={"width": width, "height": 800})

@@ -116,7 +116,7 @@ function neighborOf(card, example, isLarge) {
 // The scores that the audit gave an example.
 function factsOf(card) {
   const facts = [["label quality", cards.quality[card].toFixed(3)]];
-  if (cards.issueProbability) facts.push(["probably wrong", percent(cards.issueProbability[card])]);
+  if (cards.issueProbability && data.knowsClasses) facts.push(["probably wrong", percent(cards.issueProbability[card])]);
   if (cards.neighborAgreement) facts.push(["neighbors that agree", percent(cards.neighborAgreement[card])]);
   if (cards.neighborLabel) { // -1 where no neighbor is similar.
     facts.push(["most neighbors say", classNames[cards.neighborLabel[card]] ?? "–"]);

@@ -64,7 +64,9 @@ function acceptAll() {
   if (!chosen.length) return announce("Nothing undecided of this pair is listed.");
   const pair = `${givenName(chosen[0])} → ${suggestedName(chosen[0])}`;
   const score = byId("score-text").textContent;
-  if (!window.confirm(`Accept ${pair} for ${counted(chosen.length, "undecided example")}, `
+  const doubt = isWide(data.precisionBounds)
+    ? "The audit cannot say how many of its suggestions are right: look at some of these first. " : "";
+  if (!window.confirm(`${doubt}Accept ${pair} for ${counted(chosen.length, "undecided example")}, `
     + `${byId("score-name").textContent.toLowerCase()} ${score}? One undo takes all of them back.`)) return;
   decisions.change(chosen.map((card) => [examples.id[card], {
     given: givenName(card), action: "relabel", chosen: suggestedName(card) }]));
@@ -549,10 +551,12 @@ function listen() {
     "--bar-height", `${bar.target.offsetHeight}px`)).observe(byId("bar"));
 }
 
+// Too wide to name one number.
+const isWide = (bounds) => Boolean(bounds) && bounds[1] - bounds[0] > 0.3;
+
 function share(value, bounds, words) {
   const between = bounds ? `between ${percent(bounds[0])} and ${percent(bounds[1])}` : "";
-  const isWide = bounds && bounds[1] - bounds[0] > 0.3; // Too wide to name one number.
-  return isWide ? `${between} ${words}.`
+  return isWide(bounds) ? `${between} ${words}.`
     : `about ${percent(value)} ${words}${bounds ? `: ${between}` : ""}.`;
 }
 
@@ -583,6 +587,8 @@ function start() {
   byId("doubts").replaceChildren(...data.doubts.map((doubt) =>
     element("li", {}, `Doubtful: ${doubt}`)));
   document.body.classList.toggle("without-pictures", !hasPictures);
+  // A model that hardly knows the classes makes no suggestions to accept unseen.
+  byId("accept-all").hidden = !data.knowsClasses;
   byId("legend").textContent = hasPictures && numCards && cards.neighbors[0].length
     ? "Below each example are its nearest neighbors: = has the same label, ≠ has another one." : "";
   const kinds = Object.entries(data.kinds).filter(([, members]) => members.length);
