@@ -7,7 +7,9 @@ from keras_ncr.distribution import replicas
 
 
 def by_blocks(function, vectors, log_own, pool, rows_per_block):
-    """Returns `function(vectors, log_own, pool)`, computed some rows at a time."""
+    """Returns `function(vectors, log_own, pool)`, of some rows, or all, at a time."""
+    if rows_per_block is None:
+        return function(vectors, log_own, pool)
 
     def of_block(start, vectors, log_own, batch_vectors, log_batch):
         return function(

@@ -263,12 +263,7 @@ def consistency(features, logits, settings, queue=None):
         )
         return DIVERGENCES[settings.direction](weights, pool, log_own)
 
-    if settings.rows_per_block is None:
-        loss = consistency_of(vectors, log_own, pool)
-    else:
-        loss = by_blocks(
-            consistency_of, vectors, log_own, pool, settings.rows_per_block
-        )
+    loss = by_blocks(consistency_of, vectors, log_own, pool, settings.rows_per_block)
     if queue is not None:
         queue.add(pool)
     return loss * settings.temperature**2 if settings.temperature_squared else loss
@@ -289,12 +284,7 @@ def neighbor_predictions(features, logits, settings):
         )
         return tf.matmul(weights, tf.exp(pool.log_predictions))
 
-    if settings.rows_per_block is None:
-        sums = predictions_of(vectors, log_own, pool)
-    else:
-        sums = by_blocks(
-            predictions_of, vectors, log_own, pool, settings.rows_per_block
-        )
+    sums = by_blocks(predictions_of, vectors, log_own, pool, settings.rows_per_block)
     return sums / tf.reduce_sum(sums, axis=1, keepdims=True)
 
 

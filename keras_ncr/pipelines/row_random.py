@@ -58,7 +58,8 @@ def _words(seeds, num):
 @functools.cache  # Some 200 operations, which are traced once, in eager runs too.
 def _function(num_blocks):
     """`_words_of` for so many blocks, compiled."""
-    words = tf.function(functools.partial(_words_of, num_blocks=num_blocks))
+    words = functools.partial(_words_of, num_blocks=num_blocks)
+    words = tf.function(words, autograph=False)
     return words.get_concrete_function(tf.TensorSpec([2, None], tf.uint64))
 
 
