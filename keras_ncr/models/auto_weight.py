@@ -186,12 +186,17 @@ def excess_of(sums, num_examples):
     return beyond_margin(learned) - beyond_margin(lacking)
 
 
+def number_or_auto(value, name, words):
+    """Returns a number in [0, 1], or "auto"; or raises."""
+    if isinstance(value, str):
+        return check_known(value, [AUTO], name, f" or {words}")
+    return check_rate(value, name)
+
+
 def checked_weight(weight, takes_unlabeled, model):
     """Returns a number in [0, 1], or "auto" where a model can do so; or raises."""
-    if not isinstance(weight, str):
-        return check_rate(weight, "consistency_weight")
-    check_known(weight, [AUTO], "consistency_weight", " or a number from 0 to 1")
-    if not takes_unlabeled:
+    weight = number_or_auto(weight, "consistency_weight", "a number from 0 to 1")
+    if weight == AUTO and not takes_unlabeled:
         raise ValueError(
             f"`consistency_weight` must be a number from 0 to 1 for {model}. Received: "
             f"{weight!r}, which keras_ncr.NCRModel and keras_ncr.ELRModel take."

@@ -5,9 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.backbones import HeteroscedasticClassifier
-from keras_ncr.checks import check_known, check_rate
 from keras_ncr.distribution import replicas
-from keras_ncr.models.auto_weight import AUTO
+from keras_ncr.models.auto_weight import AUTO, number_or_auto
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.unlabeled import without_labels
 
@@ -74,7 +73,7 @@ class OutlierRejection(keras.layers.Layer):
 
     def __init__(self, share, num_examples=None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
-        self.share = share if share == AUTO else check_rate(share, "reject_outliers")
+        self.share = number_or_auto(share, "reject_outliers", "a share")
         # Averages, and the weights that they have so far.
         self.energies = ExampleMemory(2, num_examples, name="energies")
         self.threshold, self.num_seen, self.share_below = (
@@ -165,10 +164,7 @@ def energies_between_classes(logits):
 
 def checked_share(share, model):
     """Returns the share of outliers that a model is to leave out, or raises."""
-    if isinstance(share, str):
-        check_known(share, [AUTO], "reject_outliers", " or a share")
-    else:
-        share = check_rate(share, "reject_outliers")
+    share = number_or_auto(share, "reject_outliers", "a share")
     if share == 1 or (share and not model.takes_unlabeled):
         raise ValueError(
             '`reject_outliers` must be "auto", or at least 0 and below 1, and 0 for '
