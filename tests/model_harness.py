@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from batches import central_differences
 
 from keras_ncr.models import (
     CleanNetModel,
@@ -218,15 +219,8 @@ def assert_same_variables(ours, theirs, tolerance=1e-5):
         )
 
 
-def numeric_gradient(function, values, step=1e-6):
-    """Returns the gradient of a scalar function by central differences."""
-    gradient = np.zeros_like(values)
-    for place in np.ndindex(*values.shape):
-        change = np.zeros_like(values)
-        change[place] = step
-        difference = function(values + change) - function(values - change)
-        gradient[place] = difference / (2 * step)
-    return gradient
+# The gradient of a scalar function of float64 values.
+numeric_gradient = functools.partial(central_differences, step=1e-6)
 
 
 # Tasks with wrong labels, for what methods are to learn

@@ -63,9 +63,13 @@ def cosine(one, other):
     return 0.0 if lengths == 0 else np.sum(one * other) / lengths
 
 
+def unit_rows(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def softmax(logits):
-    exponentials = np.exp(logits - np.max(logits))
-    return exponentials / np.sum(exponentials)
+    exponentials = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    return exponentials / np.sum(exponentials, axis=-1, keepdims=True)
 
 
 def log_softmax(logits):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from batches import central_differences
 from model_harness import X, Y, beside_cross_entropy, blobs, compiled, fit, new_model
+from oracles import softmax, unit_rows
 
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.losses.interpolated_contrast import Embedded, interpolated_contrast
@@ -20,22 +21,12 @@ from keras_ncr.models.moit_losses import (
 )
 from keras_ncr.models.nearest import vote_shares
 
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def softmax(rows):
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 LOGITS = np.array([[2, 0, -1], [1, 1, 0], [0, 2, 1], [-1, 0, 3.0]])
 LABELS, CLEAN = np.array([0, 0, 1, 2], "int32"), np.array([1, 1, 0, 1.0])
 VECTORS = np.concatenate(
     [
-        unit(np.array([[1, 0], [1, 1], [0, 2], [1, 3.0]])),
-        unit(np.array([[1, 0.5], [1, 2], [0.5, 2], [0, 1]])),
+        unit_rows(np.array([[1, 0], [1, 1], [0, 2], [1, 3.0]])),
+        unit_rows(np.array([[1, 0.5], [1, 2], [0.5, 2], [0, 1]])),
     ]
 )
 PARTNERS = np.array([2, 0, 3, 1, 1, 3, 0, 2], "int32")
@@ -99,7 +90,7 @@ def test_golden_contrast_within_a_batch():
 
 
 def test_golden_contrast_with_a_memory():
-    past = unit(np.array([[1, 0], [0, 1], [1, 1], [-1, 0.0]]))
+    past = unit_rows(np.array([[1, 0], [0, 1], [1, 1], [-1, 0.0]]))
     columns, counts = remembered(memory_of(past, [0, 1, 2, 1]), ROWS)
     loss = np.mean(contrast(VECTORS, columns, counts))
     assert loss == pytest.approx(3.755697, abs=1e-6)
@@ -111,7 +102,7 @@ def test_a_memory_of_the_batch_alone_adds_what_the_batch_does():
 
 
 def test_the_batch_displaces_the_oldest_in_the_memory():
-    past = unit(np.random.default_rng(0).normal(size=(10, 2)))
+    past = unit_rows(np.random.default_rng(0).normal(size=(10, 2)))
     labels = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
     columns, counts = remembered(memory_of(past, labels, size=10), ROWS)
     expected = oracle(VECTORS, LABELS, PARTNERS, WEIGHTS, past[8:], labels[8:])
@@ -120,7 +111,7 @@ def test_the_batch_displaces_the_oldest_in_the_memory():
 
 def test_contrast_is_that_of_the_oracle():
     rng = np.random.default_rng(1)
-    vectors, labels = unit(rng.normal(size=(12, 5))), rng.integers(0, 3, 6)
+    vectors, labels = unit_rows(rng.normal(size=(12, 5))), rng.integers(0, 3, 6)
     # Some are their own partners.
     partners = np.concatenate([rng.permutation(6), [0, 2, 1, 3, 5, 4]])
     weights = rng.uniform(0.5, 1, 12)
@@ -134,7 +125,7 @@ def test_contrast_is_that_of_the_oracle():
 @pytest.mark.parametrize("has_memory", [False, True])
 def test_gradient_of_contrast_equals_central_differences(has_memory):
     """Against the memory the batch's own columns have none."""
-    past, labels = unit(np.array([[1, 0], [0, 1.0]])), [0, 1]
+    past, labels = unit_rows(np.array([[1, 0], [0, 1.0]])), [0, 1]
 
     def loss_of(vectors, others):
         if not has_memory:
@@ -271,7 +262,7 @@ def test_a_step_minimizes_contrast_and_classification_of_two_mixtures():
         view = (first, second)[row // 8]
         own = weights[row] * view[row % 8] + (1 - weights[row]) * view[partners[row]]
         np.testing.assert_allclose(mixture, own, atol=1e-5)
-    projections = unit(model.projection(model.backbone(mixed_x)).numpy())
+    projections = unit_rows(model.projection(model.backbone(mixed_x)).numpy())
     total = oracle(projections, labels, partners, weights).mean()
     known = Side(labels, is_clean, softmax(model(X[2::3]).numpy()), np.arange(8))
     owners = np.tile(np.arange(8), 2)
@@ -364,7 +355,7 @@ def test_labels_are_judged_by_projections_of_the_whole_set():
     model = compiled("moit", {"num_neighbors": 3})
     fit(model, epochs=1)
     fresh = new_model("moit")
-    vectors = unit(fresh.projection(fresh.backbone(X)).numpy())
+    vectors = unit_rows(fresh.projection(fresh.backbone(X)).numpy())
     neighbors = nearest_of(vectors, 3)
     expected = clean_labels(Y, neighbors, 3)
     np.testing.assert_array_equal(model.clean_set.rows[:, 0], expected)

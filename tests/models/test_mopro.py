@@ -14,25 +14,16 @@ from model_harness import (
     fit,
     new_model,
 )
+from oracles import softmax, unit_rows
 
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.models import MoProModel
 from keras_ncr.models import mopro_losses as parts
 
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def softmax(rows):
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 LOGITS = np.array([[2, 0, -1], [1, 1, 0], [0, 2, 1], [-1, 0, 3.0]])
-QUERIES = unit(np.array([[1, 0], [1, 1], [0, 2], [1, 3.0]]))
-KEYS = unit(np.array([[1, 0.5], [1, 2], [0.5, 2], [0, 1]]))
-PROTOTYPES = unit(np.array([[1, 0], [1, 1], [0, 1.0]]))
+QUERIES = unit_rows(np.array([[1, 0], [1, 1], [0, 2], [1, 3.0]]))
+KEYS = unit_rows(np.array([[1, 0.5], [1, 2], [0.5, 2], [0, 1]]))
+PROTOTYPES = unit_rows(np.array([[1, 0], [1, 1], [0, 1.0]]))
 GIVEN = np.array([2, 2, 1, 0], "int32")
 
 
@@ -92,13 +83,13 @@ def test_golden_labels_prototypes_and_losses():
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.999, 1.0])
 def test_prototypes_move_in_closed_form_as_one_after_the_other(momentum):
     rng = np.random.default_rng(0)
-    queries, labels = unit(rng.normal(size=(40, 3))), rng.integers(0, 4, 40)
+    queries, labels = unit_rows(rng.normal(size=(40, 3))), rng.integers(0, 4, 40)
     is_kept = rng.random(40) < 0.7
-    prototypes = np.append(unit(rng.normal(size=(4, 3))), np.zeros((1, 3)), axis=0)
+    prototypes = np.append(unit_rows(rng.normal(size=(4, 3))), np.zeros((1, 3)), axis=0)
     expected = prototypes.copy()
     for query, label in zip(queries[is_kept], labels[is_kept], strict=True):
         expected[label] = momentum * expected[label] + (1 - momentum) * query
-    expected[:4] = unit(expected[:4])
+    expected[:4] = unit_rows(expected[:4])
     moved = parts.moved_prototypes(prototypes, queries, labels, is_kept, momentum)
     np.testing.assert_allclose(moved, expected, atol=1e-12)
 
@@ -124,7 +115,7 @@ def test_steps_are_those_of_the_oracle():
     model = compiled("mopro", {**settings, **shares, "instance_weight": 0.3})
     model(X)
     model.has_prototypes.assign(True)
-    start = unit(np.random.default_rng(3).normal(size=(3, 4)))
+    start = unit_rows(np.random.default_rng(3).normal(size=(3, 4)))
     model.prototypes.assign(start)
     average = model.key_network
     for step in range(2):
@@ -135,14 +126,14 @@ def test_steps_are_those_of_the_oracle():
             own = [
                 0.25 * mean + 0.75 * one for mean, one in zip(means, own, strict=True)
             ]
-        queries = unit(model.projection(model.backbone(x)).numpy())
+        queries = unit_rows(model.projection(model.backbone(x)).numpy())
         logits, prototypes = model(x).numpy(), model.prototypes.numpy()
         queue = model.queue.vectors.numpy()[model.queue.is_filled()]
         loss = model.train_on_batch(x, y)[0]
         means = numbers([average.backbone, average.classifier])
         for mean, expected in zip(means, own, strict=True):
             np.testing.assert_allclose(mean, expected, atol=1e-6)
-        keys = unit(average(x).numpy())
+        keys = unit_rows(average(x).numpy())
         labels, moved, losses = oracle(
             y, logits, queries, keys, prototypes, queue, share=0.2, threshold=0.7
         )
@@ -193,7 +184,7 @@ def in_last_stage(epoch=3, **arguments):
     """A model of four epochs, the last of which is the last stage, as it begins one."""
     model = compiled("mopro", {"last_stage_share": 0.25, **arguments})
     model(X)
-    model.prototypes.assign(unit(np.random.default_rng(3).normal(size=(3, 4))))
+    model.prototypes.assign(unit_rows(np.random.default_rng(3).normal(size=(3, 4))))
     model.begin_epoch(epoch, 4)
     return model
 
@@ -202,7 +193,7 @@ def in_last_stage(epoch=3, **arguments):
 def test_last_stage_has_the_loss_of_balanced_corrected_labels(weights):
     model = in_last_stage(logit_share=0.5, correction_threshold=0.45)
     model.label_counts.assign([7.0, 1.0, 30.0])
-    queries = unit(model.projection(model.backbone(X)).numpy())
+    queries = unit_rows(model.projection(model.backbone(X)).numpy())
     logits, prototypes = model(X).numpy(), model.prototypes.numpy()
     rule = {"share": 0.5, "threshold": 0.45, "temperature": 1.0}
     labels, _, losses = oracle(Y, logits, queries, queries, prototypes, [], **rule)
@@ -289,7 +280,7 @@ def test_first_views_are_classified_and_second_ones_make_the_keys():
     model(X)
     _, logits = model.batch_objective(X, Y)
     np.testing.assert_allclose(logits, np.repeat(model(X[::2]), 2, axis=0), atol=1e-6)
-    keys = unit(model.key_network(X[1::2]).numpy())
+    keys = unit_rows(model.key_network(X[1::2]).numpy())
     np.testing.assert_allclose(model.queue.vectors[-12:], keys, atol=1e-6)
 
 
