@@ -224,19 +224,9 @@ def test_predictions_and_accuracy_are_those_of_one_network():
     assert_close(seen, [np.mean(predictions.argmax(axis=1) == Y)])
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"forget_rate": None}, "`forget_rate` must be the share of labels that are"),
-        ({"forget_rate": 1}, "Received: forget_rate=1"),
-        ({"forget_rate": -0.1}, "forget_rate=-0.1"),
-        ({"ramp_epochs": -1}, "ramp_epochs=-1"),
-        ({"ensemble": 1}, "ensemble=1"),
-    ],
-)
-def test_wrong_arguments_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make(**arguments)
+def test_share_of_wrong_labels_must_be_given():
+    with pytest.raises(ValueError, match="`forget_rate` must be the share of labels "):
+        make(forget_rate=None)
 
 
 # Learning

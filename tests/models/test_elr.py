@@ -228,20 +228,3 @@ def test_learns_what_cross_entropy_does_not():
         model.fit(x, noisy, batch_size=100, epochs=30, verbose=0)
         accuracies[elr_weight] = model.evaluate(x, clean, verbose=0)[1]
     assert accuracies[3.0] > accuracies[1e-9] + 0.1, accuracies
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"elr_weight": -1.0}, "`elr_weight` must be a positive"),
-        ({"target_momentum": 1.5}, "`target_momentum` must be"),
-        ({"num_examples": 0}, "`num_examples` must be"),
-        ({"consistency_weight": 2.0}, "`consistency_weight` must be"),
-    ],
-)
-def test_argument_out_of_range_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ELRModel(linear_backbone(), 3, **arguments)

@@ -361,25 +361,6 @@ def test_predictions_are_without_the_averages():
 # What is refused
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"elr_weight": 0}, "elr_weight=0"),
-        ({"target_momentum": 1.5}, "target_momentum=1.5"),
-        ({"average_decay": -1}, "average_decay=-1"),
-        ({"mixup_alpha": -0.5}, "mixup_alpha=-0.5"),
-        ({"ramp_steps": 0.5}, "ramp_steps=0.5"),
-        ({"average_ramp_steps": -1}, "average_ramp_steps=-1"),
-        ({"labels_by_targets": 1}, "labels_by_targets=1"),
-        ({"seed": -1}, "seed=-1"),
-        ({"num_examples": 0}, "num_examples=0"),
-    ],
-)
-def test_wrong_arguments_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make(**arguments)
-
-
 class Unknown(keras.layers.Dense):
     """A layer that Keras is not told of, and cannot load."""
 
