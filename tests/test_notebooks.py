@@ -170,6 +170,7 @@ def test_execute_runs_the_others_before_it_fails(execute, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_execute_stops_what_takes_too_long(execute, tmp_path, capsys):
     path = tmp_path / "one.ipynb"
     write_notebook(path, "x = 1", "import time\ntime.sleep(60)")

@@ -65,6 +65,7 @@ def assert_same(one, other, atol=1e-4):
 # What it finds
 
 
+@pytest.mark.slow
 def test_most_wrong_labels_are_called_and_most_called_are_wrong(frame, source):
     is_wrong = source.labels != source.clean_labels
     called = frame["is_label_issue"].to_numpy()

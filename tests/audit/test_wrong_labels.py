@@ -61,6 +61,7 @@ def test_wrong_labels_come_first(blobs, found):
     assert {"neighbor_label", "outlier_score"} <= set(frame)
 
 
+@pytest.mark.slow
 def test_names_give_the_list_of_the_numbers(blobs, found):
     features, _, noisy = blobs
     by_name = find(features, NAMES[noisy])
@@ -69,6 +70,7 @@ def test_names_give_the_list_of_the_numbers(blobs, found):
     assert by_name["given_class"].tolist() == NAMES[noisy].tolist()
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_list_and_leaves_the_global_seed_alone(blobs, found):
     features, _, noisy = blobs
     keras.utils.set_random_seed(1)
@@ -167,6 +169,7 @@ def test_source_goes_through_the_model_and_onto_the_page(tmp_path):
     assert list((tmp_path / "cache").glob("*.npy"))
 
 
+@pytest.mark.slow
 def test_page_shows_pictures_by_their_paths(blobs, tmp_path):
     features, _, noisy = blobs
     pictures = [tmp_path / f"{number}.png" for number in range(120)]

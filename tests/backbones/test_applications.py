@@ -200,6 +200,7 @@ def test_network_takes_gray_images_of_any_size():
         assert model(images(1, (side, side + 3, 1))).shape == (1, 512)
 
 
+@pytest.mark.slow
 def test_network_trains_a_step_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     backbone = application("MobileNet", (32, 32, 3))

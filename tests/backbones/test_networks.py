@@ -73,7 +73,9 @@ def num_trainable(model):
             *("resnet34", (224, 224, 3), {"stem": "imagenet"}, 21_284_672),
             marks=pytest.mark.slow,
         ),
-        ("resnet50", (224, 224, 3), {}, 23_508_032),
+        pytest.param(
+            *("resnet50", (224, 224, 3), {}, 23_508_032), marks=pytest.mark.slow
+        ),
         ("preact_resnet18", (8, 8, 3), {}, 11_171_274 - 5_130),
         ("mlp", (28, 28, 1), {}, 784 * 512 + 512 * 512 + 4 * 512),
         ("small_resnet", (32, 32, 3), {}, 928 + 18_560 + 57_728 + 230_144 + 919_040),

@@ -377,6 +377,7 @@ def test_what_cannot_work_is_named_before_long_work(
     assert not computed
 
 
+@pytest.mark.slow
 def test_broken_picture_is_left_out_if_asked(command, tmp_path):
     pictures, backbone = write_pictures(tmp_path / "pictures"), write_network()
     (pictures / "red/broken.png").write_text("<html>")

@@ -113,6 +113,7 @@ def test_only_the_command_itself_leaves_out_keras(
 # With TensorFlow
 
 
+@pytest.mark.slow
 def test_help_of_a_command_has_its_flags_alone_and_no_log_of_tensorflow():
     process = run_python("-m", "keras_ncr", "train", "--help")
     assert process.returncode == 0

@@ -94,7 +94,11 @@ def test_data_of_each_kind_go_from_training_to_corrections(kind, run_command, tm
 
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [("features", "ncr+elr"), ("text", "standard"), ("tabular", "ncr")],
+    [
+        ("text", "standard"),
+        pytest.param("features", "ncr+elr", marks=pytest.mark.slow),
+        pytest.param("tabular", "ncr", marks=pytest.mark.slow),
+    ],
 )
 def test_saved_models_take_raw_inputs(kind, method, run_command, tmp_path):
     path, run = write_data(kind, tmp_path), tmp_path / "run"
@@ -151,6 +155,7 @@ def test_method_that_means_nothing_to_the_inputs_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_features_can_be_mixed(run_command, tmp_path):
     path = write_data("features", tmp_path)
     run_command(

@@ -192,14 +192,14 @@ def train_and_evaluate(config):
 # One of each kind of data, and two of the largest. The others differ by their source.
 NAMES = [
     "clothing1m.py:ncr,balanced=true",
-    "digits.py:standard",
-    "features.py",
     "folder.py",
     "tabular.py",
     "text.py:texts.csv,method=standard",
     "webvision.py",
 ]
 VARIANTS = [
+    "digits.py:standard",
+    "features.py",
     "fashion_mnist.py:standard,noise=instance,rate=0.8",
     "tfds.py:mnist",
     "animal10n.py",

@@ -101,6 +101,7 @@ def check_trained_on(folder):
     assert results["last_test_accuracy"]["mean"] > 0.9
 
 
+@pytest.mark.slow
 def test_wrong_pictures_of_a_folder_are_found_and_corrected(pictures):
     arguments = {"method": "ncr", "size": 16, "backbone": "mlp", "epochs": 20}
     config = own_pictures("folder", {"path": str(pictures), **arguments})

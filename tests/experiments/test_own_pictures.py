@@ -79,6 +79,7 @@ def test_folder_trains_with_one_command_and_is_left_as_it_was(
     assert (run / "trial-0" / "model.keras").is_file()
 
 
+@pytest.mark.slow
 def test_test_folder_beside_the_training_folder_is_found(command, pictures, tmp_path):
     both = tmp_path / "both"
     both.mkdir()
@@ -89,6 +90,7 @@ def test_test_folder_beside_the_training_folder_is_found(command, pictures, tmp_
     assert len(NoisyLabels.load(run / "noise.npz")) == 40
 
 
+@pytest.mark.slow
 def test_table_with_true_labels_shows_what_is_memorized(command, pictures, tmp_path):
     rows = ["path,label,truth"]
     for number in range(20):
@@ -153,6 +155,7 @@ def test_test_images_are_not_trained_on(command, pictures, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_table_as_spreadsheets_write_it(command, pictures, tmp_path):
     rows = ["Bild;Klasse"]
     for number in range(6):
@@ -239,6 +242,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
         assert top_5 == pytest.approx(is_among.any(axis=1).mean())
 
 
+@pytest.mark.slow
 def test_oracle_has_no_wrong_labels(tmp_path):
     config = default_config()
     config.epochs, config.method = 1, "oracle"

@@ -14,7 +14,8 @@ import pytest
 import tensorflow_datasets as tfds
 from finished_run import outcome
 from model_harness import few
-from python_process import REPOSITORY, printed_by, start_python
+from python_process import REPOSITORY
+from python_process import run_command as printed_by_command
 
 from keras_ncr import pipelines
 from keras_ncr.cli import train
@@ -75,31 +76,8 @@ def files(folder):
     return {path.partition("/events.out")[0] for path in paths}
 
 
-def run_by_command(folder):
-    """Starts the short run by the command, beside the tests: it imports TensorFlow."""
-    overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
-    return start_python(
-        "-m",
-        "keras_ncr",
-        "train",
-        "--config=configs/digits.py:ncr",
-        f"--workdir={folder}",
-        *overrides,
-    )
-
-
 @pytest.fixture(scope="module")
-def commanded(tmp_path_factory):
-    """The folder of a run by the command, and its process."""
-    folder = tmp_path_factory.mktemp("commanded") / "run"
-    process = run_by_command(folder)
-    yield folder, process
-    process.kill()
-    process.communicate()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, commanded):
+def finished(tmp_path_factory):
     """The folder of two trials, of which the second was asked for later."""
     folder = tmp_path_factory.mktemp("run")
     run.train(config_of(), folder, verbose=0)
@@ -391,7 +369,7 @@ def test_worker_that_is_not_the_first_computes_and_writes_nothing(
 
 @pytest.mark.usefixtures("eager_functions")
 def test_other_trials_go_on_after_one_that_failed(tmp_path):
-    config = config_of(**ONE_EPOCH, trials=3)
+    config = config_of(**ONE_EPOCH, trials=3, method="standard")
     failed = {"trial": 1, "seed": 4, "failed": "The loss became nan."}
     folder = workdir.claim(tmp_path, config)
     workdir.trial_folder(folder, 1).mkdir()
@@ -416,7 +394,7 @@ def test_trial_whose_model_is_gone_is_trained_again_and_a_damaged_one_is_named(
     monkeypatch.setattr(
         time, "time", functools.partial(next, itertools.count(2e9, -100))
     )
-    config = config_of(**QUICK, epochs=2)
+    config = config_of(**QUICK, epochs=2, method="standard")
     results = run.train(config, tmp_path, verbose=0)
     assert results["trials"][0]["seconds"] >= 0
     before = outcome(tmp_path)
@@ -451,17 +429,26 @@ def test_run_is_not_written_into_the_pictures(tmp_path):
 # The command
 
 
-def test_command_gives_the_same_run_and_prints_a_table(finished, commanded):
-    folder, process = commanded
-    printed = printed_by(process)
-    assert outcome(folder) == outcome(finished)
-    table = printed.rpartition("digits, ncr, trials: 1\n")[2].splitlines()
+def check_table(printed, folder):
+    """Checks what the command prints in the end, by the results in a folder."""
+    table = printed.rpartition("digits, ncr, trials: ")[2].splitlines()
     result = json.loads((folder / "results.json").read_text())
+    words, value = table[1][:33], table[1][33:]
+    assert words.rstrip() == "test accuracy, last epoch"
     accuracy = 100 * result["last_test_accuracy"]["mean"]
-    assert table[0] == f"{'test accuracy, last epoch':33}{accuracy:12.1f} %"
-    assert table[2].startswith("wrong labels memorized")
+    assert value.split()[0] == f"{accuracy:.1f}"
+    assert table[3].startswith("wrong labels memorized")
     # A log file gets a line per epoch, not a bar that moves back over itself.
     assert "\b" not in printed
+
+
+@pytest.mark.slow
+def test_command_gives_the_same_run_and_prints_a_table(finished, tmp_path):
+    overrides = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
+    config, folder = "--config=configs/digits.py:ncr", f"--workdir={tmp_path}"
+    printed = printed_by_command("train", config, folder, *overrides)
+    assert outcome(tmp_path) == outcome(finished)
+    check_table(printed, tmp_path)
     assert printed.count("val_accuracy") == 5
 
 
@@ -473,6 +460,16 @@ old_loader = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 def command(run_command, tmp_path):
     """Runs the command with a workdir; returns what it prints."""
     return functools.partial(run_command, train, f"--workdir={tmp_path / 'run'}")
+
+
+@old_loader
+def test_command_prints_the_table_of_a_run_that_is_finished(finished, run_command):
+    settings = SETTINGS | {"trials": 2, "co_teaching.forget_rate": 0.0}
+    overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+    folder = f"--workdir={finished}"
+    config = f"--config={REPOSITORY / 'tests' / 'plain_config.py'}"
+    printed = run_command(train, config, folder, *overrides)
+    check_table(printed, finished)
 
 
 @old_loader

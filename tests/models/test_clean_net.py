@@ -125,6 +125,7 @@ def test_each_class_is_drawn_as_often_and_each_of_its_examples():
     np.testing.assert_allclose(shares, [1 / 6, 1 / 2, 1 / 6, 1 / 6], atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager_functions")
 def test_the_same_seed_learns_the_same():
     first, again, other = [

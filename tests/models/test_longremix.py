@@ -105,6 +105,7 @@ def test_stages_warm_up_and_divide_and_the_second_starts_from_the_first_weights(
         np.testing.assert_array_equal(later, seen.sets[3])
 
 
+@pytest.mark.slow
 def test_warmup_has_a_history_too():
     model = compiled("longremix", {"warmup_epochs": 4})
     fit(model, epochs=6)  # Of which three belong to each stage: only warm-up.

@@ -60,7 +60,7 @@ class Steps(keras.callbacks.Callback):
     ("cls", "first_epoch"),
     [
         (NCRModel, 2),
-        (ELRModel, 0),
+        pytest.param(ELRModel, 0, marks=pytest.mark.slow),
         pytest.param(NCRModel, 0, marks=pytest.mark.slow),
         pytest.param(ELRModel, 2, marks=pytest.mark.slow),
     ],

@@ -81,6 +81,7 @@ def assert_same_run(ours, theirs):
         assert_close(one, two)
 
 
+@pytest.mark.slow
 def test_equal_shares_train_as_one_device(train_pair):
     one, two = [train(68, epochs=2) for train in train_pair]
     assert_same_run(two, one)

@@ -70,6 +70,7 @@ def test_out_of_sample_predictions_of_scikit_learn(blobs):
     assert (NAMES[probabilities.argmax(axis=1)] == clean).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_pipeline_and_grid_search(blobs):
     features, noisy, clean = blobs
     pipeline = make_pipeline(StandardScaler(), short())
@@ -85,6 +86,7 @@ def test_weights_of_examples_count(blobs):
     assert classifier.score(features, clean) > 0.9
 
 
+@pytest.mark.slow
 def test_clean_learning_of_cleanlab_works_on_it(blobs):
     features, noisy, clean = blobs
     labels = np.searchsorted(NAMES, noisy)

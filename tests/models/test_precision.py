@@ -86,6 +86,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -205,7 +206,7 @@ def test_step_that_overflows_is_skipped_and_halves_the_scale(kind):
 # Accumulated gradients
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@ALL_KINDS
 @pytest.mark.parametrize("policy", ["float32", slow("mixed_bfloat16")])
 def test_accumulated_gradient_is_the_mean_of_two(kind, policy):
     keras.config.set_dtype_policy(policy)

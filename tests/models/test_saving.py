@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from model_harness import few
 
 from keras_ncr import NCRModel, NeighborConsistencyLoss
 
@@ -214,7 +215,7 @@ def several():
     return keras.Model(inputs, features), {"a": X, "b": 2 * X}
 
 
-@pytest.mark.parametrize("kind", ["int32", "string", "dict"])
+@pytest.mark.parametrize("kind", few("string", "dict", of=["int32", "string", "dict"]))
 def test_models_of_text_and_of_several_inputs_are_saved(kind, tmp_path):
     backbone, x = several() if kind == "dict" else text(kind)
     model = NCRModel(backbone, 3)
@@ -243,6 +244,7 @@ for name in names:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

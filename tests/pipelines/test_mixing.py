@@ -442,6 +442,7 @@ def test_replicas_keep_the_views_of_an_example_together(two_replicas):
     assert sizes == [4, 4, 2, 2]
 
 
+@pytest.mark.slow
 def test_ncr_trains_on_mixtures_and_views():
     source = from_arrays(COLORED, np.arange(6) % 3)
     options = dict(one_hot=True, carry=["index"])

@@ -485,7 +485,7 @@ def test_functions_are_traced_once_for_all_epochs():
     ("num_epochs", "batch_size"),  # 479 divides 1,437.
     [
         (2, 500),
-        (None, 479),
+        pytest.param(None, 479, marks=pytest.mark.slow),
         pytest.param(2, 479, marks=pytest.mark.slow),
         pytest.param(None, 500, marks=pytest.mark.slow),
     ],

@@ -664,6 +664,7 @@ def many(tmp_path_factory):
     return write_review(folder, frame, circle(len(frame), 6))
 
 
+@pytest.mark.slow
 def test_hundred_thousand_cards_stay_few_elements(open_page, many):
     review = open_page(many)
     assert "calls 300 of 102,000" in review.text("#summary")
