@@ -21,6 +21,8 @@ def finished_run(folder, config, epochs):
     sources = with_noise(config, load_sources(config.data))
     keras.utils.set_random_seed(0)
     model = compiled_model(config, sources.train)
+    # Else the first step would do so, and be traced once more for it.
+    model.optimizer.build(model.trainable_variables)
     batches = training_batches(config, sources.train, seed=0, num_epochs=epochs)
     steps = steps_per_epoch(config, sources.train)
     model.fit(batches, epochs=epochs, steps_per_epoch=steps, verbose=0)

@@ -25,6 +25,7 @@ from model_harness import (
     fit,
     new_model,
     plain_history,
+    plain_run,
 )
 
 ONE_HOT = np.eye(3, dtype="float32")[Y]
@@ -99,8 +100,7 @@ def test_fit_takes_its_arguments_by_position_down_to_weights_of_classes(name):
     "name", few("ncr", "gjs", "mopro", "co_teaching", "divide_mix")
 )
 def test_predictions_are_logits_and_evaluation_is_validation(name):
-    model = compiled(name)
-    history = fit(model, validation_data=(X, Y))
+    model, history = plain_run(name)
     logits = model.predict(X, verbose=0)
     assert logits.dtype == "float32"
     networks = getattr(model, "networks", [model])
