@@ -3,8 +3,9 @@ r"""How good lists of wrong labels are, where it is known which labels are wrong
     python benchmarks/audit.py --workdir=runs/audit --data_dir=TFDS_DATA \
         --out=audit.csv
 
-Copies of digits, Fashion-MNIST and CIFAR-10 (5,000 images of each of the latter two)
-with symmetric, asymmetric and instance-dependent noise. In each copy the same network
+Copies of digits, Fashion-MNIST and CIFAR-10 (5,000 images of each of the latter two; or
+its features: `--datasets=features`, with a folder of `cifar_features.py`) with
+symmetric, asymmetric and instance-dependent noise. In each copy the same network
 is trained by NCR, by cross-entropy, and by cross-entropy five times without a fifth of
 the examples. Compared are this audit on the NCR model; cleanlab on the same model's
 probabilities; cleanlab on those of the five models, each for the examples that it has
@@ -40,6 +41,8 @@ from keras_ncr.models.nearest import nearest_neighbors
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")
+# Trained on where asked for: features of CIFAR-10.
+FEATURES = "features"
 NOISES = ("symmetric", "asymmetric", "instance")
 RATES = (0.1, 0.2, 0.4)
 MODELS = ("ncr", "standard", "folds")
@@ -60,6 +63,7 @@ def main():
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--data_dir", default="", help="of TensorFlow Datasets")
     parser.add_argument("--datasets", default=",".join(DATASETS))
+    parser.add_argument("--features", help=f"a folder, for the data {FEATURES!r}")
     parser.add_argument("--noises", default=",".join(NOISES))
     parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--models", default=",".join(MODELS), help=f"or {NCR_FOLDS}")
@@ -76,7 +80,7 @@ def main():
         for dataset, noise, rate in cells:
             folder = arguments.workdir / f"{dataset}-{noise}-{rate}"
             for model in arguments.models.split(","):
-                config = config_of(dataset, model, noise, rate, arguments.data_dir)
+                config = config_of(dataset, model, noise, rate, arguments)
                 train(config, folder, model)
                 print(folder.name, model, flush=True)
     table = pd.DataFrame(
@@ -95,7 +99,7 @@ def main():
 def _order(cell):
     """Returns what a copy is sorted by."""
     dataset, noise, rate = cell
-    return DATASETS.index(dataset), NOISES.index(noise), rate
+    return (*DATASETS, FEATURES).index(dataset), NOISES.index(noise), rate
 
 
 def rows_of(folder):
@@ -207,18 +211,21 @@ def markdown(frame):
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def config_of(dataset, model, noise, rate, data_dir):
+def config_of(dataset, model, noise, rate, arguments):
     """Returns the config of a training: the method apart, one for all models."""
-    name = "digits" if dataset == "digits" else "fashion_mnist"
+    name = {"digits": "digits", FEATURES: "cifar_features"}.get(
+        dataset, "fashion_mnist"
+    )
     path = ROOT / "configs" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     method = {"folds": "standard", NCR_FOLDS: "ncr"}.get(model, model)
-    config = module.get_config(f"{method},noise={noise},rate={rate}")
+    first = f"{arguments.features},method={method}" if dataset == FEATURES else method
+    config = module.get_config(f"{first},noise={noise},rate={rate}")
     config.trials = 1
-    if dataset != "digits":
-        config.data.dir = data_dir
+    if dataset not in ("digits", FEATURES):
+        config.data.dir = arguments.data_dir
         config.data.limit = 5_000
     if dataset == "cifar10":
         config.data.name = "cifar10"

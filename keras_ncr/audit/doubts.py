@@ -184,12 +184,13 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
     >>> doubts(judgment, predictions, none, estimates, ["a", "b"], True)[0]
     'All classes are equally probable in all predictions: they say nothing of labels.'
     """
-    of_model = _of_model(judgment, estimates)
+    found = _of_predictions(predictions)
+    if not found:  # Else nothing that follows from probabilities is of any use.
+        found = _of_model(judgment, estimates)
+        found += _of_bounds(judgment, estimates, bool(found), is_out_of_sample)
     return [
-        *_of_predictions(predictions),
-        *of_model,
+        *found,
         *([] if is_out_of_sample else _of_learned(judgment, predictions.labels)),
-        *_of_bounds(judgment, estimates, bool(of_model), is_out_of_sample),
         *_of_classes(predictions.labels, is_called, class_names),
     ]
 

@@ -111,6 +111,13 @@ def test_predicted_classes_in_place_of_probabilities_bound_nothing_from_below():
     assert estimates.precision_bounds[0] == estimates.noise_rate_bounds[0] == 0
 
 
+@pytest.mark.parametrize("rows", [np.full((60, 3), 1 / 3), np.eye(3)[[0, 1, 1] * 20]])
+def test_predictions_that_are_all_alike_or_certain_are_the_one_doubt(rows):
+    _, said, _ = stated([0, 1, 2] * 20, rows)
+    assert said.startswith("All ")
+    assert "surest" not in said and "wavers" not in said
+
+
 def test_model_that_agrees_with_all_labels_that_it_saw_may_have_learned_them():
     _, labels, _ = strong_case()
     probabilities = np.full((len(labels), 5), 0.01)
