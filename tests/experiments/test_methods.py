@@ -270,6 +270,7 @@ def test_views_are_those_of_the_authors(method):
     assert not np.array_equal(cropped, originals)
 
 
+@pytest.mark.slow
 def test_views_are_a_function_of_seed_epoch_and_example():
     once, again = first_batch("sop_plus")[0], first_batch.__wrapped__("sop_plus")[0]
     np.testing.assert_array_equal(once, again)

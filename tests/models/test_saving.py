@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_harness import few
 
 from keras_ncr import NCRModel, NeighborConsistencyLoss
 
@@ -180,6 +179,7 @@ def test_a_copied_consistency_loss_is_the_same_loss():
     )
 
 
+@pytest.mark.slow
 def test_weights_alone_are_saved_and_loaded(tmp_path):
     model = trained("cosine")
     model.save_weights(tmp_path / "model.weights.h5")
@@ -215,7 +215,9 @@ def several():
     return keras.Model(inputs, features), {"a": X, "b": 2 * X}
 
 
-@pytest.mark.parametrize("kind", few("string", "dict", of=["int32", "string", "dict"]))
+@pytest.mark.parametrize(
+    "kind", ["string", "dict", pytest.param("int32", marks=pytest.mark.slow)]
+)
 def test_models_of_text_and_of_several_inputs_are_saved(kind, tmp_path):
     backbone, x = several() if kind == "dict" else text(kind)
     model = NCRModel(backbone, 3)
