@@ -12,11 +12,12 @@ the id of the example); `text`, docstrings of installed packages by their packag
 labels wrong, three seeds. `--limit` takes fewer. Features of CIFAR-10 that are there
 already, with `labels` and `ids`: `--features=TRAIN.npz,TEST.npz`. cleanlab judges the
 probabilities of the same head, trained with cross-entropy in the same five folds (those
-of the last epoch, as usual, and the mean of all epochs, which our list takes), and
-those of logistic regression.
+of one draw and the last epoch, as usual, and the means of draws or epochs that our list
+takes), and those of logistic regression.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import resource
 import shutil
@@ -34,8 +35,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keras_ncr import datasets
-from keras_ncr.audit.wrong_labels import predicted
+from keras_ncr import NCRClassifier, datasets
+from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
 from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments.clean import Clean
 from keras_ncr.experiments.clean_data import CleanData, read_data
@@ -49,7 +50,7 @@ CLASSES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 FEW = ("bird", "deer", "frog", "truck")
-CROSS_ENTROPY = HeadSettings(consistency_weight=0.0, elr_weight=1e-6)
+CROSS_ENTROPY = {"consistency_weight": 0.0, "elr_weight": 1e-6}
 
 
 def main():
@@ -134,7 +135,7 @@ def human(arguments):
     compare(clean, noisy != true)
     for name, settings in (
         ("NCR with ELR", HeadSettings()),
-        ("cross-entropy", CROSS_ENTROPY),
+        ("cross-entropy", HeadSettings(**CROSS_ENTROPY)),
     ):
         head = train_head(features, noisy, 10, settings=settings)
         predicted = head.predict(test_features, verbose=0).argmax(axis=1)
@@ -196,21 +197,19 @@ def in_tables(frame, labels, arguments, name):
             seconds = time.process_time() - start
             features = np.asarray(clean.features(), "float32")
             ours = clean.probabilities(features, data.source)
-            plain, _ = by_cross_entropy(features, noisy, num_classes)
+            plain, plain_means = by_cross_entropy(clean, features)
             list_of = pd.read_parquet(clean.folder / "audit" / "labels.parquet")
             is_wrong = noisy != labels
-            scores = (-list_of["label_quality"], suspicion(noisy, plain))
-            found.append(
-                [
-                    *(100 * average_precision_score(is_wrong, one) for one in scores),
-                    *(100 * np.mean(p.argmax(axis=1) == labels) for p in (ours, plain)),
-                    seconds,
-                ]
-            )
+            others = (plain, plain_means)
+            scores = -list_of["label_quality"], *(suspicion(noisy, p) for p in others)
+            shares = [np.mean(p.argmax(axis=1) == labels) for p in (ours, *others)]
+            precisions = [average_precision_score(is_wrong, one) for one in scores]
+            found.append([*(100 * one for one in precisions + shares), seconds])
         means, spreads = np.mean(found, axis=0), np.std(found, axis=0)
         words = (
-            *("list's AP", "cleanlab's AP, cross-entropy"),
-            *("accuracy of folds, NCR with ELR", "cross-entropy", "seconds of cores"),
+            *("list's AP", "cleanlab's AP, cross-entropy", "its means"),
+            *("accuracy of folds, NCR with ELR", "cross-entropy", "its means"),
+            "seconds of cores",
         )
         shown = zip(words, means, spreads, strict=True)
         line = "; ".join(f"{word} {m:.1f} ± {s:.1f}" for word, m, s in shown)
@@ -220,13 +219,13 @@ def in_tables(frame, labels, arguments, name):
 def compare(clean, is_wrong):
     """Prints how good the list is, and those of cleanlab on the same features."""
     frame = pd.read_parquet(clean.folder / "audit" / "labels.parquet")
-    labels, num_classes = clean.source.labels, clean.source.num_classes
+    labels = clean.source.labels
     features = np.asarray(clean.features(), "float32")
     is_called = frame["is_label_issue"].to_numpy()
     lists = {"this list": -frame["label_quality"].to_numpy()}
-    last, mean = by_cross_entropy(features, labels, num_classes)
-    lists["cleanlab, the same head by cross-entropy"] = suspicion(labels, last)
-    lists["cleanlab, mean of its epochs"] = suspicion(labels, mean)
+    usual, means = by_cross_entropy(clean, features)
+    lists["cleanlab, the same head by cross-entropy"] = suspicion(labels, usual)
+    lists["cleanlab, its means"] = suspicion(labels, means)
     if len(labels) <= 5_000:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
         probabilities = cross_val_predict(
@@ -241,25 +240,30 @@ def compare(clean, is_wrong):
     print(f"called: {is_called.sum():,}, of which wrong {precision:.3f}")
 
 
-class Unseen(keras.callbacks.Callback):
-    """Keeps the probabilities of some rows after each epoch."""
+def by_cross_entropy(clean, features):
+    """Returns out-of-sample probabilities of the head, trained with cross-entropy.
 
-    def __init__(self, features, rows):
-        super().__init__()
-        self.features, self.rows, self.epochs = features, rows, []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append(predicted(self.model, self.features, self.rows))
-
-
-def by_cross_entropy(features, labels, num_classes):
-    """Returns probabilities of five folds: of the last epoch, and the mean of all."""
-    found = np.zeros((2, len(labels), num_classes))
-    for kept, held_out in stratified_folds(labels, 5):
-        unseen = Unseen(features, held_out)
-        train_head(features, labels, num_classes, kept, CROSS_ENTROPY, None, [unseen])
-        found[:, held_out] = unseen.epochs[-1], np.mean(unseen.epochs, axis=0)
-    return found
+    The first are those of its last epoch in one draw of folds, as usual; the second
+    ones are means, as our list takes them.
+    """
+    labels, seed = clean.source.labels, clean.settings.seed
+    clean.probabilities(features, clean.source)  # Which chooses a head.
+    settings = dataclasses.asdict(clean.head) | CROSS_ENTROPY
+    usual = cross_val_predict(
+        NCRClassifier(**settings),
+        features,
+        labels,
+        cv=stratified_folds(labels, clean.settings.num_folds, seed),
+        method="predict_proba",
+    )
+    means = out_of_sample_probabilities(
+        features,
+        labels,
+        clean.source.num_classes,
+        settings=HeadSettings(**settings),
+        verbose=0,
+    )
+    return usual, means
 
 
 def stopwatch():

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import tempfile
+import time
 
 import keras
 import numpy as np
@@ -15,11 +16,15 @@ from keras_ncr.datasets.image_files import source_of_files
 from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.features.feature_cache import extract
 from keras_ncr.files import replacing
-from keras_ncr.models.head import HeadSettings, train_head
+from keras_ncr.models.head import HeadSettings, HeadTraining
 from keras_ncr.review import check_folder
 
 # Rows that are looked at together.
 _ROWS_AT_ONCE = 4096
+# How often fewer examples than this are split into folds for a linear classifier.
+_FEW, _DRAWS = 5_000, 3
+# For so long a training is watched before it is told how long it takes.
+_TIMED_SECONDS = 1.0
 
 
 def find_wrong_labels(
@@ -31,6 +36,7 @@ def find_wrong_labels(
     class_names=None,
     pictures=None,
     num_folds=5,
+    num_draws=None,
     threshold=0.5,
     expected_precision=None,
     num_neighbors=10,
@@ -59,6 +65,9 @@ def find_wrong_labels(
             Defaults to the names in `y`, sorted.
         pictures: Optional paths of n image files, which the page shows.
         num_folds: Int, at least 2. Defaults to 5, as in cleanlab's `CleanLearning`.
+        num_draws: Optional int, at least 1: how often the examples are split into
+            folds; predictions are the mean. Defaults to `None`: 3 times, for which a
+            linear classifier on fewer than 5,000 examples is cheap enough, or once.
         threshold: As in `keras_ncr.audit`.
         expected_precision: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
@@ -103,6 +112,7 @@ def find_wrong_labels(
         source.labels,
         source.num_classes,
         num_folds,
+        num_draws=num_draws,
         settings=settings,
         verbose=verbose,
     )
@@ -128,9 +138,11 @@ def out_of_sample_probabilities(
     num_classes: int,
     num_folds: int = 5,
     *,
+    num_draws: int | None = None,
     settings: HeadSettings | None = None,
     folder: str | os.PathLike | None = None,
     verbose="auto",
+    on_estimate=None,
 ) -> np.ndarray:
     """Returns each example's probabilities by a classifier that has not seen it.
 
@@ -142,17 +154,20 @@ def out_of_sample_probabilities(
         labels: Ints of shape `(n,)`.
         num_classes: Int, at least 2.
         num_folds: Int, at least 2. Defaults to 5.
+        num_draws: As in `find_wrong_labels`.
         settings: As in `find_wrong_labels`.
         folder: Optional path of a folder for the predictions of each fold: one that is
             finished is not trained again. It must be of these features, labels and
             settings. Defaults to none.
         verbose: As in `find_wrong_labels`.
+        on_estimate: Optional callable that is told once, after the first epochs, in how
+            many seconds all is done. Defaults to none.
 
     Returns:
         Float32 array of shape `(n, num_classes)`.
 
     Raises:
-        ValueError: If `num_folds` is out of range.
+        ValueError: If `num_folds` or `num_draws` is out of range.
 
     Example:
     >>> from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
@@ -166,53 +181,86 @@ def out_of_sample_probabilities(
     (40, 2)
     """
     settings = settings or HeadSettings()
-    folds = stratified_folds(labels, num_folds, settings.seed)
-    probabilities = np.zeros((len(labels), num_classes), "float32")
-    dim = features.shape[1]
-    completed = [settings.completed(len(kept), dim) for kept, _ in folds]
-    epochs = [one.epochs for one in completed]
-    progress = keras.utils.Progbar(
-        sum(epochs), verbose=int(verbose != 0), unit_name="epoch"
-    )
-    count = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress.add(1)
-    )
-    for number, (kept, held_out) in enumerate(folds, start=1):
-        path = pathlib.Path(folder, f"fold-{number}.npy") if folder else None
+    seed = settings.seed
+    folds = stratified_folds(labels, num_folds, seed)
+    num_rows = min(len(kept) for kept, _ in folds)
+    settings = settings.completed(num_rows, features.shape[1])
+    num_draws = draws_of(settings, len(labels), num_draws)
+    # Of each draw and fold, the examples to train on, and those to judge.
+    parts = [
+        (f"fold-{draw}-{number}.npy", seed + draw, *fold)
+        for draw in range(num_draws)
+        for number, fold in enumerate(stratified_folds(labels, num_folds, seed + draw))
+    ]
+    training = HeadTraining(features, labels, num_classes, num_rows, settings)
+    progress = _Progress(len(parts) * settings.epochs, verbose, on_estimate)
+    total = np.zeros((len(labels), num_classes), "float32")
+    for name, seed, kept, held_out in parts:
+        path = pathlib.Path(folder, name) if folder else None
         if path is not None and path.exists():
-            probabilities[held_out] = np.load(path)
-            progress.add(epochs[number - 1])
-            continue
-        # The early epochs of a linear head have nothing of their own to say.
-        has_layers = completed[number - 1].num_layers > 0
-        unseen = _MeanOfUnseen(features, held_out)
-        callbacks = [count, unseen] if has_layers else [count]
-        head = train_head(
-            features, labels, num_classes, kept, settings, callbacks=callbacks
-        )
-        probabilities[held_out] = (
-            unseen.mean() if has_layers else predicted(head, features, held_out)
-        )
-        if path is not None:
-            with replacing(path) as temporary:
-                np.save(temporary, probabilities[held_out])
-    return probabilities
+            found = np.load(path)
+            progress.skip(settings.epochs)
+        else:
+            unseen = _Unseen(features, held_out, settings)
+            training.train(kept, seed, callbacks=[progress, unseen])
+            found = unseen.mean()
+            if path is not None:
+                with replacing(path) as temporary:
+                    np.save(temporary, found)
+        total[held_out] += found
+    return total / num_draws
 
 
-class _MeanOfUnseen(keras.callbacks.Callback):
+def draws_of(settings, num_examples, num_draws=None):
+    """Returns how often examples are split into folds for a classifier."""
+    if num_draws is not None:
+        return check_integer(num_draws, "num_draws", minimum=1)
+    is_cheap = settings.num_layers == 0 and num_examples < _FEW
+    return _DRAWS if is_cheap else 1
+
+
+class _Unseen(keras.callbacks.Callback):
     """Keeps the mean of a classifier's probabilities of some rows over epochs."""
 
-    def __init__(self, features, rows):
+    def __init__(self, features, rows, settings):
         super().__init__()
         self.features, self.rows = features, rows
+        # The early epochs of a linear head have nothing of their own to say.
+        self.first_epoch = 0 if settings.num_layers else settings.epochs - 1
         self.sum, self.num_epochs = 0.0, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        self.sum += predicted(self.model, self.features, self.rows)
-        self.num_epochs += 1
+        if epoch >= self.first_epoch:
+            self.sum += predicted(self.model, self.features, self.rows)
+            self.num_epochs += 1
 
     def mean(self):
         return self.sum / self.num_epochs
+
+
+class _Progress(keras.callbacks.Callback):
+    """Shows how far several trainings are, and tells once how long they will take."""
+
+    def __init__(self, num_epochs, verbose, tell):
+        super().__init__()
+        self.bar = keras.utils.Progbar(
+            num_epochs, verbose=int(verbose != 0), unit_name="epoch"
+        )
+        self.num_left, self.tell, self.start = num_epochs, tell, None
+
+    def skip(self, num_epochs):
+        self.num_left -= num_epochs
+        self.bar.add(num_epochs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.skip(1)
+        if self.start is None:  # The first epoch is compiled.
+            self.start, self.num_first = time.monotonic(), self.num_left
+            return
+        seconds = time.monotonic() - self.start
+        if self.tell is not None and seconds >= _TIMED_SECONDS:
+            self.tell(self.num_left * seconds / (self.num_first - self.num_left))
+            self.tell = None
 
 
 def predicted(head, features, rows):

@@ -51,6 +51,12 @@ EPOCHS = flags.DEFINE_integer(
 )
 SIZE = flags.DEFINE_integer("image_size", 224, "Pictures are made so large.", 32)
 FOLDS = flags.DEFINE_integer("num_folds", 5, "Parts that are left out in turn.", 2)
+DRAWS = flags.DEFINE_integer(
+    "num_draws",
+    None,
+    "How often examples are split into parts. Default: 3, or 1 where that takes long.",
+    1,
+)
 BATCH = flags.DEFINE_integer("batch_size", 64, "Pictures at once in the network.", 1)
 DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float32", "float16"], "How features are kept."
@@ -95,6 +101,7 @@ def main() -> None:
         epochs=EPOCHS.value,
         image_size=SIZE.value,
         num_folds=FOLDS.value,
+        num_draws=DRAWS.value,
         threshold=THRESHOLD.value,
         num_neighbors=NEIGHBORS.value,
         batch_size=BATCH.value,

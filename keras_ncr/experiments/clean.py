@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -10,12 +11,17 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 import keras_ncr
 from keras_ncr.audit import audit_predictions
 from keras_ncr.audit.auditing import check_calls
 from keras_ncr.audit.report import report
-from keras_ncr.audit.wrong_labels import features_of_source, out_of_sample_probabilities
+from keras_ncr.audit.wrong_labels import (
+    draws_of,
+    features_of_source,
+    out_of_sample_probabilities,
+)
 from keras_ncr.backbones.pretrained import SCRATCH
 from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.experiments import run_lock
@@ -30,9 +36,13 @@ from keras_ncr.models.head import HeadSettings
 from keras_ncr.review.corrections import dataset_hash
 
 _STATE = "clean.json"
-# Seconds on two cores, for the estimate: a step of training, the rest of a fold, and
-# the audit of an example.
-_STEP_SECONDS, _FOLD_SECONDS, _AUDIT_SECONDS = 0.006, 4, 0.001
+# Seconds on two cores, for the estimate: the start of trainings, an epoch, an example
+# of it without and with hidden layers, the audit of an example, and the work by which a
+# machine is compared with them.
+_START_SECONDS, _EPOCH_SECONDS, _EXAMPLE_SECONDS = 3, 0.005, (1e-5, 6e-5)
+_AUDIT_SECONDS, _PROBE_SECONDS = 0.001, 0.04
+# A new estimate is told if it is so many times longer or shorter.
+_MUCH = 1.5
 
 
 @dataclasses.dataclass
@@ -74,6 +84,7 @@ class Clean:
         self.folder = pathlib.Path(self.workdir).expanduser()
         self.source = self.data.source
         self.network = self.head = None
+        self.slowness = 1.0
         self.start = time.monotonic()
         if self.data.has_class_folders:
             check_outside(self.folder, self.data.folder)
@@ -169,7 +180,8 @@ class Clean:
                 HeadSettings(num_layers=layers, hidden_units=256, seed=seed)
                 for layers in (0, 2)
             ]
-        return [HeadSettings(seed=seed)]
+        is_text = self.source.kind == "text"
+        return [HeadSettings(scale="all" if is_text else "each", seed=seed)]
 
     @property
     def training(self) -> NetworkTraining:
@@ -217,9 +229,11 @@ class Clean:
                 source.labels,
                 source.num_classes,
                 self.settings.num_folds,
+                num_draws=self.settings.num_draws,
                 settings=head,
                 folder=own,
                 verbose=self.verbose,
+                on_estimate=functools.partial(self._tell_again, head),
             )
             agreement = np.mean(probabilities.argmax(axis=1) == source.labels)
             if agreement > best:
@@ -229,15 +243,29 @@ class Clean:
     def _tell_plan(self, seconds):
         """Says how long it all takes, and what it is."""
         num_examples, folds = self.source.num_examples, self.settings.num_folds
-        for head in (one.completed(num_examples, 1) for one in self.heads):
-            steps = head.epochs * num_examples * (1 - 1 / folds) / head.batch_size
-            seconds += folds * (steps * _STEP_SECONDS + _FOLD_SECONDS)
-        seconds += num_examples * _AUDIT_SECONDS
+        self.slowness = slowness()
+        seconds += sum(map(self._seconds, self.heads))
+        seconds += self.slowness * num_examples * _AUDIT_SECONDS
         line = "" if self.settings.backbone == GIVEN else "\n"
         self.say(
             f"{line}About {duration(seconds)}: {num_examples:,} {self.data.words}, a "
             f"classifier in {folds} folds, the list, the page."
         )
+
+    def _seconds(self, head):
+        """Returns how long the trainings of a head will take."""
+        num_examples, folds = self.source.num_examples, self.settings.num_folds
+        num_rows = num_examples * (folds - 1) // folds
+        head = head.completed(num_rows, 1)
+        num_epochs = head.epochs * folds
+        num_epochs *= draws_of(head, num_examples, self.settings.num_draws)
+        each = _EPOCH_SECONDS + num_rows * _EXAMPLE_SECONDS[head.num_layers > 0]
+        return self.slowness * (_START_SECONDS + num_epochs * each)
+
+    def _tell_again(self, head, seconds):
+        """Says how long the trainings of a head take, if that is much of a change."""
+        if not 1 / _MUCH < seconds / self._seconds(head) < _MUCH:
+            self.say(f"\nAbout {duration(seconds)} for the classifier by now.")
 
     def _key(self, features, source=None):
         """Returns a hash of all that the folds depend on, or the list without one."""
@@ -280,6 +308,23 @@ def check_outside(folder, pictures):
             f"count as a class. Received: {str(folder)!r}, in {str(pictures)!r}. Pass "
             "--workdir=FOLDER with a place outside."
         )
+
+
+def slowness() -> float:
+    """Returns how many times slower this machine is now than two idle cores.
+
+    Example:
+    >>> from keras_ncr.experiments.clean import slowness
+    >>> slowness() > 0
+    True
+    """
+    rows = tf.ones([512, 1280])
+    start = None
+    for _ in range(6):  # The first one starts threads.
+        rows += 1e-9 * tf.matmul(tf.matmul(rows, rows, transpose_b=True), rows)
+        start = start or time.monotonic()
+    rows.numpy()
+    return (time.monotonic() - start) / _PROBE_SECONDS
 
 
 def duration(seconds: float) -> str:

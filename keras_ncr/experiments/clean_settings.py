@@ -31,6 +31,8 @@ class CleanSettings:
         image_size: Int, at least 32: pictures are brought to squares of so many pixels.
             Defaults to 224, as networks of ImageNet expect.
         num_folds: As in `keras_ncr.find_wrong_labels`.
+        num_draws: As in `keras_ncr.find_wrong_labels`. A network that is trained is
+            trained in one draw.
         threshold: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
         batch_size: As in `keras_ncr.features.extract`.
@@ -48,6 +50,7 @@ class CleanSettings:
     epochs: int | None = None
     image_size: int = 224
     num_folds: int = 5
+    num_draws: int | None = None
     threshold: float = 0.5
     num_neighbors: int = 10
     batch_size: int = 64

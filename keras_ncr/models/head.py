@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_positive, check_weight
+from keras_ncr.checks import check_integer, check_known, check_positive, check_weight
 from keras_ncr.models.auto_weight import AUTO, checked_weight
 from keras_ncr.models.elr import ELRModel
 
+_SCALES = ("each", "all")
 # Rows whose sums are taken at a time.
 _ROWS_AT_ONCE = 4096
 
@@ -37,6 +38,9 @@ class HeadSettings:
             without hidden layers.
         elr_weight: As in `ELRModel`. Defaults to `None`: 3, or 1 if there are fewer
             than 5,000 examples, or 0.3 without hidden layers.
+        scale: `"each"` brings each feature to a variance of 1; `"all"` brings all
+            together to a mean variance of 1, and keeps what some have more than others,
+            as the first singular vectors of texts have. Defaults to `"each"`.
         seed: Int, at least 0. Defaults to 0.
 
     Raises:
@@ -57,6 +61,7 @@ class HeadSettings:
     weight_decay: float | None = None
     consistency_weight: float | str | None = None
     elr_weight: float | None = None
+    scale: str = "each"
     seed: int = 0
 
     def __post_init__(self):
@@ -77,6 +82,7 @@ class HeadSettings:
         ):
             if getattr(self, name) is not None:
                 check(getattr(self, name), name)
+        check_known(self.scale, _SCALES, "scale")
         if self.consistency_weight is not None:
             checked_weight(self.consistency_weight, True, "the head")
 
@@ -154,29 +160,117 @@ def train_head(
     TensorShape([40, 2])
     """
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
-    settings = (settings or HeadSettings()).completed(len(rows), features.shape[1])
-    model = head_model(features, num_classes, len(labels), rows, settings)
-    batches = _batches(features, labels, rows, settings, sample_weight)
-    num_steps = len(rows) // settings.batch_size
-    _compile(model, settings, num_steps)
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        steps_per_epoch=num_steps,
-        shuffle=False,
-        callbacks=list(callbacks),
-        verbose=verbose,
+    training = HeadTraining(
+        features, labels, num_classes, len(rows), settings, sample_weight
     )
-    return model
+    return training.train(rows, callbacks=callbacks, verbose=verbose)
 
 
-def head_model(features, num_classes, num_examples, rows, settings):
-    """Returns the classifier, not trained, that standardizes features by some rows."""
-    mean, variance = _moments(features, rows)
+class HeadTraining:
+    """Trainings of the same classifier on several parts of the same features.
+
+    Each begins anew. What is slow to begin with, the tracing, is done once.
+
+    Args:
+        features: As in `train_head`.
+        labels: As in `train_head`.
+        num_classes: As in `train_head`.
+        num_rows: Int: the number of examples of the smallest part.
+        settings: As in `train_head`.
+        sample_weight: As in `train_head`.
+
+    Example:
+    >>> from keras_ncr.models.head import HeadSettings, HeadTraining
+    >>> features = np.random.default_rng(0).normal(size=(40, 8))
+    >>> labels = (features[:, 0] > 0).astype(int)
+    >>> training = HeadTraining(features, labels, 2, 20, HeadSettings(epochs=2))
+    >>> training.train(np.arange(20))(features).shape
+    TensorShape([40, 2])
+    """
+
+    def __init__(
+        self, features, labels, num_classes, num_rows, settings=None, sample_weight=None
+    ):
+        settings = (settings or HeadSettings()).completed(num_rows, features.shape[1])
+        self.features, self.labels, self.settings = features, labels, settings
+        self.sample_weight = sample_weight
+        self.num_steps = num_rows // settings.batch_size
+        self.model = head_model(features.shape[1], num_classes, len(labels), settings)
+        _compile(self.model, settings, self.num_steps)
+        self.model(np.zeros((1, features.shape[1]), "float32"))
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.variables = [*self.model.variables, *self.model.optimizer.variables]
+        self.start = [keras.ops.convert_to_numpy(one) for one in self.variables]
+
+    def train(self, rows, seed=None, callbacks=(), verbose=0) -> keras.Model:
+        """Returns the classifier, trained on some rows; it is always the same one.
+
+        Args:
+            rows: Ints: the examples to train on.
+            seed: Optional int, of the order of the examples. Defaults to that of the
+                settings.
+            callbacks: As in `train_head`.
+            verbose: As in `train_head`.
+        """
+        for variable, value in zip(self.variables, self.start, strict=True):
+            variable.assign(value)
+        scale = self.model.backbone.get_layer("standardize")
+        mean, variance = _moments(self.features, rows, self.settings.scale)
+        scale.moving_mean.assign(mean)
+        scale.moving_variance.assign(variance)
+        self.model.fit(
+            self._batches(rows, self.settings.seed if seed is None else seed),
+            epochs=self.settings.epochs,
+            steps_per_epoch=self.num_steps,
+            shuffle=False,
+            callbacks=list(callbacks),
+            verbose=verbose,
+        )
+        return self.model
+
+    def _batches(self, rows, seed):
+        """Returns the batches of all epochs, with the numbers of the examples."""
+        features, labels, settings = self.features, self.labels, self.settings
+        random = np.random.default_rng(seed)
+        # The few that fill no batch are others in each epoch.
+        num_used = self.num_steps * settings.batch_size
+        order = [random.permutation(rows)[:num_used] for _ in range(settings.epochs)]
+        weights = []
+        if self.sample_weight is not None:
+            weights = [np.asarray(self.sample_weight, "float32")]
+
+        def read(index):
+            return (
+                np.asarray(features[index], "float32"),
+                labels[index].astype("int64"),
+                *(weight[index] for weight in weights),
+            )
+
+        def batch(index):
+            shape = [settings.batch_size]
+            types = (tf.float32, tf.int64, *(tf.float32 for _ in weights))
+            inputs, *others = tf.numpy_function(read, [index], types, stateful=False)
+            inputs.set_shape([*shape, features.shape[1]])
+            label, *weight = (tf.ensure_shape(one, shape) for one in others)
+            return inputs, {"label": label, "index": index}, *weight
+
+        return (
+            tf.data.Dataset.from_tensor_slices(np.concatenate(order))
+            .batch(settings.batch_size, drop_remainder=True)
+            .map(batch)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+
+def head_model(dim, num_classes, num_examples, settings):
+    """Returns the classifier, not trained."""
     seeds = iter(range(settings.seed, settings.seed + settings.num_layers + 1))
     layers = [
-        keras.Input([features.shape[1]]),
-        keras.layers.Normalization(mean=mean, variance=variance),
+        keras.Input([dim]),
+        # As `Normalization`, whose mean would be a constant of the trace.
+        keras.layers.BatchNormalization(
+            center=False, scale=False, epsilon=0, trainable=False, name="standardize"
+        ),
     ]
     for _ in range(settings.num_layers):
         start = keras.initializers.HeNormal(seed=next(seeds))
@@ -218,44 +312,15 @@ def _compile(model, settings, num_steps):
     )
 
 
-def _moments(features, rows):
-    """Returns the mean and the variance of each column over some rows."""
+def _moments(features, rows, scale):
+    """Returns the mean and the variance of each column, or of all, over some rows."""
     sums = np.zeros((2, features.shape[1]))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = np.asarray(features[rows[start : start + _ROWS_AT_ONCE]], "float64")
         sums += block.sum(axis=0), (block**2).sum(axis=0)
     mean, square = sums / len(rows)
     variance = square - mean**2
+    if scale == "all":
+        variance = np.full_like(variance, variance.mean())
     # A column that never changes stays as it is.
     return mean, np.where(variance > 1e-12 * (1 + mean**2), variance, 1.0)
-
-
-def _batches(features, labels, rows, settings, sample_weight):
-    """Returns the batches of all epochs, with the numbers of the examples."""
-    random = np.random.default_rng(settings.seed)
-    # The few that fill no batch are others in each epoch.
-    num_used = len(rows) // settings.batch_size * settings.batch_size
-    order = [random.permutation(rows)[:num_used] for _ in range(settings.epochs)]
-    weights = () if sample_weight is None else (np.asarray(sample_weight, "float32"),)
-
-    def read(index):
-        return (
-            np.asarray(features[index], "float32"),
-            labels[index].astype("int64"),
-            *(weight[index] for weight in weights),
-        )
-
-    def batch(index):
-        shape = [settings.batch_size]
-        types = (tf.float32, tf.int64, *(tf.float32 for _ in weights))
-        inputs, *others = tf.numpy_function(read, [index], types, stateful=False)
-        inputs.set_shape([*shape, features.shape[1]])
-        label, *weight = (tf.ensure_shape(one, shape) for one in others)
-        return inputs, {"label": label, "index": index}, *weight
-
-    return (
-        tf.data.Dataset.from_tensor_slices(np.concatenate(order))
-        .batch(settings.batch_size, drop_remainder=True)
-        .map(batch)
-        .prefetch(tf.data.AUTOTUNE)
-    )

@@ -23,6 +23,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         weight_decay: As in `keras_ncr.models.head.HeadSettings`.
         consistency_weight: As in `keras_ncr.models.head.HeadSettings`.
         elr_weight: As in `keras_ncr.models.head.HeadSettings`.
+        scale: As in `keras_ncr.models.head.HeadSettings`.
         seed: As in `keras_ncr.models.head.HeadSettings`.
         verbose: As in `keras.Model.fit`. Defaults to 0.
 
@@ -53,6 +54,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         weight_decay: float | None = None,
         consistency_weight: float | str | None = None,
         elr_weight: float | None = None,
+        scale: str = "each",
         seed: int = 0,
         verbose=0,
     ):
@@ -65,6 +67,7 @@ class NCRClassifier(keras.wrappers.SKLearnClassifier):
         self.weight_decay = weight_decay
         self.consistency_weight = consistency_weight
         self.elr_weight = elr_weight
+        self.scale = scale
         self.seed = seed
         self.verbose = verbose
 

@@ -1,6 +1,7 @@
 """Tests of wrong_labels.py: wrong labels found from features, in one line."""
 
 import dataclasses
+import functools
 import json
 
 import keras
@@ -9,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 import keras_ncr
-from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
+from keras_ncr.audit.wrong_labels import draws_of, out_of_sample_probabilities
 from keras_ncr.datasets.split import stratified_folds
-from keras_ncr.models.head import HeadSettings, train_head
+from keras_ncr.models.head import HeadSettings, HeadTraining, train_head
 
 pytestmark = pytest.mark.usefixtures("eager_functions")
 SHORT = HeadSettings(epochs=10, consistency_weight=0.3)
@@ -30,8 +31,8 @@ def blobs():
 
 
 def find(features, labels, **arguments):
-    arguments = {"settings": SHORT, "num_folds": 2, "verbose": 0, **arguments}
-    return keras_ncr.find_wrong_labels(features, labels, **arguments)
+    short = {"settings": SHORT, "num_folds": 2, "num_draws": 1, "verbose": 0}
+    return keras_ncr.find_wrong_labels(features, labels, **short | arguments)
 
 
 def data_of(page):
@@ -102,7 +103,7 @@ def test_probabilities_are_the_mean_over_the_epochs_with_layers(blobs, num_layer
     features, _, noisy = blobs
     settings = HeadSettings(num_layers=num_layers, hidden_units=4, epochs=3)
     found = out_of_sample_probabilities(
-        features, noisy, 3, num_folds=2, settings=settings, verbose=0
+        features, noisy, 3, num_folds=2, num_draws=1, settings=settings, verbose=0
     )
     kept, held_out = stratified_folds(noisy, 2, seed=0)[1]
     each = []
@@ -118,16 +119,49 @@ def test_probabilities_are_the_mean_over_the_epochs_with_layers(blobs, num_layer
     np.testing.assert_allclose(found[held_out], expected, atol=1e-5)
 
 
-def test_folds_that_are_finished_are_not_trained_again(blobs, tmp_path, monkeypatch):
+def test_training_begins_anew_on_other_examples(blobs):
     features, _, noisy = blobs
-    arguments = {
-        "num_folds": 3,
-        "settings": HeadSettings(epochs=2),
-        "folder": tmp_path,
-        "verbose": 0,
-    }
-    first = out_of_sample_probabilities(features, noisy, 3, **arguments)
-    (tmp_path / "fold-2.npy").unlink()
+    settings = HeadSettings(num_layers=1, hidden_units=4, epochs=3)
+    training = HeadTraining(features, noisy, 3, 60, settings)
+    training.train(np.arange(61))
+    again = training.train(np.arange(40, 100)).get_weights()
+    alone = train_head(features, noisy, 3, np.arange(40, 100), settings).get_weights()
+    for one, other in zip(again, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_features_are_scaled_each_or_all_together(blobs):
+    features = blobs[0] * np.array([1, 2, *[1] * 6])
+    variances = {}
+    for scale in ("each", "all"):
+        model = train_head(
+            features, blobs[2], 3, settings=HeadSettings(epochs=1, scale=scale)
+        )
+        variances[scale] = np.var(model.backbone(features), axis=0)
+    np.testing.assert_allclose(variances["each"], 1, rtol=1e-4)
+    own = features.var(axis=0)
+    np.testing.assert_allclose(variances["all"], own / own.mean(), rtol=1e-4)
+
+
+def test_predictions_are_the_mean_of_draws_and_none_that_is_there_is_made_again(
+    blobs, tmp_path, monkeypatch
+):
+    features, _, noisy = blobs
+    arguments = {"num_folds": 2, "num_draws": 2, "folder": tmp_path, "verbose": 0}
+    find_in_folds = functools.partial(
+        out_of_sample_probabilities, features, noisy, 3, **arguments
+    )
+    first = find_in_folds(settings=HeadSettings(epochs=2))
+    expected = np.zeros((2, 120, 3))
+    for draw in range(2):
+        folds = stratified_folds(noisy, 2, draw)
+        for number, (_, held_out) in enumerate(folds):
+            found = np.load(tmp_path / f"fold-{draw}-{number}.npy")
+            expected[draw, held_out] = found
+    np.testing.assert_allclose(first, expected.mean(axis=0), rtol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0.01
+
+    (tmp_path / "fold-1-1.npy").unlink()
     trained, fit = [], keras_ncr.ELRModel.fit
 
     def counted(model, *args, **kwargs):
@@ -135,9 +169,22 @@ def test_folds_that_are_finished_are_not_trained_again(blobs, tmp_path, monkeypa
         return fit(model, *args, **kwargs)
 
     monkeypatch.setattr(keras_ncr.ELRModel, "fit", counted)
-    again = out_of_sample_probabilities(features, noisy, 3, **arguments)
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, find_in_folds(settings=HeadSettings(epochs=2)))
     assert len(trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "settings", "given", "draws"),
+    [
+        (600, {}, None, 3),
+        (600, {"num_layers": 2}, None, 1),
+        (6_000, {"num_layers": 0}, None, 1),
+        (6_000, {}, 2, 2),
+    ],
+)
+def test_few_examples_are_split_several_times(num_examples, settings, given, draws):
+    completed = HeadSettings(**settings).completed(num_examples, 8)
+    assert draws_of(completed, num_examples, given) == draws
 
 
 def test_inputs_go_through_the_model(blobs, found):
@@ -198,6 +245,7 @@ def test_page_shows_pictures_by_their_paths(blobs, tmp_path):
         ({"y": NAMES[np.arange(120) % 3], "class_names": ["bird", "cat"]}, "'dog'"),
         ({"x": np.full((120, 8), np.nan)}, "finite.*120 of 120"),
         ({"num_folds": 1}, "`num_folds` must be an integer of at least 2"),
+        ({"num_draws": 0}, "`num_draws` must be an integer of at least 1"),
         ({"pictures": ["gone.png"] * 120}, "120 that are not there, 'gone.png'"),
         ({"pictures": []}, "one path for each label"),
         ({"threshold": 1}, "`threshold` must be above 0 and below 1"),

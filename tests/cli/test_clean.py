@@ -121,7 +121,7 @@ def write_corrections(workdir):
     return len(rows)
 
 
-SMALL = ("--image_size=32", "--num_folds=2", "--batch_size=16")
+SMALL = ("--image_size=32", "--num_folds=2", "--num_draws=1", "--batch_size=16")
 
 
 def test_folder_to_list_page_and_classifier(command, tmp_path, computed, trained):
@@ -152,7 +152,7 @@ def test_folder_to_list_page_and_classifier(command, tmp_path, computed, trained
     report = printed.partition("clean-pictures.\n")[2]
     assert again.splitlines()[-1] == (
         f"    keras-ncr clean pictures {backbone} --image_size=32 --num_folds=2 "
-        "--batch_size=16 --corrections=corrections.csv"
+        "--num_draws=1 --batch_size=16 --corrections=corrections.csv"
     )
     assert again.splitlines()[-2] in report
 
@@ -185,18 +185,23 @@ def test_training_that_was_interrupted_goes_on(command, monkeypatch, computed, t
     with monkeypatch.context() as patch:
         patch.setattr(ELRModel, "fit", interrupted)
         with pytest.raises(SystemExit) as end:
-            command("features.npz", "--num_folds=3")
+            command("features.npz", "--num_folds=3", "--num_draws=1")
     assert end.value.code == 130
-    assert "It took" in command("features.npz", "--num_folds=3")
+    assert "It took" in command("features.npz", "--num_folds=3", "--num_draws=1")
     assert len(trained) == 3
 
 
 def test_features_are_cleaned_with_names_and_ids_in_a_folder_of_their_own(
-    command, tmp_path
+    command, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("keras_ncr.experiments.clean.slowness", lambda: 1_000)
+    folds = importlib.import_module("keras_ncr.audit.wrong_labels")
+    monkeypatch.setattr(folds, "_TIMED_SECONDS", 0)
     ids = np.array([f"sound {number}" for number in range(60)])
     write_features("sounds.npz", ids=ids)
     printed = command("sounds.npz", "--num_folds=2", "--workdir=out")
+    assert re.search(r"About \d+ min: 60 examples", printed)
+    assert re.search(r"About \d+ s for the classifier by now", printed)
     frame = pd.read_csv(tmp_path / "out/audit/labels.csv")
     wrong = {f"sound {number}" for number in range(0, 60, 10)}
     assert len(wrong & set(frame["id"][:6])) >= 5
@@ -255,7 +260,7 @@ def test_texts_and_rows_go_from_table_to_page_and_classifier(
     command, tmp_path, trained, kind
 ):
     wrong = write_rows(kind, tmp_path / "table.csv")
-    words = ["table.csv", "--num_folds=2", "--batch_size=16"]
+    words = ["table.csv", "--num_folds=2", "--num_draws=1", "--batch_size=16"]
     words += [] if kind == "text" else ["--picture_key=photo"]
     printed = command(*words)
     assert f"60 {'texts' if kind == 'text' else 'rows'}, a classifier in 2" in printed
