@@ -138,7 +138,7 @@ def test_readme_runs(tmp_path, monkeypatch):
     # The slow test has all folds and epochs.
     for long, short in [
         ("epochs=50", "epochs=1"),
-        ("verbose=0)\nc", "num_folds=2)\nc"),
+        ("verbose=0)\nc", "num_folds=2, num_draws=1)\nc"),
     ]:
         assert program.count(long) == 1
         program = program.replace(long, short)

@@ -89,7 +89,9 @@ def find_wrong_labels(
     Example:
     >>> train, _ = keras_ncr.datasets.digits()
     >>> features, names = train.images.reshape(-1, 64), train.labels.astype(str)
-    >>> frame = keras_ncr.find_wrong_labels(features, names, num_folds=2, verbose=0)
+    >>> frame = keras_ncr.find_wrong_labels(
+    ...     features, names, num_folds=2, num_draws=1, verbose=0
+    ... )
     >>> frame[["id", "given_class", "label_quality"]].shape
     (1437, 3)
     """

@@ -62,10 +62,12 @@ class Clean:
     >>> from keras_ncr.experiments.clean_settings import CleanSettings
     >>> features = np.random.default_rng(0).normal(size=(40, 8))
     >>> source = keras_ncr.datasets.from_features(features, np.arange(40) % 2)
-    >>> clean = Clean(CleanData(source), "runs/clean", CleanSettings(num_folds=2), 0)
+    >>> settings, said = CleanSettings(num_folds=2, num_draws=1), []
+    >>> clean = Clean(CleanData(source), "runs/clean", settings, 0, said.append)
     >>> with clean.begun():
     ...     text = clean.find("keras-ncr clean features.npz")
-    About ... s: 40 examples, a classifier in 2 folds, the list, the page.
+    >>> print(said[0])
+    About ...: 40 examples, a classifier in 2 folds, the list, the page.
     >>> sorted(path.name for path in clean.folder.iterdir())
     ['audit', 'clean.json', 'folds', 'review']
     """
