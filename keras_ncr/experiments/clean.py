@@ -86,7 +86,7 @@ class Clean:
         self.folder = pathlib.Path(self.workdir).expanduser()
         self.source = self.data.source
         self.network = self.head = None
-        self.slowness = 1.0
+        self.slowness, self.is_planned = 1.0, False
         self.start = time.monotonic()
         if self.data.has_class_folders:
             check_outside(self.folder, self.data.folder)
@@ -106,7 +106,7 @@ class Clean:
         state = _read_state(self.folder)
         if state.get("finished") == key and (self.folder / "review/data.js").exists():
             return state["report"]
-        if self.settings.backbone == GIVEN:
+        if not (self.is_planned or self.settings.trains_network):
             self._tell_plan(0)
         write_json(self.folder / _STATE, {"name": self.source.name})
         probabilities = self.probabilities(features, self.source)
@@ -245,7 +245,7 @@ class Clean:
     def _tell_plan(self, seconds):
         """Says how long it all takes, and what it is."""
         num_examples, folds = self.source.num_examples, self.settings.num_folds
-        self.slowness = slowness()
+        self.slowness, self.is_planned = slowness(), True
         seconds += sum(map(self._seconds, self.heads))
         seconds += self.slowness * num_examples * _AUDIT_SECONDS
         line = "" if self.settings.backbone == GIVEN else "\n"
