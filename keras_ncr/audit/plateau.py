@@ -44,8 +44,8 @@ def plateau(differs, preferred, gaps):
     >>> ones, gaps = np.ones(1000, int), np.linspace(5, 0, 1000)
     >>> plateau(np.arange(1000) % 10 == 3, ones, gaps)
     0.1
-    >>> plateau(np.random.default_rng(0).random(1000) > gaps / 5, ones, gaps)
-    0.0
+    >>> plateau(np.random.default_rng(0).random(1000) > gaps / 5, ones, gaps) < 0.05
+    True
     """
     from scipy.special import ndtr, ndtri
 
