@@ -227,12 +227,12 @@ class _Unseen(keras.callbacks.Callback):
     def __init__(self, features, rows, settings):
         super().__init__()
         self.features, self.rows = features, rows
-        # The early epochs of a linear head have nothing of their own to say.
-        self.first_epoch = 0 if settings.num_layers else settings.epochs - 1
+        self.has_layers = settings.num_layers > 0
         self.sum, self.num_epochs = 0.0, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch >= self.first_epoch:
+        # The early epochs of a linear head have nothing of their own to say.
+        if self.has_layers or epoch == self.params["epochs"] - 1:
             self.sum += predicted(self.model, self.features, self.rows)
             self.num_epochs += 1
 
