@@ -195,9 +195,9 @@ NAMES = [
     "folder.py",
     "tabular.py",
     "text.py:texts.csv,method=standard",
-    "webvision.py",
 ]
 VARIANTS = [
+    "webvision.py",
     "digits.py:standard",
     "features.py",
     "fashion_mnist.py:standard,noise=instance,rate=0.8",

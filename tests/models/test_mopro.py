@@ -237,6 +237,7 @@ def test_labels_are_counted_from_the_epoch_before_the_last_stage_on():
     assert not model.is_last_stage
 
 
+@pytest.mark.slow
 def test_last_stage_on_two_replicas_trains_as_on_one_device(two_replicas):
     arguments = {"last_stage_share": 0.5, "first_stage_share": 0.0}
     one = compiled("mopro", arguments)

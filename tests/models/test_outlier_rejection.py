@@ -140,7 +140,8 @@ def test_outliers_are_found_left_out_and_told_to_the_audit(cls, share):
     np.testing.assert_array_equal(frame["outlier_score"], scores)
 
 
-@pytest.mark.parametrize("share", [pytest.param(0.4, marks=pytest.mark.slow), "auto"])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.4, "auto"])
 def test_two_replicas_train_as_one_device(share, two_replicas):
     x, labels, _ = with_outliers(31)
     models = []
@@ -166,7 +167,7 @@ def test_two_replicas_train_as_one_device(share, two_replicas):
     assert 0 < is_left_out.sum() < 31
 
 
-@pytest.mark.parametrize("share", [0.1, "auto"])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.slow), "auto"])
 def test_saved_model_goes_on_as_if_never_saved(share, tmp_path):
     model, x, labels, _ = trained(NCRModel, 2, reject_outliers=share)
     model.save(tmp_path / "model.keras")
