@@ -41,7 +41,7 @@ from keras_ncr.models.nearest import nearest_neighbors
 
 ROOT = pathlib.Path(__file__).parents[1]
 DATASETS = ("digits", "fashion_mnist", "cifar10")
-# Trained on where asked for: features of CIFAR-10.
+# Only if asked for: features of CIFAR-10.
 FEATURES = "features"
 NOISES = ("symmetric", "asymmetric", "instance")
 RATES = (0.1, 0.2, 0.4)

@@ -141,7 +141,7 @@ def cifar(arguments, part, seed=0):
 
 
 def four_classes(arguments, num_of_each=150):
-    """Returns features of as many birds, deer, frogs and trucks, the first ones."""
+    """Returns features of the first birds, deer, frogs and trucks, as many of each."""
     arrays = np.load(arguments.features)
     classes = np.array([2, 4, 6, 9])
     rows = np.concatenate(

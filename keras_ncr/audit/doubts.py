@@ -4,11 +4,12 @@ The account by class takes what the model mixes up for the model's errors, the a
 by margin takes it for wrong labels (`keras_ncr.audit.judgment`). The truth is mostly
 between the two, less what the model errs by its own estimate, and chance.
 
-Nothing bounds the number of wrong labels from below where the model's own errors may be
-all that differs: where the account by class explains hardly anything, so that labels
-differ on hard examples alone; and where there are less of them the surer the model is,
-down to none (`keras_ncr.audit.plateau`), unless it errs on fewer than are wrong. With e
-the plateau it knows the class of no more than (share of labels that agree) / (1 - e).
+Where fewer labels differ the surer the model is, all that differ beyond the plateau
+(`keras_ncr.audit.plateau`) may be its own errors. The lower bound is then the plateau,
+or the share of wrong labels less that of the model's own errors, if this is more. With
+e the plateau, the model knows the class of at most (share of labels that agree) /
+(1 - e) of the examples. Where the account by class explains hardly anything, labels
+differ on hard examples alone, and nothing bounds the number of wrong ones from below.
 
 A model that has seen the labels may have learned more wrong ones than it tells.
 """
@@ -119,8 +120,8 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
 
 
 def _told(judgment, lowest, errors):
-    """Returns which part of the share of wrong labels cannot be own errors."""
-    # As many labels differ where the model is surest, or it errs on fewer.
+    """Returns the part of a share of wrong labels that no own errors can explain."""
+    # The plateau, or what is left if all the model's errors are among them.
     return float(
         np.clip(max(judgment.plateau, lowest - errors) / max(lowest, 1e-9), 0, 1)
     )
@@ -133,8 +134,8 @@ def knows_classes(judgment):
         judgment: `Judgment` of n examples.
 
     Returns:
-        Bool. `False` where most labels differ even among those that the model is surest
-        about, or where all predictions are certain.
+        Bool. `False` where most labels are wrong by class, of the examples that the
+        model is surest about or of all, or where all predictions are certain.
 
     Example:
     >>> from keras_ncr.audit.doubts import knows_classes
@@ -185,7 +186,7 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
     'All classes are equally probable in all predictions: they say nothing of labels.'
     """
     found = _of_predictions(predictions)
-    if not found:  # Else nothing that follows from probabilities is of any use.
+    if not found:  # Else the probabilities tell nothing more.
         found = _of_model(judgment, estimates)
         found += _of_bounds(judgment, estimates, bool(found), is_out_of_sample)
     return [

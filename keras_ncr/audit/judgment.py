@@ -15,13 +15,13 @@ class that it prefers and y the given label:
 
 Out of sample the account by margin is preferred wherever the other explains less than a
 fifth of what it says: too few labels of sure examples are wrong to judge by these.
-Where by class most would be wrong, of the surest or of all, b does not know the
-classes, and only the margins count.
+Where most labels are wrong by class, of the surest examples or of all, b does not know
+the classes, and only the margins count.
 
 In sample b has learned something of the labels, wrong ones among them, and s comes out
 too large. The weight is then halved where labels of sure examples are wrong as well.
-Where b wavers on none of those that it does not agree with the account by margin is
-beyond doubt, and has the whole weight.
+Where b wavers on none of the labels that it does not agree with, the account by margin
+is beyond doubt, and has the whole weight.
 
 The mean is the quality of the label, 1 minus it the probability that it is wrong. All
 that is said of labels follows from it: order, calls, transition matrix.
@@ -55,7 +55,7 @@ from keras_ncr.audit.unseen import (
     unseen_predictions,
 )
 
-# If more labels are wrong by class, of the sure examples or of all, b knows too little.
+# If more labels are wrong by class, of sure examples or of all, b knows too little.
 _MOST = 0.5
 # How decidedly an account is preferred, and from which odds on that by margin is.
 _DECISION = 6
@@ -91,7 +91,7 @@ class Judgment(NamedTuple):
         transition_matrix: Float64 array of shape `(num_classes, num_classes)`: `[i, j]`
             is the share of examples of true class i that carry label j, estimated.
         share_of_sure: Float: the share of wrong labels among the surest examples.
-        is_hopeless: Bool: whether by class most labels would be wrong, of the surest
+        is_hopeless: Bool: whether most labels are wrong by class, of the surest
             examples or of all: b hardly knows the classes.
         plateau: Float: the share of labels that differ however sure b is: what its own
             errors do not explain.

@@ -7,26 +7,27 @@ Phi the normal distribution and e, a and b to be found:
 
     P(label differs) = e + (1 - e) Phi(a + b Phi^-1(r)),    b > 0
 
-The second part is the error of a classifier whose scores are normal; it falls to 0 at
-the surest. What is left there is e, the plateau: 0 where a model's own errors explain
-all that differs, the share of wrong labels where these do not depend on the model.
+The second part is the error of a classifier whose scores are normally distributed; it
+falls to 0 at the surest. What is left there is e, the plateau: 0 where a model's own
+errors explain all that differs, the share of wrong labels where these do not depend on
+the model.
 """
 
 import numpy as np
 
-# No more than half is looked for: more cannot be told from classes that b mixes up.
+# No more than half is looked for: more looks like classes that the model mixes up.
 _LEVELS = np.arange(21) / 40
 _OFFSETS = np.linspace(-4, 2.5, 66)
 _SLOPES = np.geomspace(0.05, 4, 40)
 # Upper ends of groups of ranks: what happens among the surest counts most.
 _ENDS = np.geomspace(0.01, 1, 25)
 _SMALLEST = 1e-9
-# Of levels that are about as likely (logarithms) the highest is taken.
+# Levels are about as likely whose log-likelihoods differ by less.
 _ALIKE = 0.2
 
 
 def plateau(differs, preferred, gaps):
-    """Returns e, the likeliest.
+    """Returns the plateau e; of levels about as likely as each other, the highest.
 
     Args:
         differs: Bool array of shape `(n,)`: whether the label is not the preferred
@@ -38,7 +39,8 @@ def plateau(differs, preferred, gaps):
         Float from 0 to 0.5.
 
     Example:
-    A tenth of the labels differ, however sure the model is; then only unsure ones.
+    A tenth of the labels differ, however sure the model is; then those of unsure
+    examples alone.
 
     >>> from keras_ncr.audit.plateau import plateau
     >>> ones, gaps = np.ones(1000, int), np.linspace(5, 0, 1000)

@@ -21,9 +21,9 @@ from keras_ncr.review import check_folder
 
 # Rows that are looked at together.
 _ROWS_AT_ONCE = 4096
-# How often fewer examples than this are split into folds for a linear classifier.
+# Fewer examples are split into folds so many times, for a linear classifier.
 _FEW, _DRAWS = 5_000, 3
-# For so long a training is watched before it is told how long it takes.
+# Trainings are watched for so long before it is told how long they take.
 _TIMED_SECONDS = 1.0
 
 
@@ -66,8 +66,8 @@ def find_wrong_labels(
         pictures: Optional paths of n image files, which the page shows.
         num_folds: Int, at least 2. Defaults to 5, as in cleanlab's `CleanLearning`.
         num_draws: Optional int, at least 1: how often the examples are split into
-            folds; predictions are the mean. Defaults to `None`: 3 times, for which a
-            linear classifier on fewer than 5,000 examples is cheap enough, or once.
+            folds; predictions are the mean. Defaults to `None`: 3 for a linear
+            classifier on fewer than 5,000 examples, where it costs little, else 1.
         threshold: As in `keras_ncr.audit`.
         expected_precision: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
@@ -162,8 +162,8 @@ def out_of_sample_probabilities(
             finished is not trained again. It must be of these features, labels and
             settings. Defaults to none.
         verbose: As in `find_wrong_labels`.
-        on_estimate: Optional callable that is told once, after the first epochs, in how
-            many seconds all is done. Defaults to none.
+        on_estimate: Optional callable that is told once, after the first epochs, how
+            many seconds are left. Defaults to none.
 
     Returns:
         Float32 array of shape `(n, num_classes)`.
@@ -183,16 +183,16 @@ def out_of_sample_probabilities(
     (40, 2)
     """
     settings = settings or HeadSettings()
-    seed = settings.seed
-    folds = stratified_folds(labels, num_folds, seed)
+    # Other draws have folds of the same sizes.
+    folds = stratified_folds(labels, num_folds, settings.seed)
     num_rows = min(len(kept) for kept, _ in folds)
     settings = settings.completed(num_rows, features.shape[1])
     num_draws = draws_of(settings, len(labels), num_draws)
     # Of each draw and fold, the examples to train on, and those to judge.
     parts = [
-        (f"fold-{draw}-{number}.npy", seed + draw, *fold)
-        for draw in range(num_draws)
-        for number, fold in enumerate(stratified_folds(labels, num_folds, seed + draw))
+        (f"fold-{draw}-{number}.npy", seed, *fold)
+        for draw, seed in enumerate(range(settings.seed, settings.seed + num_draws))
+        for number, fold in enumerate(stratified_folds(labels, num_folds, seed))
     ]
     training = HeadTraining(features, labels, num_classes, num_rows, settings)
     progress = _Progress(len(parts) * settings.epochs, verbose, on_estimate)
@@ -233,7 +233,7 @@ class _Unseen(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         # The early epochs of a linear head have nothing of their own to say.
         if self.has_layers or epoch == self.params["epochs"] - 1:
-            self.sum += predicted(self.model, self.features, self.rows)
+            self.sum += _predicted(self.model, self.features, self.rows)
             self.num_epochs += 1
 
     def mean(self):
@@ -241,7 +241,7 @@ class _Unseen(keras.callbacks.Callback):
 
 
 class _Progress(keras.callbacks.Callback):
-    """Shows how far several trainings are, and tells once how long they will take."""
+    """Shows how far several trainings are, and tells once how long is left."""
 
     def __init__(self, num_epochs, verbose, tell):
         super().__init__()
@@ -265,7 +265,7 @@ class _Progress(keras.callbacks.Callback):
             self.tell = None
 
 
-def predicted(head, features, rows):
+def _predicted(head, features, rows):
     """Returns a classifier's probabilities of some rows, a few at a time."""
     parts = [
         tf.nn.softmax(head(np.asarray(features[part], "float32"), training=False))

@@ -74,8 +74,8 @@ def small_resnet(
     Args:
         input_shape: Tuple `(height, width, channels)`; height and width may be `None`.
         filters: Tuple of ints, the filters of each stage. Defaults to
-            `(32, 64, 128, 256)`, half of those of ResNet-18, our choice: 1,226,400
-            parameters that are trained on color images.
+            `(32, 64, 128, 256)`, our choice: half as many as ResNet-18 has, and
+            1,226,400 trained parameters on color images.
 
     Returns:
         A `keras.Model` from raw pixels to features `(batch, filters[-1])`.

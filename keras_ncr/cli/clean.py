@@ -54,7 +54,8 @@ FOLDS = flags.DEFINE_integer("num_folds", 5, "Parts that are left out in turn.",
 DRAWS = flags.DEFINE_integer(
     "num_draws",
     None,
-    "How often examples are split into parts. Default: 3, or 1 where that takes long.",
+    "How often examples are split into parts, for a head. Default: 3, or 1 where that "
+    "takes long.",
     1,
 )
 BATCH = flags.DEFINE_integer("batch_size", 64, "Pictures at once in the network.", 1)

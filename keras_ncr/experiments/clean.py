@@ -36,9 +36,9 @@ from keras_ncr.models.head import HeadSettings
 from keras_ncr.review.corrections import dataset_hash
 
 _STATE = "clean.json"
-# Seconds on two cores, for the estimate: the start of trainings, an epoch, an example
-# of it without and with hidden layers, the audit of an example, and the work by which a
-# machine is compared with them.
+# Seconds on two cores, for the estimate: the start of trainings, an epoch, each of its
+# examples without and with hidden layers, the audit of an example, and the products
+# that tell how fast a machine is.
 _START_SECONDS, _EPOCH_SECONDS, _EXAMPLE_SECONDS = 3, 0.005, (1e-5, 6e-5)
 _AUDIT_SECONDS, _PROBE_SECONDS = 0.001, 0.04
 # A new estimate is told if it is so many times longer or shorter.
@@ -265,9 +265,9 @@ class Clean:
         return self.slowness * (_START_SECONDS + num_epochs * each)
 
     def _tell_again(self, head, seconds):
-        """Says how long the trainings of a head take, if that is much of a change."""
+        """Says how long the trainings of a head still take, if that is a surprise."""
         if not 1 / _MUCH < seconds / self._seconds(head) < _MUCH:
-            self.say(f"\nAbout {duration(seconds)} for the classifier by now.")
+            self.say(f"\nAbout {duration(seconds)} more for the classifier.")
 
     def _key(self, features, source=None):
         """Returns a hash of all that the folds depend on, or the list without one."""

@@ -31,8 +31,8 @@ class CleanSettings:
         image_size: Int, at least 32: pictures are brought to squares of so many pixels.
             Defaults to 224, as networks of ImageNet expect.
         num_folds: As in `keras_ncr.find_wrong_labels`.
-        num_draws: As in `keras_ncr.find_wrong_labels`. A network that is trained is
-            trained in one draw.
+        num_draws: As in `keras_ncr.find_wrong_labels`, for heads. A network that is
+            itself trained has one draw always.
         threshold: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
         batch_size: As in `keras_ncr.features.extract`.

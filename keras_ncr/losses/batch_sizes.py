@@ -7,7 +7,7 @@ from keras_ncr.distribution import replicas
 
 
 def by_blocks(function, vectors, log_own, pool, rows_per_block):
-    """Returns `function(vectors, log_own, pool)`, of some rows, or all, at a time."""
+    """Returns `function(vectors, log_own, pool)`, computed all at once or by blocks."""
     if rows_per_block is None:
         return function(vectors, log_own, pool)
 

@@ -38,9 +38,9 @@ class HeadSettings:
             without hidden layers.
         elr_weight: As in `ELRModel`. Defaults to `None`: 3, or 1 if there are fewer
             than 5,000 examples, or 0.3 without hidden layers.
-        scale: `"each"` brings each feature to a variance of 1; `"all"` brings all
-            together to a mean variance of 1, and keeps what some have more than others,
-            as the first singular vectors of texts have. Defaults to `"each"`.
+        scale: `"each"` brings each feature to a variance of 1; `"all"` divides all by
+            one number, to a mean variance of 1, so that those that vary most count
+            most: better for singular vectors of texts. Defaults to `"each"`.
         seed: Int, at least 0. Defaults to 0.
 
     Raises:
@@ -169,7 +169,7 @@ def train_head(
 class HeadTraining:
     """Trainings of the same classifier on several parts of the same features.
 
-    Each begins anew. What is slow to begin with, the tracing, is done once.
+    Each begins anew from the same weights; the step is traced once for all.
 
     Args:
         features: As in `train_head`.
@@ -195,7 +195,7 @@ class HeadTraining:
         self.features, self.labels, self.settings = features, labels, settings
         self.sample_weight = sample_weight
         self.num_steps = num_rows // settings.batch_size
-        self.model = head_model(features.shape[1], num_classes, len(labels), settings)
+        self.model = _head_model(features.shape[1], num_classes, len(labels), settings)
         _compile(self.model, settings, self.num_steps)
         self.model(np.zeros((1, features.shape[1]), "float32"))
         self.model.optimizer.build(self.model.trainable_variables)
@@ -203,7 +203,7 @@ class HeadTraining:
         self.start = [keras.ops.convert_to_numpy(one) for one in self.variables]
 
     def train(self, rows, seed=None, callbacks=(), verbose=0) -> keras.Model:
-        """Returns the classifier, trained on some rows; it is always the same one.
+        """Returns the classifier, trained on some rows: always the same object.
 
         Args:
             rows: Ints: the examples to train on.
@@ -262,7 +262,7 @@ class HeadTraining:
         )
 
 
-def head_model(dim, num_classes, num_examples, settings):
+def _head_model(dim, num_classes, num_examples, settings):
     """Returns the classifier, not trained."""
     seeds = iter(range(settings.seed, settings.seed + settings.num_layers + 1))
     layers = [
@@ -313,7 +313,7 @@ def _compile(model, settings, num_steps):
 
 
 def _moments(features, rows, scale):
-    """Returns the mean and the variance of each column, or of all, over some rows."""
+    """Returns each column's mean over some rows, and its variance or that of all."""
     sums = np.zeros((2, features.shape[1]))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = np.asarray(features[rows[start : start + _ROWS_AT_ONCE]], "float64")

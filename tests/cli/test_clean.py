@@ -201,7 +201,7 @@ def test_features_are_cleaned_with_names_and_ids_in_a_folder_of_their_own(
     write_features("sounds.npz", ids=ids)
     printed = command("sounds.npz", "--num_folds=2", "--workdir=out")
     assert re.search(r"About \d+ min: 60 examples", printed)
-    assert re.search(r"About \d+ s for the classifier by now", printed)
+    assert re.search(r"About \d+ s more for the classifier", printed)
     frame = pd.read_csv(tmp_path / "out/audit/labels.csv")
     wrong = {f"sound {number}" for number in range(0, 60, 10)}
     assert len(wrong & set(frame["id"][:6])) >= 5
