@@ -205,10 +205,10 @@ DRAWINGS = {
 }
 # What was run of each, and where that is.
 RUN = {
-    "table 3": "CIFAR-10 as features of a pretrained network (docs/results.md); "
-    "nothing from pixels",
+    "table 3": "CIFAR-10 as features of a pretrained network, and 10,000 pictures with "
+    "a small ResNet (docs/results.md); nothing with the paper's network",
     "table 6": "batches against 100 classes of digits (docs/results.md); not WebVision",
-    "figure 2": "single keys alone",
+    "figure 2": "on CIFAR-10's features (docs/results.md)",
     "figure 3": "on CIFAR-10's features (docs/results.md)",
     "figure 4": "on CIFAR-10's features (docs/results.md)",
 }

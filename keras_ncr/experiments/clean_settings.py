@@ -31,8 +31,8 @@ class CleanSettings:
         image_size: Int, at least 32: pictures are brought to squares of so many pixels.
             Defaults to 224, as networks of ImageNet expect.
         num_folds: As in `keras_ncr.find_wrong_labels`.
-        num_draws: As in `keras_ncr.find_wrong_labels`, for heads. A network that is
-            itself trained has one draw always.
+        num_draws: As in `keras_ncr.find_wrong_labels`, for heads; not with a
+            network that is itself trained, which has one draw.
         threshold: As in `keras_ncr.audit`.
         num_neighbors: As in `keras_ncr.audit`.
         batch_size: As in `keras_ncr.features.extract`.
@@ -74,7 +74,13 @@ class CleanSettings:
                 f"`finetune` is for networks on pictures. Received: True, and {kind}. "
                 "Leave it out."
             )
-        return dataclasses.replace(self, backbone=backbone)
+        completed = dataclasses.replace(self, backbone=backbone)
+        if completed.trains_network and self.num_draws is not None:
+            raise ValueError(
+                "`num_draws` is for a classifier on features; a network that is itself "
+                f"trained has one draw. Received: {self.num_draws}. Leave it out."
+            )
+        return completed
 
     @property
     def trains_network(self) -> bool:

@@ -347,6 +347,7 @@ def wrong_data(tmp_path_factory):
         (["pictures", "--corrections=gone.csv"], "must be in a file that exists"),
         (["pictures", "--threshold=2"], "`threshold` must be"),
         (["pictures", "--num_folds=9"], "`num_folds` must be at most"),
+        (["pictures", "--backbone=scratch", "--num_draws=2"], "has one draw.*: 2"),
         (["pictures", "again"], "Received: pictures again"),
         ([], "--pictures must have a value"),
         (["holes.csv"], "'text' must have no empty cells.*row 3; 2 such rows.*Fill"),
