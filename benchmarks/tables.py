@@ -1,8 +1,9 @@
 r"""Writes two tables with right labels: texts, and rows of numbers.
 
     python benchmarks/tables.py --out=runs/tables
-    keras-ncr compare --config=text:runs/tables/texts.csv --workdir=runs/texts \
-        --noises=symmetric:0.2,symmetric:0.4 --methods=standard,gce,elr,ncr,ncr+elr
+    keras-ncr compare --config=tabular:runs/tables/rows.csv --workdir=runs/rows \
+        --config.noise.kind=symmetric --config.noise.rate=0.4 --trials=1 \
+        --methods=standard,gce,elr,ncr,ncr+elr
 
 `texts.csv`: docstrings of installed packages, by their package; `rows.csv`:
 scikit-learn's digits, 64 columns.
