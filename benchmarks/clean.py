@@ -26,8 +26,8 @@ import time
 import keras
 import numpy as np
 import pandas as pd
+import tables
 import tensorflow as tf
-from audit_data import docstring_texts
 from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
@@ -163,16 +163,12 @@ def cifar10_features(arguments):
 
 def text(arguments):
     """Docstrings by their package."""
-    texts, labels = docstring_texts(arguments.limit or 3000)
-    in_tables(pd.DataFrame({"text": texts}), labels, arguments, "text")
+    in_tables(*tables.texts(arguments.limit or 3000), arguments, "text")
 
 
 def tabular(arguments):
     """Digits as a table of 64 columns."""
-    train, test = datasets.digits()
-    pixels = np.concatenate([one.images.reshape(-1, 64) for one in (train, test)])
-    labels = np.concatenate([train.labels, test.labels])
-    frame = pd.DataFrame(pixels, columns=[f"pixel {n}" for n in range(64)])
+    frame, labels = tables.rows()
     rows = slice(arguments.limit)
     in_tables(frame[rows], labels[rows], arguments, "tabular")
 

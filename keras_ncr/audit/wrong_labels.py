@@ -188,7 +188,7 @@ def out_of_sample_probabilities(
     num_rows = min(len(kept) for kept, _ in folds)
     settings = settings.completed(num_rows, features.shape[1])
     num_draws = draws_of(settings, len(labels), num_draws)
-    # Of each draw and fold, the examples to train on, and those to judge.
+    # For each fold of each draw: a file, a seed, what to train on, what to judge.
     parts = [
         (f"fold-{draw}-{number}.npy", seed, *fold)
         for draw, seed in enumerate(range(settings.seed, settings.seed + num_draws))

@@ -119,10 +119,8 @@ class ExampleMemory(keras.layers.Layer):
         self.build()
         index, rows = tf.cast(index, "int64"), tf.convert_to_tensor(rows)
         if replicas.has_other_replicas():
-            index, rows = (
-                replicas.gather_replicas(index),
-                replicas.gather_replicas(rows),
-            )
+            index = replicas.gather_replicas(index)
+            rows = replicas.gather_replicas(rows)
         self.rows.value.scatter_update(tf.IndexedSlices(rows, index))
 
     def get_config(self):
