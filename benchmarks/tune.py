@@ -1,4 +1,4 @@
-r"""Chooses each method's settings for a data set: three values of one key for each.
+r"""Chooses each method's settings for a data set: four values of one key for each.
 
     python benchmarks/tune.py --config=configs/digits.py --workdir=runs/tune-digits \
         --out=configs/tuned/digits.json --validation=0.2 --trials=3 --processes=2
@@ -19,33 +19,34 @@ import sys
 
 from keras_ncr.files import write_json
 
-_SHARES = "0.3,0.6,0.9"
-_CONSISTENCY = "0.9,0.93,0.95"
-_JOINED = "0.1,0.3,0.5"
+_SHARES = "0.1,0.3,0.6,0.9"
+_CONSISTENCY = "0.7,0.9,0.95,0.98"
+_EARLY_LEARNING = "1.0,3.0,5.0,8.0"
 # The values of one key for each method: the same number of runs for all.
 TRIES = {
     "label_smoothing": ("label_smoothing.weight", _SHARES),
     "soft_bootstrap": ("soft_bootstrap.weight", _SHARES),
     "hard_bootstrap": ("hard_bootstrap.weight", _SHARES),
-    "gce": ("gce.q", "0.5,0.7,0.9"),
-    "sce": ("sce.cross_entropy_weight", "0.03,0.1,0.3"),
-    "mixup": ("mixup.alpha", "0.5,1.0,4.0"),
+    "gce": ("gce.q", "0.5,0.7,0.9,0.95"),
+    "sce": ("sce.cross_entropy_weight", "0.01,0.03,0.1,0.3"),
+    "mixup": ("mixup.alpha", "0.5,1.0,4.0,8.0"),
     "label_smoothing+mixup": ("label_smoothing.weight", _SHARES),
     "soft_bootstrap+mixup": ("soft_bootstrap.weight", _SHARES),
     "js": ("js.label_weight", _SHARES),
     "gjs": ("gjs.label_weight", _SHARES),
-    "co_teaching": ("co_teaching.ramp_epochs", "5,10,20"),
-    "elr": ("elr.elr_weight", "1.0,3.0,5.0"),
-    "elr_plus": ("elr_plus.elr_weight", "1.0,3.0,5.0"),
-    "sop": ("sop.u_learning_rate", "10.0,30.0,100.0"),
-    "sgn": ("sgn.correction_decay", "0.9,0.98,0.995"),
-    "label_propagation": ("label_propagation.similarity_power", "1.0,3.0,6.0"),
-    "divide_mix": ("divide_mix.unlabeled_weight", "0.0,25.0,100.0"),
+    "co_teaching": ("co_teaching.ramp_epochs", "3,5,10,20"),
+    "elr": ("elr.elr_weight", _EARLY_LEARNING),
+    "elr_plus": ("elr_plus.elr_weight", _EARLY_LEARNING),
+    "sop": ("sop.u_learning_rate", "1.0,10.0,30.0,100.0"),
+    "sgn": ("sgn.correction_decay", "0.9,0.98,0.995,0.999"),
+    "label_propagation": ("label_propagation.similarity_power", "1.0,3.0,6.0,9.0"),
+    "divide_mix": ("divide_mix.unlabeled_weight", "0.0,25.0,50.0,100.0"),
     "ncr": ("ncr.consistency_weight", _CONSISTENCY),
     "ncr+mixup": ("ncr.consistency_weight", _CONSISTENCY),
     "ncr+mixup+second_view": ("ncr.consistency_weight", _CONSISTENCY),
-    "ncr+elr": ("elr.consistency_weight", _JOINED),
-    "ncr+elr_plus": ("elr_plus.consistency_weight", _JOINED),
+    # Of the two terms the weight of ELR's is tuned: alpha sets itself.
+    "ncr+elr": ("elr.elr_weight", _EARLY_LEARNING),
+    "ncr+elr_plus": ("elr_plus.elr_weight", _EARLY_LEARNING),
 }
 
 
