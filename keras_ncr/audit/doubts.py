@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_ncr.review.page_data import WIDE
+
 # Normal quantile of bounds that hold with a chance of 90 %.
 _QUANTILE = 1.64
 # Below this accuracy a model's own errors count for too much.
@@ -29,8 +31,6 @@ _LEARNED = 0.98
 _HARD = 0.25
 # Where predictions are as sure as that, they say nothing of how sure they are.
 _CERTAIN = 1 - 1e-6
-# Bounds of the precision that are further apart say nothing.
-WIDE = 0.3
 # So many labels called can be of one class by chance.
 _FEW = 10
 # More classes are not named.
@@ -217,9 +217,8 @@ def _of_model(judgment, estimates):
     """Says when a model is too weak to tell its own errors from wrong labels."""
     if judgment.is_hopeless:
         return [
-            f"The model disagrees with {100 * judgment.share_of_sure:.0f} % even of "
-            "the labels that it is surest about. Either most labels are wrong, or it "
-            "does not know the classes: do not rely on any of these numbers. "
+            f"{_why_hopeless(judgment)} Either most labels are wrong, or it does not "
+            "know the classes: do not rely on any of these numbers. "
             f"What helps: {_HELP}."
         ]
     accuracy = estimates.least_accuracy
@@ -230,6 +229,20 @@ def _of_model(judgment, estimates):
         f"{100 * accuracy:.0f} % of the examples. One so weak takes its own errors for "
         f"wrong labels. Their order is still of use. What helps: {_HELP}."
     ]
+
+
+def _why_hopeless(judgment):
+    """Says of which labels most would be wrong: the surest ones, or all."""
+    of_all = np.mean(1 - judgment.right_by_class, dtype="float64")
+    if judgment.share_of_sure >= of_all:
+        return (
+            f"The model disagrees with {100 * judgment.share_of_sure:.0f} % even of "
+            "the labels that it is surest about."
+        )
+    return (
+        f"By the labels of what the model is surest about, {100 * of_all:.0f} % of all "
+        "would be wrong."
+    )
 
 
 def _of_learned(judgment, labels):

@@ -1,6 +1,6 @@
 """What an audit found, in words for the terminal."""
 
-from keras_ncr.audit.doubts import WIDE
+from keras_ncr.review.page_data import WIDE
 
 # Nobody reads more lines.
 _MOST_PAIRS = 5

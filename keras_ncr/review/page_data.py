@@ -25,6 +25,8 @@ _SCORES = {
     "neighbor_agreement": "neighborAgreement",
     "outlier_score": "outlierScore",
 }
+# Between bounds of a share that are further apart no number is named.
+WIDE = 0.3
 # Most characters of a detail; of a neighbor's, and how many of these: less, since there
 # are many neighbors.
 _LONGEST_DETAIL, _LONGEST_OF_NEIGHBOR, _DETAILS_OF_NEIGHBOR = 5_000, 200, 6
@@ -131,6 +133,7 @@ def page_data(frame, shown, neighbors, others, pictures, details):
         "noiseRateBounds": attributes.get("noise_rate_bounds"),
         "expectedPrecision": _number(attributes.get("expected_precision")),
         "precisionBounds": attributes.get("expected_precision_bounds"),
+        "wide": WIDE,
         "doubts": list(attributes.get("doubts", [])),
         "knowsClasses": bool(attributes.get("knows_classes", True)),
         "numFound": {kind: int(is_issue.sum()) for kind, is_issue in flags.items()},

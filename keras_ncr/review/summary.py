@@ -6,7 +6,7 @@ import html
 import numpy as np
 
 from keras_ncr.review.page_checks import id_texts
-from keras_ncr.review.page_data import flags_of, text_of
+from keras_ncr.review.page_data import WIDE, flags_of, text_of
 from keras_ncr.review.page_folder import THUMBNAILS
 
 _MOST_EXAMPLES = 50
@@ -14,8 +14,6 @@ _MOST_EXAMPLES = 50
 _MOST_CLASSES = 20
 _MOST_PAIRS = 30
 _LONGEST_TEXT = 300
-# Between bounds that are further apart no number is named, nor is one by the page.
-_WIDE = 0.3
 _KINDS = {
     "label": "labels called wrong",
     "near_duplicate": "copies with another label",
@@ -88,7 +86,7 @@ def _share(value, bounds):
     if bounds is None:
         return f"{value:.0%}"
     between = f"{bounds[0]:.0%} to {bounds[1]:.0%}"
-    return between if bounds[1] - bounds[0] > _WIDE else f"{value:.0%} ({between})"
+    return between if bounds[1] - bounds[0] > WIDE else f"{value:.0%} ({between})"
 
 
 def _matrix(frame):

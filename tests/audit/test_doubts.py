@@ -103,6 +103,27 @@ def test_hopeless_model_bounds_nothing_from_below():
     assert estimates.precision_bounds[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("of_sure", "of_all", "words"),
+    [
+        (0.7, 0.6, "disagrees with 70 % even of the labels that it is surest about"),
+        (0.3, 0.6, "surest about, 60 % of all would be wrong"),
+    ],
+)
+def test_hopeless_model_names_the_labels_of_which_most_are_wrong(
+    of_sure, of_all, words
+):
+    truth, probabilities = weak_case(0)
+    predictions = from_probabilities(truth, probabilities)
+    judgment = judge(predictions)._replace(
+        share_of_sure=of_sure, right_by_class=np.full(len(truth), 1 - of_all)
+    )
+    nothing = np.zeros(len(truth), bool)
+    estimates = estimate(judgment, truth, nothing, True)
+    said = doubts(judgment, predictions, nothing, estimates, ["a"] * 6, True)
+    assert words in said[0]
+
+
 def test_predicted_classes_in_place_of_probabilities_bound_nothing_from_below():
     truth, labels, probabilities = strong_case()
     certain = np.eye(5)[probabilities.argmax(axis=1)]

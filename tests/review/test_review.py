@@ -15,7 +15,7 @@ from keras_ncr import review
 from keras_ncr.datasets import from_arrays, from_columns, from_folder, from_texts
 from keras_ncr.datasets.source import Source
 from keras_ncr.review import check_folder
-from keras_ncr.review.page_data import as_script, select
+from keras_ncr.review.page_data import WIDE, as_script, select
 from keras_ncr.review.page_folder import MARK
 
 PAGE_FILES = {
@@ -110,6 +110,7 @@ def test_issues_come_worst_first_and_others_follow(tmp_path):
     assert content["noiseRateBounds"] is None
     assert content["precisionBounds"] == [0.7, 0.95]
     assert content["doubts"] == ["The model is weak."]
+    assert content["wide"] == WIDE == 0.3
 
 
 def test_other_kinds_follow_the_label_issues():

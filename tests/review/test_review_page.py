@@ -213,6 +213,7 @@ def kinds(tmp_path_factory):
         neighbor_agreement=np.full(6, 0.5),
         issue_probability=np.full(6, 0.75),
     )
+    frame.attrs["expected_precision_bounds"] = [0.4, 0.75]
     details = pandas.DataFrame({"legs": [4, 4, 4, 0, 4, 4], "note": ["word " * 99] * 6})
     folder = tmp_path_factory.mktemp("kinds") / "out"
     return write_review(folder, frame, circle(6), details=details)
@@ -393,6 +394,9 @@ def test_filters(open_page, animals):
 
 def test_kinds_and_tables_without_pictures(open_page, kinds):
     review = open_page(kinds)
+    # Bounds so far apart stand without a number between them.
+    said = "Of the suspicious ones between 40 % and 75 % are expected to be wrong."
+    assert said in review.text("#summary")
     assert review.page.locator("#kind option").all_text_contents() == [
         "label issues (3)",
         "near-duplicates (2)",

@@ -552,7 +552,7 @@ function listen() {
 }
 
 // Too wide to name one number.
-const isWide = (bounds) => Boolean(bounds) && bounds[1] - bounds[0] > 0.3;
+const isWide = (bounds) => Boolean(bounds) && bounds[1] - bounds[0] > data.wide;
 
 function share(value, bounds, words) {
   const between = bounds ? `between ${percent(bounds[0])} and ${percent(bounds[1])}` : "";
