@@ -13,8 +13,8 @@ Arguments: method (standard, ncr, mixup, ...), noise, rate. Commands:
 
 Hardware: 2 CPU cores, shared. Time: 40 to 80 s a trial. Result, test accuracy of the
 last epoch, three trials, symmetric noise at a rate of 0.2 / 0.4 / 0.8: standard 81.0 /
-73.9 / 38.9 %, ncr 83.8 / 83.9 / 76.9 %, ncr+elr 84.6 / 83.8 / 79.0 %. The others, and
-how settings were chosen: docs/results.md.
+73.9 / 38.9 %, ncr 83.8 / 83.9 / 76.9 %, ncr+elr (one trial) 84.2 / 83.3 / 78.3 %. The
+others, and how settings were chosen: docs/results.md.
 """
 
 import pathlib

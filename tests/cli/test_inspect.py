@@ -85,7 +85,7 @@ def test_command_reports_and_draws(command, tmp_path):
         "nominal rate           40.0 %\n",
         "realized rate          36.0 %, 517 wrong labels\n",
         "epochs                 50 of 90 steps, trials: 3\n",
-        "weight (alpha) 0.93, neighbors (k) 10, epochs without it (e) 0\n",
+        "weight (alpha) 0.9, neighbors (k) 10, epochs without it (e) 0\n",
         "transition_matrix.png  which class is labeled as which\n",
     ):
         assert words in report
