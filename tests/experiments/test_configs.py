@@ -353,8 +353,8 @@ def test_consistency_is_that_of_table_5(name):
     assert ncr.direction == "self_to_neighbors" and not ncr.temperature_squared
 
 
-# What was tuned for a data set stands in its config alone; the rest are defaults. Alpha,
-# power, T squared.
+# What was tuned for a data set stands in its config alone; the rest are defaults.
+# Alpha, power, T squared.
 TUNED = {
     "digits.py": (0.9, 1, False),
     "digits.py:ncr+elr": ("auto", 6, True),
