@@ -41,9 +41,6 @@ SETTINGS = {
     "trials": 1,
     "seed": 3,
     "ncr.warmup_epochs": 2,
-    # Those of the default config, which configs/digits.py changes.
-    "ncr.consistency_weight": 0.9,
-    "ncr.similarity_power": 1.0,
     "optimizer.warmup_epochs": 1.5,
     "optimizer.weight_decay": 1e-4,
     "augment.padding": 1,
