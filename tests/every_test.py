@@ -33,9 +33,12 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def fresh_global_state():
-    """Keeps what one test sets for the whole process from the next."""
+    """Keeps what one test sets for the whole process, and leaves, from the next."""
     keras.utils.set_random_seed(0)
     yield
+    # A data iterator that a failed `fit` leaves behind waits, when it is freed, for as
+    # long as it was kept, up to a minute.
+    gc.collect(1)
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
     tf.config.run_functions_eagerly(False)
