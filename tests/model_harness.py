@@ -262,6 +262,41 @@ def beside_cross_entropy(cls, epochs, **arguments):
     return *accuracies, model
 
 
+def learned(cls, x, y, shuffle=False, **arguments):
+    """Returns the accuracies of plain cross-entropy and of a model, and the model.
+
+    Both are two layers, trained on x and y, blobs with wrong labels; the model's loss
+    is built in.
+    """
+    test_x, test_y, _ = blobs(512, seed=1)
+    accuracies, plain = [], {"consistency_weight": 0.0}
+    for kind, loss, own in ((NCRModel, cross_entropy(), plain), (cls, None, arguments)):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
+        model = kind(keras.Sequential(layers), 4, **own)
+        model.compile(keras.optimizers.Adam(1e-2), loss)
+        fit(model, x, y, batch_size=64, epochs=40, shuffle=shuffle)
+        logits = model.predict(test_x, verbose=0)
+        accuracies.append(np.mean(logits.argmax(1) == test_y))
+    return *accuracies, model
+
+
+def linear_pair(cls, *arguments, run_eagerly=True, backbones=None, **kwargs):
+    """Returns a compiled pair of linear networks with the same weights every time."""
+    model = cls(
+        backbones or [dense(6, 1), dense(6, 2)],
+        3,
+        *arguments,
+        classifier=[dense(3, 3, dtype="float32"), dense(3, 4, dtype="float32")],
+        **kwargs,
+    )
+    optimizer = keras.optimizers.SGD(0.1)
+    model.compile(
+        optimizer, cross_entropy(), metrics=["accuracy"], run_eagerly=run_eagerly
+    )
+    return model
+
+
 def accuracy_of_a_pair(cls, optimizer, *arguments, **options):
     """Returns the accuracy of two wide networks after 60 epochs on wrong labels.
 
@@ -277,9 +312,7 @@ def accuracy_of_a_pair(cls, optimizer, *arguments, **options):
     keras.utils.set_random_seed(2)
     backbones = [
         keras.layers.Dense(
-            256,
-            activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(seed),
+            256, activation="relu", kernel_initializer=keras.initializers.HeNormal(seed)
         )
         for seed in (1, 2)
     ]

@@ -11,9 +11,4 @@ from keras_ncr.distribution.multi_worker import (
 )
 from keras_ncr.distribution.workers import is_chief
 
-__all__ = [
-    "MultiWorkerClassifier",
-    "MultiWorkerTraining",
-    "WorkerLost",
-    "is_chief",
-]
+__all__ = ["MultiWorkerClassifier", "MultiWorkerTraining", "WorkerLost", "is_chief"]

@@ -30,10 +30,8 @@ def share_statistics(model, data):
 
 
 def moving_statistics(model):
-    """Returns the variables in which a model's batch normalization remembers.
-
-    Layers that are frozen, or whose replicas compute one mean anyhow, have none.
-    """
+    """Returns the variables that are moving means in a model's batch normalization."""
+    # Layers that are frozen, or whose replicas compute one mean anyhow, have none.
     return [
         variable
         for layer in model._flatten_layers(include_self=False)

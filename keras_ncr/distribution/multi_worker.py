@@ -124,11 +124,8 @@ class MultiWorkerTraining:
 
     @contextlib.contextmanager
     def _path_to_save(self, filepath):
-        """Yields where this process saves: for all but the first, a temporary folder.
-
-        The others have to save as well: Keras makes variables as it goes, in which all
-        machines take part.
-        """
+        """Yields where this process saves: all but the first in a temporary folder."""
+        # All must save: Keras makes variables as it goes, together on all machines.
         with self.distribute_strategy.scope():
             is_chief = workers.is_chief()
         if is_chief:

@@ -21,11 +21,8 @@ def add_state(layer, name, shape, initializer="zeros", dtype="float32"):
 
 
 def has_other_replicas():
-    """Returns whether this code runs in one of several replicas of a strategy.
-
-    It does not while a model is being built: there is one batch then, and no other
-    replica to wait for.
-    """
+    """Returns whether this code runs in one of several replicas of a strategy."""
+    # Not while a model is being built: there is no other replica to wait for.
     context = tf.distribute.get_replica_context()
     return context is not None and context.num_replicas_in_sync > 1
 
@@ -56,10 +53,7 @@ def global_size(local):
 
 
 def global_mean(local, size=None):
-    """Returns this replica's share of the mean over the global batch.
-
-    The shares add up to the mean, as the gradients of replicas do, also where replicas
-    hold unequal parts of the batch. `size` is its `global_size`, where that is known.
-    """
+    """Returns this replica's share of the mean over the global batch."""
+    # Shares add up to the mean, as gradients do, with unequal parts of a batch too.
     size = global_size(local) if size is None else size
     return tf.reduce_sum(local) / tf.cast(size, local.dtype)

@@ -1,5 +1,7 @@
 """Takes labels and their weights out of targets, which may be dicts."""
 
+import tensorflow as tf
+
 
 def label_of(y):
     """Returns the labels, where `y` may be a dict that carries more, or raises."""
@@ -21,3 +23,10 @@ def label_of(y):
 def weight_of(sample_weight):
     """Returns the labels' weights: for a dict of labels, Keras makes a dict of them."""
     return sample_weight["label"] if isinstance(sample_weight, dict) else sample_weight
+
+
+def factors_of(sample_weight, dtype="float32"):
+    """Returns the labels' weights in a shape of `(batch,)`, or 1.0 without any."""
+    if sample_weight is None:
+        return 1.0
+    return tf.reshape(tf.cast(weight_of(sample_weight), dtype), [-1])

@@ -51,11 +51,9 @@ def by_blocks(function, vectors, log_own, pool, rows_per_block):
 
 
 def over_blocks(function, matrices, num_results, totals, rows_per_block):
-    """Returns what a function makes of all blocks of rows: rows, and totals.
-
-    `function(start, totals, *blocks)` returns a list of tensors with a row for each of
-    a block's, and the new totals. The last rows it sees may be zeros that fill a block.
-    """
+    """Returns what a function makes of all blocks of rows: rows, and totals."""
+    # `function(start, totals, *blocks)` returns a list of tensors with a row for each
+    # of a block's, and the new totals. The last rows it sees may be zeros.
     num_rows = tf.shape(matrices[0])[0]
     # All blocks have one size, which XLA wants to know, and are as even as can be.
     num_blocks = tf.maximum(-(-num_rows // rows_per_block), 1)
@@ -90,11 +88,7 @@ def in_blocks(matrix, num_blocks, rows):
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class RecentRows(keras.layers.Layer):
-    """Base of queues of what is remembered of the last training examples.
-
-    The rows are weights that no optimizer trains, saved with the model, and no gradient
-    flows into them.
-    """
+    """Base of queues of the last training examples: saved weights, never trained."""
 
     def __init__(self, size, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
@@ -111,11 +105,9 @@ class RecentRows(keras.layers.Layer):
         return tf.range(self.size) >= self.size - tf.convert_to_tensor(self.count)
 
     def push(self, **rows):
-        """Puts the rows of a global batch in the place of the oldest ones.
-
-        One that is not finite, as where half precision overflows, enters as zeros: as
-        it is, it would spoil the loss of every batch until it left.
-        """
+        """Puts the rows of a global batch in the place of the oldest ones."""
+        # One that is not finite, as where half precision overflows, enters as zeros: as
+        # it is, it would spoil the loss of every batch until it left.
         parts = tf.concat(list(rows.values()), axis=1)
         is_finite = tf.reduce_all(tf.math.is_finite(parts), axis=1, keepdims=True)
         for name, new in rows.items():
@@ -132,16 +124,10 @@ class RecentRows(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class RecentExamples(RecentRows):
-    """A queue of unit vectors and log predictions of the last training examples.
-
-    They are what the loss makes of features and logits, so nothing is computed twice.
-    """
+    """A queue of unit vectors and log predictions, as the loss makes them."""
 
     def build(self, vectors_shape, predictions_shape):
-        self.hold(
-            vectors=vectors_shape[-1],
-            log_predictions=predictions_shape[-1],
-        )
+        self.hold(vectors=vectors_shape[-1], log_predictions=predictions_shape[-1])
 
     def appended_to(self, pool):
         """Returns a `Pool` with the past, of similarity 0 until the queue is full."""

@@ -35,10 +35,8 @@ class SoftBootstrap(LabelLoss):
             Defaults to 1.0.
         stop_gradient: Bool. Whether the target is a constant for the gradient. Defaults
             to `False`, as in the released code.
-        from_logits: Bool. Whether the predictions are logits, and not probabilities.
-            Defaults to `True`: the models of this package return logits.
-        dtype: `"float32"` or `"float64"`: in what to compute, whatever the dtype
-            policy. Defaults to `"float32"`.
+        from_logits: As in `GeneralizedCrossEntropy`.
+        dtype: As in `GeneralizedCrossEntropy`.
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -85,14 +83,6 @@ class SoftBootstrap(LabelLoss):
             targets = tf.stop_gradient(targets)
         return bootstrapped_cross_entropy(labels, logits, targets, self.weight)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "weight": self.weight,
-            "temperature": self.temperature,
-            "stop_gradient": self.stop_gradient,
-        }
-
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class HardBootstrap(LabelLoss):
@@ -110,8 +100,8 @@ class HardBootstrap(LabelLoss):
         weight: Number from 0 to 1 (the paper's alpha): the share of the predicted
             class; 0 is cross-entropy. Defaults to 0.2: Reed et al. find 0.8 for
             1 - weight, as quoted by Ren et al.
-        from_logits: As in `SoftBootstrap`.
-        dtype: As in `SoftBootstrap`.
+        from_logits: As in `GeneralizedCrossEntropy`.
+        dtype: As in `GeneralizedCrossEntropy`.
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -152,12 +142,6 @@ class HardBootstrap(LabelLoss):
         predicted = tf.argmax(logits, axis=-1)
         targets = tf.one_hot(predicted, tf.shape(logits)[-1], dtype=logits.dtype)
         return bootstrapped_cross_entropy(labels, logits, targets, self.weight)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "weight": self.weight,
-        }
 
 
 def bootstrapped_cross_entropy(labels, logits, targets, weight):

@@ -249,7 +249,8 @@ def neighbor_consistency(
 
 def consistency(features, logits, settings, queue=None):
     """Returns eq. 3 for each example of a batch, and puts the batch into the queue."""
-    features, logits = as_matrices(features, logits)
+    features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)
+    check_matrices(features, logits)
     vectors = neighbors.unit_vectors(features)
     log_own = log_softmax(logits / settings.temperature)
     pool = neighbors.pool_of(vectors, log_own, settings.cross_replica)
@@ -286,13 +287,6 @@ def neighbor_predictions(features, logits, settings):
 
     sums = by_blocks(predictions_of, vectors, log_own, pool, settings.rows_per_block)
     return sums / tf.reduce_sum(sums, axis=1, keepdims=True)
-
-
-def as_matrices(features, logits):
-    """Returns both as tensors, once their shapes are known to fit together."""
-    features, logits = tf.convert_to_tensor(features), tf.convert_to_tensor(logits)
-    check_matrices(features, logits)
-    return features, logits
 
 
 def check_matrices(features, logits):

@@ -24,25 +24,13 @@ class Embedded(NamedTuple):
 def interpolated_contrast(
     rows, columns, partner_labels, partners, owner_weights, temperature, counts=None
 ):
-    """Returns how far mixtures are from those of their two labels, `(rows,)`.
-
-    With `s` the cosines of two mixtures over the temperature, and r itself left out,
-
-        l_rc = s_rc - log(sum over c of exp(s_rc))
-        loss_r = -(w * mean of l_rc over c in major + (1 - w) * mean over c in minor)
-
-    `major` are the columns with the label of r's owner, or of its example; `minor`
-    those with the label of its partner, of which those of the partner count twice.
-
-    Args:
-        rows: `Embedded`.
-        columns: `Embedded`: what rows are compared with.
-        partner_labels: Ints `(rows,)`.
-        partners: Ints `(rows,)`: numbers of the partners, as `Embedded.examples`.
-        owner_weights: Floats `(rows,)` (w).
-        temperature: Positive float.
-        counts: Bools `(columns,)`: which columns are there. Defaults to all.
-    """
+    """Returns how far mixtures are from those of their two labels, `(rows,)`."""
+    # With s the cosines over the temperature, and r itself left out,
+    #     l_rc = s_rc - log(sum over c of exp(s_rc))
+    #     loss_r = -(w * mean of l_rc over c in major + (1 - w) * mean over c in minor)
+    # major: the columns with the label of r's owner, or of its example; minor: those
+    # with its partner's label, the partner's own twice. `counts` says which columns are
+    # there.
     same_example = rows.examples[:, None] == columns.examples
     is_other = ~(same_example & (rows.views[:, None] == columns.views))
     if counts is not None:
@@ -59,7 +47,6 @@ def interpolated_contrast(
 
     major = mean_over(same_label | same_example)
     minor = mean_over(
-        partner_labels[:, None] == columns.labels,
-        partners[:, None] == columns.examples,
+        partner_labels[:, None] == columns.labels, partners[:, None] == columns.examples
     )
     return -(owner_weights * major + (1 - owner_weights) * minor)

@@ -40,10 +40,8 @@ class JensenShannon(LabelLoss):
             with noise they take 0.1 to 0.9, depending on the noise.
         num_views: Int, at least 1: the views of each example. They use 2. Defaults
             to 1.
-        from_logits: Bool. Whether the predictions are logits, and not probabilities.
-            Defaults to `True`: the models of this package return logits.
-        dtype: `"float32"` or `"float64"`: in what to compute, whatever the dtype
-            policy. Defaults to `"float32"`.
+        from_logits: As in `GeneralizedCrossEntropy`.
+        dtype: As in `GeneralizedCrossEntropy`.
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -91,13 +89,6 @@ class JensenShannon(LabelLoss):
         log_views = tf.nn.log_softmax(in_views(logits, self.num_views))
         loss = jensen_shannon(label, log_views, self.label_weight)
         return tf.repeat(loss, self.num_views)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "label_weight": self.label_weight,
-            "num_views": self.num_views,
-        }
 
 
 def jensen_shannon(label, log_views, label_weight):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_bool, check_known
+from keras_ncr.checks import check_bool, check_known, plain_arguments
 
 # Half precision holds neither the small probabilities nor the class numbers above 2048.
 _DTYPES = ("float32", "float64")
@@ -18,7 +18,9 @@ class LabelLoss(keras.losses.Loss):
         self.from_logits = check_bool(from_logits, "from_logits")
 
     def call(self, y_true, y_pred):
-        logits = as_logits(y_pred, self.from_logits)
+        logits = tf.convert_to_tensor(y_pred)
+        if not self.from_logits:
+            logits = tf.math.log(logits + keras.config.epsilon())
         return self.of_labels(label_distributions(y_true, logits), logits)
 
     def of_labels(self, labels, logits):
@@ -26,19 +28,13 @@ class LabelLoss(keras.losses.Loss):
         raise NotImplementedError
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
-        }
+        return {**super().get_config(), **plain_arguments(self, LabelLoss)}
 
 
 def label_distributions(y_true, logits):
-    """Returns labels as one distribution over the classes per example.
-
-    A number that is none of the classes becomes a row of NaN, and so does its loss: a
-    row of zeros would drop the example in silence.
-    """
+    """Returns labels as one distribution over the classes per example."""
+    # A number that is none of the classes becomes a row of NaN, and so does its loss: a
+    # row of zeros would drop the example in silence.
     y_true = tf.convert_to_tensor(y_true)  # Keras passes a list on as a list.
     num_classes = logits.shape[-1]
     fit = y_true.shape[:1].is_compatible_with(logits.shape[:1])
@@ -64,9 +60,3 @@ def log_of_label(labels, log_zero):
     is_zero = labels == 0
     log_labels = tf.math.log(tf.where(is_zero, tf.ones_like(labels), labels))
     return tf.where(is_zero, tf.cast(log_zero, labels.dtype), log_labels)
-
-
-def as_logits(y_pred, from_logits):
-    """Returns predictions as logits."""
-    y_pred = tf.convert_to_tensor(y_pred)
-    return y_pred if from_logits else tf.math.log(y_pred + keras.config.epsilon())

@@ -74,11 +74,10 @@ DIVERGENCES = {
 
 
 def log_mean(weights, pool, relevance=None):
-    """Returns log q, with q the weighted mean prediction, `(batch, num_classes)`.
-
-    What is too small for float32 counts as `SMALLEST_NUMBER`, unless `relevance`, of
-    the shape of q, says how much each logarithm matters: then those that do are exact.
-    """
+    """Returns log q, with q the weighted mean prediction, `(batch, num_classes)`."""
+    # What is too small for float32 counts as `SMALLEST_NUMBER`, unless `relevance`, of
+    # the shape of q, says how much each logarithm matters: then those that do are
+    # exact.
     past = pool.past_log_predictions
     smallest = SMALLEST_NUMBER if relevance is None else SMALLEST
 
@@ -133,11 +132,9 @@ def are_missing(sums, log_pool, relevance):
 
 
 def over_scales(function, is_missing, weights, log_pool, state):
-    """Returns the state after a function has had it on all scales that are needed.
-
-    `function(is_here, sums, scale, predictions, *state)` is told which of the missing
-    sums are large enough on a scale, the sums, and the scaled predictions.
-    """
+    """Returns the state after a function has had it on all scales that are needed."""
+    # `function(is_here, sums, scale, predictions, *state)` is told which of the missing
+    # sums are large enough on a scale, the sums, and the scaled predictions.
 
     def step(scale, is_missing, *state):
         last, scale = scale, next_scale(log_pool, scale)

@@ -35,10 +35,8 @@ class DeterminantMutualInformation(LabelLoss):
     adds a constant.
 
     Args:
-        from_logits: Bool. Whether the predictions are logits, and not probabilities.
-            Defaults to `True`: the models of this package return logits.
-        dtype: `"float32"` or `"float64"`: in what to compute, whatever the dtype
-            policy. Defaults to `"float32"`.
+        from_logits: As in `GeneralizedCrossEntropy`.
+        dtype: As in `GeneralizedCrossEntropy`.
         **kwargs: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -105,10 +103,8 @@ def mutual_information_loss(labels, logits):
 
 @tf.custom_gradient
 def log_determinant(matrix):
-    """Returns the logarithm of |det|, 0 without a gradient where rounding decides it.
-
-    TensorFlow's `slogdet` does not compile with XLA, and what QR has does.
-    """
+    """Returns log |det|, 0 without a gradient where rounding decides it."""
+    # TensorFlow's `slogdet` does not compile with XLA, and what QR has does.
     q, r = tf.linalg.qr(matrix)
     pivots = tf.abs(tf.linalg.diag_part(r))
     smallest = 8 * np.finfo(matrix.dtype.as_numpy_dtype).eps

@@ -102,11 +102,8 @@ def powers(similarities, largest, similarity_power):
 
 
 def where_above(values, excess, is_alone, first):
-    """Returns `values` where `excess` is above 0, else 0, with `is_alone` for itself.
-
-    Passes over these matrices are what takes time: the gradient of ReLU does in one
-    what a comparison and `tf.where` do in two.
-    """
+    """Returns `values` where `excess` is above 0, else 0; `is_alone` for itself."""
+    # The gradient of ReLU does in one pass what a comparison and `tf.where` do in two.
 
     @tf.custom_gradient
     def chosen(values):
@@ -165,11 +162,9 @@ def extremes_of_top_k(values, k):
 
 
 def best_blocks(values, k):
-    """Returns a part of each row in which its k largest values are.
-
-    They stand in the k blocks with the largest maxima, or tie with values that do, and
-    a maximum is found many times faster than the k largest.
-    """
+    """Returns a part of each row in which its k largest values are."""
+    # They stand in the k blocks with the largest maxima, or tie with values that do,
+    # and a maximum is found many times faster than the k largest.
     batch, size = tf.unstack(tf.shape(values))
     num_blocks = -(-size // BLOCK)
     # Padded with zeros: only positive similarities count in the end.

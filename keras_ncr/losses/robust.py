@@ -74,12 +74,6 @@ class GeneralizedCrossEntropy(LabelLoss):
         one_minus_power = -tf.math.expm1(self.q * tf.nn.log_softmax(logits))
         return tf.reduce_sum(labels * one_minus_power, axis=-1) / self.q
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "q": self.q,
-        }
-
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class SymmetricCrossEntropy(LabelLoss):
@@ -147,14 +141,6 @@ class SymmetricCrossEntropy(LabelLoss):
         cross_entropy = -tf.reduce_sum(labels * tf.nn.log_softmax(logits), axis=-1)
         reverse = -tf.reduce_sum(tf.nn.softmax(logits) * log_labels, axis=-1)
         return self.cross_entropy_weight * cross_entropy + self.reverse_weight * reverse
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "cross_entropy_weight": self.cross_entropy_weight,
-            "reverse_weight": self.reverse_weight,
-            "log_zero": self.log_zero,
-        }
 
 
 def check_log_zero(log_zero):

@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import check_integer, check_layer
+from keras_ncr.checks import check_integer, check_layer, plain_arguments
 from keras_ncr.distribution import MultiWorkerTraining, replicas
-from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.losses import NeighborConsistencyLoss
+from keras_ncr.distribution.targets import factors_of, label_of, weight_of
+from keras_ncr.losses import NeighborConsistencyLoss, SoftBootstrap
 from keras_ncr.models.auto_weight import AUTO, LARGEST, checked_weight
 from keras_ncr.models.example_memory import (
     ExampleMemory,
@@ -116,8 +116,8 @@ class Classifier(MultiWorkerTraining, keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def evaluation_loss(self):
-        """Returns what a model with a built-in loss compiles, for evaluation."""
-        return None
+        """Returns what a model with a built-in loss reports: cross-entropy."""
+        return SoftBootstrap(weight=0.0)  # It takes labels of any form.
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """As in `keras.Model`, all arguments too; warm-up is taken care of.
@@ -161,11 +161,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
         return next((one.num_examples for one in self.memories()), None)
 
     def reserve(self, x, y, validation_split):
-        """Makes room in the memories for the training examples.
-
-        A look at all of them, as a model with `whole_set` has, leaves out those that
-        are kept for validation.
-        """
+        """Makes room in the memories for the examples that are trained on."""
         if self.whole_set is not None and y is not None:
             y = training_part(y, validation_split)
         num_examples = num_examples_of(x, y, self.num_examples)
@@ -191,17 +187,17 @@ class Classifier(MultiWorkerTraining, keras.Model):
             self.mean_predictions.update(index_of(y), logits)
         return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
 
+    def trace_anew(self):
+        """Makes Keras forget a step that it traced, for another stage of training."""
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+
     def batch_objective(self, x, y, sample_weight=None):
         """Returns what a step minimizes, and the batch's logits; override this.
 
-        Args:
-            x: The batch's inputs.
-            y: The batch's targets: labels, or a dict of them and what comes with them.
-            sample_weight: The examples' weights, or `None`.
-
-        Returns:
-            Pair: a scalar, this replica's share of the mean over the global batch, with
-            `self.losses`; and logits of shape `(batch, num_classes)`.
+        The first is a scalar: this replica's share of the mean over the global batch,
+        with `self.losses`. `y` holds labels, or a dict of them and what comes with
+        them.
         """
         raise NotImplementedError
 
@@ -223,12 +219,10 @@ class Classifier(MultiWorkerTraining, keras.Model):
         return sum(terms, tf.zeros((), dtype)) / num_replicas
 
     def share_of_mean(self, loss, y, sample_weight, size, additional=0.0):
-        """Returns this replica's share of the compiled loss over the global batch.
-
-        Keras averages over each replica's examples, and then over replicas: those of a
-        smaller part would weigh more. Equal parts are what Keras returned, bit for bit.
-        `additional` is the part of `loss` that is no mean over examples.
-        """
+        """Returns this replica's share of the compiled loss over the global batch."""
+        # Keras averages over each replica's examples, and then over replicas: those of
+        # a smaller part would weigh more. Equal parts are what Keras returned, bit for
+        # bit. `additional` is the part of `loss` that is no mean over examples.
         if not replicas.has_other_replicas():
             return loss
         factor = tf.cast(relative_part(self, y, sample_weight, size), loss.dtype)
@@ -237,8 +231,7 @@ class Classifier(MultiWorkerTraining, keras.Model):
 
     def mean_share(self, values, sample_weight=None):
         """Returns this replica's share of a mean per example, as Keras reduces it."""
-        if sample_weight is not None:
-            values *= tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
+        values *= factors_of(sample_weight, values.dtype)
         num_examples = tf.cast(tf.size(values), values.dtype)
         mean = tf.math.divide_no_nan(tf.reduce_sum(values), num_examples)
         return mean / self.distribute_strategy.num_replicas_in_sync
@@ -272,11 +265,9 @@ class Classifier(MultiWorkerTraining, keras.Model):
     def get_config(self):
         consistency_loss = keras.saving.serialize_keras_object(self.consistency_loss)
         return {
+            **plain_arguments(self, Classifier),
             **super().get_config(),
-            "num_classes": self.num_classes,
             "consistency_loss": consistency_loss,
-            "consistency_weight": self.consistency_weight,
-            "warmup_epochs": self.warmup_epochs,
         }
 
     @classmethod

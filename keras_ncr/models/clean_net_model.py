@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive, check_rate
-from keras_ncr.distribution.targets import weight_of
+from keras_ncr.distribution.targets import factors_of
 from keras_ncr.models.clean_net import CleanNet, check_verification
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.fitting import refuse_replicas
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.second_stage import check_first_stage_share
-from keras_ncr.models.whole_set import WholeSet, classes_of
+from keras_ncr.models.whole_set import WholeSet
 
 
 class LabelVerification(WholeSet):
@@ -24,7 +24,7 @@ class LabelVerification(WholeSet):
     `CleanNetModel.fit` on arrays adds one by itself.
 
     Args:
-        dataset: As in `SampleSelection`.
+        dataset: As in `CoDivide`.
 
     Raises:
         ValueError: If the dataset has no numbers, or, in `fit`, not all examples.
@@ -38,12 +38,6 @@ class LabelVerification(WholeSet):
     >>> dataset = tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
     >>> verification = keras_ncr.models.LabelVerification(dataset)
     """
-
-    def seen(self, inputs, labels):
-        """Returns given labels and features, side by side."""
-        features, logits = self.model(inputs, training=False, return_features=True)
-        features = tf.cast(features, "float32")
-        return tf.concat([classes_of(labels, logits), features], axis=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs = self.model.first_stage_share * self.params["epochs"]
@@ -226,22 +220,5 @@ class CleanNetModel(NCRModel):
 
     def supervised_loss(self, x, y, features, logits, sample_weight=None):
         """Returns the compiled loss of examples as they are weighed."""
-        weights = self.label_weights(index_of(y))[:, 0]
-        sample_weight = weight_of(sample_weight)
-        if sample_weight is not None:
-            weights *= tf.reshape(tf.cast(sample_weight, weights.dtype), [-1])
+        weights = self.label_weights(index_of(y))[:, 0] * factors_of(sample_weight)
         return self.compute_loss(x, y, logits, weights, training=True)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "first_stage_share": self.first_stage_share,
-            "refresh_epochs": self.refresh_epochs,
-            "num_references": self.num_references,
-            "num_steps": self.num_steps,
-            "margin": self.margin,
-            "wrong_weight": self.wrong_weight,
-            "dropout_rate": self.dropout_rate,
-            "seed": self.seed,
-        }

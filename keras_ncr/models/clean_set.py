@@ -16,9 +16,7 @@ class CleanSetDetection(WholeSet):
     adds one by itself. Epochs count from `initial_epoch` 0.
 
     Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "index": ...})`,
-            each training example once and as in evaluation. Labels are ints or one-hot;
-            they are the ones that are given.
+        dataset: As in `CoDivide`.
 
     Raises:
         ValueError: If the dataset has no numbers, or, in `fit`, not all examples.
@@ -31,8 +29,6 @@ class CleanSetDetection(WholeSet):
     >>> targets = {"label": np.zeros(4), "index": np.arange(4)}
     >>> dataset = tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
     >>> detection = keras_ncr.models.CleanSetDetection(dataset)
-
-    With `keras_ncr.pipelines`: `evaluation_batches(source, 256, carry=["index"])`.
     """
 
     def seen(self, inputs, labels):
@@ -48,12 +44,10 @@ class CleanSetDetection(WholeSet):
 
 
 def clean_labels(labels, neighbors, num_classes):
-    """Returns which labels are taken for right, `(n,)`, by numbers of neighbors.
-
-    A first pass corrects labels by the votes of their neighbors, a second takes the
-    votes of corrected labels. Of each class those given labels are taken that have most
-    of these votes, as many as the classes' median of how many agree with the votes.
-    """
+    """Returns which labels are taken for right, `(n,)`, by numbers of neighbors."""
+    # A first pass corrects labels by the votes of their neighbors, a second takes the
+    # votes of corrected labels. Each class gives the labels with most of these votes,
+    # as many as the classes' median of how many agree with the votes.
     first = vote_shares(neighbors, labels, num_classes)
     second = vote_shares(neighbors, np.argmax(first, axis=1), num_classes)
     agree = np.bincount(

@@ -8,10 +8,7 @@ from keras_ncr.models.whole_set import WholeSet
 
 
 def normalized(losses, is_known=None):
-    """Returns losses scaled to [0, 1], zeros where all are the same, or raises.
-
-    Those that are not known stay as they are.
-    """
+    """Returns losses scaled to [0, 1], zeros where all are the same, or raises."""
     losses = np.array(losses, "float64")
     if not np.all(np.isfinite(losses)):
         position = int(np.argmin(np.isfinite(losses)))
@@ -26,12 +23,9 @@ def normalized(losses, is_known=None):
 
 
 def clean_probabilities(losses, seed=0):
-    """Returns the probability of each label to be right, by its loss: `(n,)`, float64.
-
-    A mixture of two Gaussians is fitted to the losses. Networks fit right labels first,
-    so the component with the lower mean is taken for that of right labels. Equal losses
-    leave all labels trusted.
-    """
+    """Returns how probable each label is to be right, by its loss: `(n,)`, float64."""
+    # Networks fit right labels first, so the component of the mixture with the lower
+    # mean is that of right labels. Equal losses leave all labels trusted.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 

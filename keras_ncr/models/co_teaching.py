@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer, check_rate
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.distribution.targets import factors_of, label_of
 from keras_ncr.models.fitting import counts_in_loss
 from keras_ncr.models.network_pair import NetworkPair, mean_logits
 
@@ -123,22 +123,12 @@ class CoTeachingModel(NetworkPair):
         ):
             losses = example_losses(self.loss, labels, teacher_logits)
             weights = kept_weights(losses, 1 - self.current_forget_rate, is_labeled)
-            if sample_weight is not None:
-                own = tf.reshape(weight_of(sample_weight), [-1])
-                weights *= tf.cast(own, weights.dtype)
+            weights *= factors_of(sample_weight, weights.dtype)
             supervised = self.classification_loss(y, logits, weights)
             objectives.append(self.joined_loss(supervised, features, logits))
         (_, first), _ = outputs
         logits = mean_logits(outputs) if self.ensemble else tf.stop_gradient(first)
         return objectives, logits
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "forget_rate": self.forget_rate,
-            "ramp_epochs": self.ramp_epochs,
-            "ensemble": self.ensemble,
-        }
 
 
 class ForgetRateSchedule(keras.callbacks.Callback):
@@ -169,11 +159,8 @@ def example_losses(loss, labels, logits):
 
 
 def kept_weights(losses, share, is_labeled=None):
-    """Returns sample weights that average a loss over the examples of smallest loss.
-
-    They are 0 for examples not kept, and one number for the rest. `share`, in (0, 1],
-    is the part to keep of the rows of the global batch that are labeled.
-    """
+    """Returns weights that average a loss over its smallest `share` of labeled rows."""
+    # They are 0 for examples not kept, and one number for the rest.
     is_labeled = tf.ones_like(losses, "bool") if is_labeled is None else is_labeled
     first, pool = 0, tf.where(is_labeled, losses, losses.dtype.max)
     if replicas.has_other_replicas():

@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_weight
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import weight_of
+from keras_ncr.distribution.targets import factors_of
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.nearest import check_finite
 from keras_ncr.models.second_stage import check_first_stage_share, check_num_epochs
 from keras_ncr.models.weight_average import copy_of, copy_weights
-from keras_ncr.models.whole_set import WholeSet, classes_of
+from keras_ncr.models.whole_set import WholeSet
 
 # Features are brought to so many numbers, by the directions in which a class differs.
 NUM_DIRECTIONS = 256
@@ -33,9 +33,7 @@ class DensityCurriculum(WholeSet):
     evaluation. `CurriculumModel.fit` on arrays adds one by itself.
 
     Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "index": ...})`,
-            each training example once and as in evaluation. Labels are ints or one-hot;
-            they are the ones trained on.
+        dataset: As in `CoDivide`.
 
     Raises:
         ValueError: If the dataset has no numbers, or, in `fit`, not all examples.
@@ -48,15 +46,7 @@ class DensityCurriculum(WholeSet):
     >>> targets = {"label": np.zeros(4), "index": np.arange(4)}
     >>> dataset = tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
     >>> curriculum = keras_ncr.models.DensityCurriculum(dataset)
-
-    With `keras_ncr.pipelines`: `evaluation_batches(source, 256, carry=["index"])`.
     """
-
-    def seen(self, inputs, labels):
-        """Returns given labels and features, side by side."""
-        features, logits = self.model(inputs, training=False, return_features=True)
-        features = tf.cast(features, "float32")
-        return tf.concat([classes_of(labels, logits), features], axis=1)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.model.begin_epoch(epoch, (self.params or {}).get("epochs")):
@@ -76,10 +66,10 @@ class CurriculumModel(NCRModel):
     three, the last two counting so. The compiled loss is averaged over the examples
     that a stage has.
 
-    The released code is that of the subsets alone; how long stages take is a choice of
-    this package. Their batches are drawn by subset, class by class, where here a batch
-    holds what the data have. Of a class of more than 4,000 examples densities are
-    counted among as many, drawn at random, where theirs cut classes into parts.
+    The authors released the code of the subsets alone; how long stages take is a choice
+    of this package. They draw batches by subset and class, where here a batch holds
+    what the data have. In a class of more than 4,000 examples, densities are counted
+    among as many drawn at random; the authors cut it into parts.
 
     In place of densities, `grade` takes a score of each example, such as the
     `label_quality` of an audit: the three stages are then all there is, and the
@@ -93,8 +83,7 @@ class CurriculumModel(NCRModel):
     Args:
         backbone: As in `NCRModel`; Keras must be able to save and load it.
         num_classes: As in `NCRModel`.
-        num_examples: Int, the number of training examples; `None` if `fit` is to count
-            them, which it can on arrays. Defaults to `None`.
+        num_examples: As in `ELRModel`.
         first_stage_share: Float in [0, 1): the share of the epochs of `fit` that trains
             on all labels, for the features. 0 is for a network that was trained before,
             which goes on. Defaults to 0.25; the authors train two networks.
@@ -246,23 +235,12 @@ class CurriculumModel(NCRModel):
         additional = self.additional_loss()
         weights = self.stage_weights(index_of(y))
         is_there = tf.reduce_sum(tf.cast(weights > 0, "float32"))
-        sample_weight = weight_of(sample_weight)
-        if sample_weight is not None:
-            weights *= tf.reshape(tf.cast(sample_weight, weights.dtype), [-1])
+        weights *= factors_of(sample_weight)
         loss = self.compute_loss(x, y, logits, weights, training=True)
         additional = tf.cast(additional, loss.dtype)
         size, num_there = replicas.global_size(logits), replicas.global_sum(is_there)
         scale = tf.cast(tf.math.divide_no_nan(size, num_there), loss.dtype)
         return scale * (loss - additional) + additional
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "first_stage_share": self.first_stage_share,
-            "noisy_weight": self.noisy_weight,
-            "seed": self.seed,
-        }
 
 
 def copy_layers(network, copy):
@@ -272,10 +250,8 @@ def copy_layers(network, copy):
 
 
 def subsets_of(values, seed=0):
-    """Returns 0 for the largest values of a class, 1 and 2 for others: `(n,)`.
-
-    Values are divided by k-means; there are fewer subsets of fewer different ones.
-    """
+    """Returns 0 for the largest values of a class, 1 and 2 for others: `(n,)`."""
+    # Values are divided by k-means; there are fewer subsets of fewer different ones.
     from sklearn.cluster import KMeans
 
     num_subsets = min(NUM_SUBSETS, len(np.unique(values)))

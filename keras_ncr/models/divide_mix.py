@@ -68,8 +68,7 @@ class DivideMixModel(NetworkPair):
     Args:
         backbones: As in `NetworkPair`.
         num_classes: As in `NetworkPair`.
-        num_examples: Int, the number of training examples; `None` if `fit` is to count
-            them, which it can on arrays. Defaults to `None`.
+        num_examples: As in `ELRModel`.
         warmup_epochs: Int: epochs of the compiled loss alone, before any division, and
             before consistency if there is any. Defaults to 10, the released code's for
             CIFAR-10; it has 30 for CIFAR-100 and 1 for Clothing1M and WebVision.
@@ -186,9 +185,7 @@ class DivideMixModel(NetworkPair):
         is_divided = epoch >= self.warmup_epochs
         if is_divided != self.is_divided:
             self.is_divided = is_divided
-            # Keras keeps a step that was traced, here for the other phase.
-            if self.train_function is not None:
-                self.make_train_function(force=True)
+            self.trace_anew()
         return epoch - self.warmup_epochs if is_divided else None
 
     def losses_of_networks(self, inputs, labels):
@@ -321,18 +318,3 @@ class DivideMixModel(NetworkPair):
         # A ramp of no epochs is at its end at once.
         ramp = tf.clip_by_value(since / max(self.ramp_epochs, 1), 0.0, 1.0)
         return self.unlabeled_weight * (ramp if self.ramp_epochs else 1.0)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "unlabeled_weight": self.unlabeled_weight,
-            "threshold": self.threshold,
-            "sharpening_temperature": self.sharpening_temperature,
-            "mixup_alpha": self.mixup_alpha,
-            "ramp_epochs": self.ramp_epochs,
-            "num_views": self.num_views,
-            "penalize_confidence": self.penalize_confidence,
-            "averaged_epochs": self.averaged_epochs,
-            "seed": self.seed,
-        }

@@ -197,11 +197,9 @@ class ELRModel(NCRModel):
             **kwargs,
         )
         self.elr_weight = check_positive(elr_weight, "elr_weight")
+        self.target_momentum = check_rate(target_momentum, "target_momentum")
         self.early_learning = EarlyLearningRegularization(
-            self.num_classes,
-            num_examples,
-            check_rate(target_momentum, "target_momentum"),
-            name="early_learning",
+            self.num_classes, num_examples, self.target_momentum, name="early_learning"
         )
 
     def target_losses(self, y, logits):
@@ -211,11 +209,3 @@ class ELRModel(NCRModel):
         is_labeled = tf.cast(has_label(label_of(y)), terms.dtype)
         share = replicas.global_sum(replicas.global_mean(is_labeled))
         return tf.math.divide_no_nan(terms * is_labeled, share)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.early_learning.num_examples,
-            "elr_weight": self.elr_weight,
-            "target_momentum": self.early_learning.momentum,
-        }

@@ -11,7 +11,7 @@ from keras_ncr.checks import (
     check_weight,
 )
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.distribution.targets import factors_of, label_of, weight_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.elr import agreement_loss, clipped_softmax
 from keras_ncr.models.example_memory import ExampleMemory, index_of
@@ -218,8 +218,8 @@ class ELRPlusModel(NetworkPair):
             others = (1 - share) * agreement_of(partners, targets)
             shares = tf.math.divide_no_nan(own, own + others)
             # As weights of examples, by which the loss is multiplied.
-            own_weight = shares * as_factors(own_weight)
-            partner_weight = (1 - shares) * as_factors(partner_weight)
+            own_weight = shares * factors_of(own_weight)
+            partner_weight = (1 - shares) * factors_of(partner_weight)
         of_owners = self.classification_loss(labels, logits, own_weight)
         of_partners = self.classification_loss(partners, logits, partner_weight)
         if self.labels_by_targets:
@@ -246,20 +246,6 @@ class ELRPlusModel(NetworkPair):
         for network, average in zip(self.networks, self.averages, strict=True):
             move_average(average, network, decay)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "elr_weight": self.elr_weight,
-            "target_momentum": self.target_momentum,
-            "average_decay": self.average_decay,
-            "mixup_alpha": self.mixup_alpha,
-            "ramp_steps": self.ramp_steps,
-            "seed": self.seed,
-            "average_ramp_steps": self.average_ramp_steps,
-            "labels_by_targets": self.labels_by_targets,
-        }
-
 
 def grown(step, num_steps):
     """Returns `exp(-5 * (1 - step / num_steps)**2)`, and 1 from the last step on."""
@@ -273,10 +259,3 @@ def agreement_of(labels, targets):
     labels = label_distributions(labels, targets)
     labels = tf.where(tf.math.is_nan(labels), 0.0, labels)
     return tf.reduce_sum(labels * targets, axis=1)
-
-
-def as_factors(sample_weight):
-    """Returns sample weights as float32 of shape `(batch,)`, or 1 for none."""
-    if sample_weight is None:
-        return 1.0
-    return tf.cast(tf.reshape(sample_weight, [-1]), "float32")

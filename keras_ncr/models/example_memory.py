@@ -43,11 +43,7 @@ class ExampleMemory(keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        width: int,
-        num_examples: int | None = None,
-        initializer="zeros",
-        **kwargs,
+        self, width: int, num_examples: int | None = None, initializer="zeros", **kwargs
     ):
         # An index is not a number to compute with in half precision.
         super().__init__(**{**kwargs, "dtype": "float32"}, autocast=False)
@@ -141,10 +137,7 @@ def numbered(y, num_views=1):
 
 
 def num_examples_of(x, y, num_examples=None):
-    """Returns how many examples there are to remember something about, or raises.
-
-    `y` is as `numbered` returns it, `num_examples` what is known already.
-    """
+    """Returns how many examples there are to remember something about, or raises."""
     if y is not None:
         last = check_indices(y["index"], num_examples)
         return num_examples or last + 1

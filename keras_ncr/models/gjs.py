@@ -93,10 +93,3 @@ class GJSModel(NCRModel):
         by_example(y_pred, self.num_views)  # Says what is wrong with an odd batch.
         loss = self.training_loss(label_of(y), y_pred, weight_of(sample_weight))
         return loss + tf.cast(self.additional_loss(), loss.dtype)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "label_weight": self.label_weight,
-            "num_views": self.num_views,
-        }

@@ -129,36 +129,9 @@ def train_head(
     callbacks=(),
     verbose=0,
 ) -> keras.Model:
-    """Returns a classifier, trained on features by NCR with ELR.
-
-    It standardizes the features itself. The same settings give the same weights; the
-    global seed of Keras plays no part, and is left as it is.
-
-    Args:
-        features: Array of shape `(n, dim)`, such as a `numpy.memmap`. Its rows are read
-            batch by batch.
-        labels: Ints of shape `(n,)`.
-        num_classes: Int, at least 2.
-        rows: Optional ints: the examples to train on. Defaults to all.
-        settings: `HeadSettings`. Defaults to `HeadSettings()`.
-        sample_weight: Optional floats of shape `(n,)`. Defaults to none.
-        callbacks: As in `keras.Model.fit`.
-        verbose: As in `keras.Model.fit`. Defaults to 0.
-
-    Returns:
-        `ELRModel` from features to logits.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-
-    Example:
-    >>> from keras_ncr.models.head import HeadSettings, train_head
-    >>> features = np.random.default_rng(0).normal(size=(40, 8))
-    >>> labels = (features[:, 0] > 0).astype(int)
-    >>> model = train_head(features, labels, 2, settings=HeadSettings(epochs=2))
-    >>> model(features).shape
-    TensorShape([40, 2])
-    """
+    """Returns an `ELRModel` from features to logits, trained by NCR with ELR."""
+    # It standardizes the features itself, and reads them, or a `numpy.memmap`, batch by
+    # batch. The same settings give the same weights, whatever the global seed.
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
     training = HeadTraining(
         features, labels, num_classes, len(rows), settings, sample_weight
@@ -167,25 +140,9 @@ def train_head(
 
 
 class HeadTraining:
-    """Trainings of the same classifier on several parts of the same features.
+    """Trainings of one classifier on several parts of the same features, traced once.
 
-    Each begins anew from the same weights; the step is traced once for all.
-
-    Args:
-        features: As in `train_head`.
-        labels: As in `train_head`.
-        num_classes: As in `train_head`.
-        num_rows: Int: the number of examples of the smallest part.
-        settings: As in `train_head`.
-        sample_weight: As in `train_head`.
-
-    Example:
-    >>> from keras_ncr.models.head import HeadSettings, HeadTraining
-    >>> features = np.random.default_rng(0).normal(size=(40, 8))
-    >>> labels = (features[:, 0] > 0).astype(int)
-    >>> training = HeadTraining(features, labels, 2, 20, HeadSettings(epochs=2))
-    >>> training.train(np.arange(20))(features).shape
-    TensorShape([40, 2])
+    Each begins anew from the same weights. `num_rows` is that of the smallest part.
     """
 
     def __init__(
@@ -203,15 +160,7 @@ class HeadTraining:
         self.start = [keras.ops.convert_to_numpy(one) for one in self.variables]
 
     def train(self, rows, seed=None, callbacks=(), verbose=0) -> keras.Model:
-        """Returns the classifier, trained on some rows: always the same object.
-
-        Args:
-            rows: Ints: the examples to train on.
-            seed: Optional int, of the order of the examples. Defaults to that of the
-                settings.
-            callbacks: As in `train_head`.
-            verbose: As in `train_head`.
-        """
+        """Returns the classifier, trained on some rows: always the same object."""
         for variable, value in zip(self.variables, self.start, strict=True):
             variable.assign(value)
         scale = self.model.backbone.get_layer("standardize")

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_positive
-from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.distribution.targets import factors_of, label_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.mutual_information import mutual_information_loss
 from keras_ncr.models.fitting import counts_in_loss
@@ -111,9 +111,8 @@ class LDMIModel(NCRModel):
         is_labeled = counts_in_loss(self.loss, labels)
         labels = label_distributions(labels, logits)
         labels = tf.where(is_labeled[:, None], labels, 0.0)
-        sample_weight = weight_of(sample_weight)
         if sample_weight is not None:
-            labels *= tf.reshape(tf.cast(sample_weight, "float32"), [-1, 1])
+            labels *= factors_of(sample_weight)[:, None]
         loss, num_present = mutual_information_loss(labels, logits)
         message = (
             "A batch of the second stage must hold two classes at least: L_DMI tells "
@@ -128,10 +127,3 @@ class LDMIModel(NCRModel):
             share = loss / self.distribute_strategy.num_replicas_in_sync
         second = tf.cast(self.second_stage_weight * share, first.dtype)
         return tf.where(is_first, first, second + tf.cast(additional, first.dtype))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "first_stage_share": self.first_stage_share,
-            "second_stage_weight": self.second_stage_weight,
-        }

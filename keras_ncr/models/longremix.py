@@ -130,10 +130,3 @@ class LongReMixModel(DivideMixModel):
             chosen = is_confident[:, :1]
         self.confidence.rows.assign(np.concatenate([streaks, chosen], axis=1))
         self.clean_probabilities.rows.assign(np.where(is_confident, trust, 0.0))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "first_stage_share": self.first_stage_share,
-            "confident_epochs": self.confident_epochs,
-        }

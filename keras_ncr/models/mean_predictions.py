@@ -9,39 +9,15 @@ from keras_ncr.distribution.replicas import has_other_replicas
 
 
 class MeanPredictions(keras.callbacks.Callback):
-    """Keeps each training example's mean prediction over the epochs of `fit`.
+    """Keeps each training example's mean prediction over epochs, as augmented.
 
-    A model that learns a wrong label by heart contradicted it in the epochs before. The
-    mean of its softmax over these still tells, and costs nothing: it is taken from the
-    training steps, on the examples as augmented. The means take
-    `2 * num_examples * num_classes` bytes.
-
-    It works with models of this package that have one network, `NCRModel` and
-    `ELRModel` among them, on one device, and expects targets with the key `"index"`.
-
-    Args:
-        num_examples: Int, at least 1: the number of training examples.
-        num_classes: Int, at least 2.
-        first_epoch: Int: the first epoch that counts, from 0. Defaults to 0.
-
-    Raises:
-        ValueError: If an argument is out of its range, or the model or its strategy is
-            of another kind.
+    A model that learns a wrong label by heart contradicted it in the epochs before,
+    which the mean still tells. Targets need the key `"index"`, and the model one
+    network and one device. The means take `2 * num_examples * num_classes` bytes.
 
     Reference:
         - Pickler, Kamassury and Silva, 2025, "Benchmarking noisy label detection
           methods": the mean of probabilities over the epochs of one training.
-
-    Example:
-    >>> from keras_ncr.models.mean_predictions import MeanPredictions
-    >>> train, _ = keras_ncr.datasets.digits()
-    >>> model = keras_ncr.NCRModel(keras_ncr.backbones.mlp((8, 8, 1)), num_classes=10)
-    >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
-    >>> kept = MeanPredictions(num_examples=64, num_classes=10)
-    >>> targets = {"label": train.labels[:64], "index": np.arange(64)}
-    >>> _ = model.fit(train.images[:64], targets, verbose=0, callbacks=[kept])
-    >>> kept.means().shape, bool(kept.counts.numpy().min() == 1)
-    ((64, 10), True)
     """
 
     def __init__(self, num_examples: int, num_classes: int, first_epoch: int = 0):
@@ -97,10 +73,7 @@ class MeanPredictions(keras.callbacks.Callback):
         self.counts.scatter_update(tf.IndexedSlices(counts, index))
 
     def means(self):
-        """Returns the means, float32 `(num_examples, num_classes)`, rows sum to 1.
-
-        The row of an example that no counted step has seen is all NaN.
-        """
+        """Returns float32 `(num_examples, num_classes)`; NaN for examples not seen."""
         rows = self.rows.numpy().astype("float32")
         sums = rows.sum(axis=1, keepdims=True)
         return np.where(sums > 0, rows / np.where(sums > 0, sums, 1), np.nan)

@@ -36,13 +36,7 @@ class MemorizationRate(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, labels, logits, clean_labels):
-        """Counts a batch.
-
-        Args:
-            labels: Int tensor of shape `(batch,)`: the labels as annotated.
-            logits: Float tensor of shape `(batch, num_classes)`; any scores will do.
-            clean_labels: Int tensor of shape `(batch,)`: the true labels.
-        """
+        """Counts a batch: labels as annotated, any scores, and true labels."""
         labels = tf.cast(labels, tf.int64)
         is_memorized = tf.equal(tf.argmax(logits, axis=-1), labels)
         is_noisy = tf.not_equal(labels, tf.cast(clean_labels, tf.int64))

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_rate
 from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.losses import SoftBootstrap
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.classifier_layer import refuse_classifier
 from keras_ncr.models.ncr import NCRModel
@@ -109,10 +108,6 @@ class MILeModel(NCRModel):
         # Once more, for layers that were not there before.
         self.teacher.trainable = False
 
-    def evaluation_loss(self):
-        """Returns cross-entropy with labels of any form."""
-        return SoftBootstrap(weight=0.0)
-
     def cycle_step(self):
         """Returns the number of the step, from 0, in a cycle of both phases."""
         steps = tf.convert_to_tensor(self.optimizer.iterations)
@@ -148,11 +143,6 @@ class MILeModel(NCRModel):
         return tf.cast(probabilities > self.threshold, "float32")
 
     def get_config(self):
-        config = {
-            **super().get_config(),
-            "teacher_steps": self.teacher_steps,
-            "student_steps": self.student_steps,
-            "threshold": self.threshold,
-        }
+        config = super().get_config()
         del config["classifier"]
         return config

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_ncr.distribution import replicas
+from keras_ncr.distribution.targets import factors_of
 from keras_ncr.models.views import by_example
 
 # Less is no probability to take a logarithm of, or to divide by.
@@ -32,19 +33,14 @@ def entropy(logits):
 def mix_match_loss(
     logits, targets, is_labeled, unlabeled_weight=1.0, sample_weight=None
 ):
-    """Returns what MixMatch minimizes, and DivideMix with it: a float32 scalar.
-
-    Formula, with `p = softmax(logits)` and `pi_c = 1 / num_classes`:
-    """
+    """Returns what MixMatch minimizes, and DivideMix with it: a float32 scalar."""
     probabilities = tf.nn.softmax(logits)
     labeled = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
     unlabeled = tf.reduce_mean(tf.square(probabilities - targets), axis=1)
-    if sample_weight is not None:
-        factors = tf.reshape(tf.cast(sample_weight, "float32"), [-1])
-        labeled, unlabeled = factors * labeled, factors * unlabeled
+    factors = factors_of(sample_weight)
     return (
-        share_of_mean(labeled, is_labeled)
-        + unlabeled_weight * share_of_mean(unlabeled, ~is_labeled)
+        share_of_mean(factors * labeled, is_labeled)
+        + unlabeled_weight * share_of_mean(factors * unlabeled, ~is_labeled)
         + imbalance(probabilities)
     )
 
@@ -57,11 +53,9 @@ def share_of_mean(values, is_counted):
 
 
 def imbalance(probabilities):
-    """Returns the divergence of the mean prediction from that of all classes alike.
-
-    DivideMix and SOP+ have this term. The mean is over the global batch; under
-    replicas it is this one's share of the term.
-    """
+    """Returns the divergence of the mean prediction from that of all classes alike."""
+    # DivideMix and SOP+ have this term. The mean is over the global batch; under
+    # replicas it is this one's share of the term.
     size = sum_of_replicas(tf.cast(tf.shape(probabilities)[0], "float32"))
     mean = sum_of_replicas(tf.reduce_sum(probabilities, axis=0)) / size
     even = 1 / probabilities.shape[1]

@@ -142,12 +142,7 @@ class MLNTModel(NCRModel):
             early_average_decay, "early_average_decay"
         )
         self.seed = check_integer(seed, "seed", minimum=0)
-        network = NCRModel(
-            self.backbone,
-            self.num_classes,
-            classifier=self.classifier,
-            dtype=self.dtype_policy,
-        )
+        network = self.own_network()
         self.teacher, self.frozen = copy_of(network), copy_of(network)
         # A plain variable: `fit` sets it every epoch.
         self.is_second_stage = tf.Variable(first_stage_share == 0, trainable=False)
@@ -255,8 +250,10 @@ class MLNTModel(NCRModel):
             pairs = zip(weights, steps, strict=True)
             moved = [weight - rate * step for weight, step in pairs]
             log_predictions = tf.nn.log_softmax(self.logits_with(moved, x))
+            # 0 for the logarithm of 0, which is multiplied by it.
+            log_targets = tf.math.log(tf.where(targets > 0, targets, 1.0))
             divergences = tf.reduce_sum(
-                targets * (log_of(targets) - log_predictions), axis=1
+                targets * (log_targets - log_predictions), axis=1
             )
             term = tf.reduce_mean(divergences) / self.num_classes
         return term, dense_gradients(outer, term, weights)
@@ -288,22 +285,6 @@ class MLNTModel(NCRModel):
         move_average(copy.backbone, self.backbone, decay)
         move_average(copy.classifier, self.classifier, decay)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "first_stage_share": self.first_stage_share,
-            "num_label_sets": self.num_label_sets,
-            "num_neighbors": self.num_neighbors,
-            "relabeled_share": self.relabeled_share,
-            "inner_learning_rate": self.inner_learning_rate,
-            "meta_weight": self.meta_weight,
-            "second_order": self.second_order,
-            "ramp_steps": self.ramp_steps,
-            "average_decay": self.average_decay,
-            "early_average_decay": self.early_average_decay,
-            "seed": self.seed,
-        }
-
 
 def nearest_in_batch(features, num_neighbors):
     """Returns for each row the nearest others by Euclidean distance, ints `(n, k)`."""
@@ -329,11 +310,6 @@ def relabeled(labels, neighbors, share, seed):
     )
     givers = tf.gather(neighbors, choice, batch_dims=1)
     return tf.where(is_changed[:, None], tf.gather(labels, givers), labels)
-
-
-def log_of(probabilities):
-    """Returns logarithms, and 0 for that of 0, by which they are multiplied."""
-    return tf.math.log(tf.where(probabilities > 0, probabilities, 1.0))
 
 
 def dense_gradients(tape, value, weights):

@@ -5,15 +5,9 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import (
-    check_integer,
-    check_positive,
-    check_rate,
-    check_weight,
-)
+from keras_ncr.checks import check_integer, check_positive, check_rate, check_weight
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.losses import SoftBootstrap
+from keras_ncr.distribution.targets import factors_of, label_of, weight_of
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.losses.interpolated_contrast import Embedded, interpolated_contrast
 from keras_ncr.losses.labels import label_distributions
@@ -85,8 +79,7 @@ class MOITModel(NCRModel):
     Args:
         backbone: As in `NCRModel`; the authors' features may be negative.
         num_classes: As in `NCRModel`.
-        num_examples: Int, the number of training examples; `None` if `fit` is to count
-            them, which it can on arrays. Defaults to `None`.
+        num_examples: As in `ELRModel`.
         num_neighbors: Int, at least 1. Defaults to 250, the authors'.
         first_stage_share: Float in [0, 1]: the share of the epochs of `fit` that comes
             first, in which all labels count. Defaults to 0.52: the authors have 130 of
@@ -218,10 +211,6 @@ class MOITModel(NCRModel):
         weights = self.classifier.trainable_weights
         return zip(self.first_classifier, weights, strict=True)
 
-    def evaluation_loss(self):
-        """Returns cross-entropy with labels of any form."""
-        return SoftBootstrap(weight=0.0)
-
     def begin_epoch(self, epoch, num_epochs):
         """Sets what the steps of an epoch do; returns whether labels are to be judged.
 
@@ -241,9 +230,7 @@ class MOITModel(NCRModel):
         if is_last != self.is_last_stage:
             self.is_last_stage = is_last
             self.projection.trainable = not is_last  # Nothing is contrasted there.
-            # Keras keeps a step that was traced, here for the other stage.
-            if self.train_function is not None:
-                self.make_train_function(force=True)
+            self.trace_anew()
         if epoch < self.first_stage_share * num_epochs:
             self.clean_set.rows.assign(tf.ones_like(self.clean_set.rows))
             return False
@@ -336,8 +323,7 @@ class MOITModel(NCRModel):
             each *= tf.math.divide_no_nan(replicas.global_size(is_clean), num_clean)
         else:
             each = classification_losses(logits, mixed)
-        if sample_weight is not None:
-            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        each *= factors_of(sample_weight, each.dtype)
         if not self.is_last_stage:
             each += self.contrast(tf.cast(self.projection(features), "float32"), mixed)
         share = self.mean_share(each)
@@ -365,22 +351,6 @@ class MOITModel(NCRModel):
         self.memory.push(vectors=new.vectors, labels=labels)
         uses_memory = tf.convert_to_tensor(self.uses_memory)
         return losses + tf.where(uses_memory, of_memory, tf.zeros_like(of_memory))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "num_neighbors": self.num_neighbors,
-            "first_stage_share": self.first_stage_share,
-            "last_stage_share": self.last_stage_share,
-            "bootstrap_weight": self.bootstrap_weight,
-            "mixup_alpha": self.mixup_alpha,
-            "temperature": self.temperature,
-            "projection_dim": self.projection_dim,
-            "epochs_before_memory": self.epochs_before_memory,
-            "num_views": self.num_views,
-            "seed": self.seed,
-        }
 
 
 def value_of(weight, shape, dtype):

@@ -30,10 +30,8 @@ class Mixed(NamedTuple):
 
 
 def remembered(memory, batch):
-    """Returns what the memory holds once a batch has come in, and which of it is there.
-
-    The batch stands behind the past, of which its rows displace the oldest.
-    """
+    """Returns memory and batch in one, and which rows of it are there."""
+    # The batch stands behind the past, of which its rows displace the oldest.
     vectors, labels = (tf.convert_to_tensor(memory.vectors), memory.labels[:, 0])
     none = tf.fill([memory.size], -1)
     past = Embedded(vectors, tf.cast(labels, "int32"), none, none)
@@ -48,11 +46,9 @@ def remembered(memory, batch):
 
 
 def classification_losses(logits, mixed):
-    """Returns MOIT's classification loss of mixtures, `(rows,)`.
-
-    As the authors have it, a clean owner's noisy partner counts with its label and with
-    its prediction, and a noisy owner's clean partner with neither.
-    """
+    """Returns MOIT's classification loss of mixtures, `(rows,)`."""
+    # As the authors have it, a clean owner's noisy partner counts with its label and
+    # with its prediction, and a noisy owner's clean partner with neither.
     share, owners, partners = mixed.owner_weights, mixed.owners, mixed.partners
     of_labels = share * of_label(owners.labels, logits)
     of_labels += (1 - share) * of_label(partners.labels, logits)

@@ -3,15 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_ncr.checks import (
-    check_integer,
-    check_positive,
-    check_rate,
-    check_weight,
-)
+from keras_ncr.checks import check_integer, check_positive, check_rate, check_weight
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.losses import SoftBootstrap
+from keras_ncr.distribution.targets import factors_of, label_of, weight_of
 from keras_ncr.losses.batch_sizes import RecentRows
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.losses.neighbors import unit_vectors
@@ -232,10 +226,6 @@ class MoProModel(NCRModel):
         """Returns the callbacks of `NCRModel`, and the one that changes the stage."""
         return [*super().own_callbacks(), PrototypeStage()]
 
-    def evaluation_loss(self):
-        """Returns cross-entropy with labels of any form."""
-        return SoftBootstrap(weight=0.0)
-
     def begin_epoch(self, epoch, num_epochs):
         """Sets what the steps of an epoch do, which is counted from 0."""
         last_start = (1 - self.last_stage_share) * num_epochs
@@ -250,9 +240,7 @@ class MoProModel(NCRModel):
             self.label_counts.assign(tf.zeros_like(self.label_counts))
         if is_last != self.is_last_stage:
             self.is_last_stage = is_last
-            # Keras keeps a step that was traced, here for the other stage.
-            if self.train_function is not None:
-                self.make_train_function(force=True)
+            self.trace_anew()
 
     def features_and_logits(self, inputs, training=None):
         features, logits = super().features_and_logits(inputs, training)
@@ -287,8 +275,7 @@ class MoProModel(NCRModel):
         counts = tf.gather(tf.convert_to_tensor(self.label_counts), labels)
         shares = tf.where(is_kept, tf.math.rsqrt(counts), 0.0)
         each = tf.math.multiply_no_nan(cross_entropy(labels, logits), shares)
-        if sample_weight is not None:
-            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        each *= factors_of(sample_weight, each.dtype)
         total = replicas.global_sum(tf.reduce_sum(shares))
         objective = tf.math.divide_no_nan(tf.reduce_sum(each), total)
         size = replicas.global_size(logits)
@@ -332,8 +319,7 @@ class MoProModel(NCRModel):
         each = cross_entropy(labels, logits)
         has_prototypes = tf.cast(tf.convert_to_tensor(self.has_prototypes), each.dtype)
         each += self.prototype_weight * has_prototypes * cross_entropy(labels, scores)
-        if sample_weight is not None:
-            each *= tf.reshape(tf.cast(sample_weight, each.dtype), [-1])
+        each *= factors_of(sample_weight, each.dtype)
         # A mean over those that are kept, as one over all.
         kept = tf.cast(is_kept, each.dtype)
         num_kept = replicas.global_sum(tf.reduce_sum(kept))
@@ -368,21 +354,3 @@ class MoProModel(NCRModel):
             moved_prototypes(prototypes, queries, labels, is_kept > 0, momentum)
         )
         self.queue.push(vectors=keys)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "projection_dim": self.projection_dim,
-            "projection_units": self.projection_units,
-            "queue_size": self.queue_size,
-            "temperature": self.temperature,
-            "prototype_momentum": self.prototype_momentum,
-            "average_decay": self.average_decay,
-            "logit_share": self.logit_share,
-            "correction_threshold": self.correction_threshold,
-            "first_stage_share": self.first_stage_share,
-            "last_stage_share": self.last_stage_share,
-            "prototype_weight": self.prototype_weight,
-            "instance_weight": self.instance_weight,
-            "num_views": self.num_views,
-        }

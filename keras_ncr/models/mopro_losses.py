@@ -41,10 +41,8 @@ def corrected(labels, soft_labels, threshold):
 
 
 def moved_prototypes(prototypes, queries, labels, is_kept, momentum):
-    """Returns prototypes that have followed the kept queries one after the other.
-
-    A query that is not finite, as where half precision overflows, is left out.
-    """
+    """Returns prototypes that have followed the kept queries one after the other."""
+    # A query that is not finite, as where half precision overflows, is left out.
     is_kept &= tf.reduce_all(tf.math.is_finite(queries), axis=1)
     queries = tf.where(is_kept[:, None], queries, 0.0)
     belongs = tf.one_hot(labels, prototypes.shape[0], dtype=queries.dtype)

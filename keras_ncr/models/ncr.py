@@ -270,24 +270,15 @@ class NCRModel(Classifier):
     def target_losses(self, y, logits):
         """Returns a term that needs more of the targets than labels; override this.
 
-        Called in training alone, once a batch. Like what `add_loss` adds, the term
-        stays outside of alpha. Its mean over the global batch is minimized.
-
-        Args:
-            y: The batch's targets: labels, or a dict of them and what comes with them.
-            logits: Float32 tensor of shape `(batch, num_classes)`.
-
-        Returns:
-            Float tensor of shape `(batch,)`: one value per example, here 0.
+        It has one value per example, `(batch,)`, and is 0 here. It is asked for in
+        training alone, once a batch. Like what `add_loss` adds, its mean stays outside
+        of alpha.
         """
         return tf.zeros_like(logits[:, 0])
 
     def objective(self, supervised, consistency, additional=0.0, target_loss=0.0):
-        """Returns eq. 4 of scalars.
-
-        Alpha leaves `additional`, which is a part of `supervised`, and `target_loss`
-        alone.
-        """
+        """Returns eq. 4 of scalars, whose alpha leaves the last two terms alone."""
+        # `additional` is a part of `supervised`.
         dtype = supervised.dtype
         target_loss = tf.cast(target_loss, dtype)
         if self.consistency_weight == 0:
@@ -329,8 +320,6 @@ class NCRModel(Classifier):
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "num_examples": self.num_examples,
-            "reject_outliers": self.reject_outliers,
             "backbone": serialize(self.backbone),
             "classifier": serialize(self.classifier),
         }

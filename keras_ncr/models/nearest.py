@@ -83,7 +83,7 @@ def nearest_neighbors(
     num_neighbors = check_integer(num_neighbors, "num_neighbors", minimum=1)
     exact_limit = check_integer(exact_limit, "exact_limit", minimum=0)
     num_examples = len(features)
-    for rows in _blocks(num_examples, COLUMNS):
+    for rows in blocks(num_examples, COLUMNS):
         check_finite(features[rows], rows.start)
     num_neighbors = min(num_neighbors, num_examples - 1)
     search = _Search(features, num_neighbors, verbose)
@@ -102,10 +102,7 @@ def nearest_neighbors(
 
 
 def vote_shares(neighbors, labels, num_classes):
-    """Returns the share of each class among the neighbors of examples, `(n, classes)`.
-
-    `neighbors` are numbers of examples, `(n, k)`; `labels` are those of all, `(n,)`.
-    """
+    """Returns the share of each class among an example's neighbors, `(n, classes)`."""
     rows = np.arange(len(neighbors))[:, None] * num_classes
     cells = len(neighbors) * num_classes
     counts = np.bincount((rows + labels[neighbors]).ravel(), minlength=cells)
@@ -138,7 +135,7 @@ def _divisors(lengths):
     return np.where(lengths == 0, 1, lengths)[:, None].astype(lengths.dtype)
 
 
-def _blocks(count, size):
+def blocks(count, size):
     """Yields slices of `size` that cover `count` rows."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
@@ -158,9 +155,9 @@ class _Search:
 
     def compare(self, visitors, members):
         """Compares some examples with others, tile by tile."""
-        for band in _blocks(len(members), COLUMNS):
+        for band in blocks(len(members), COLUMNS):
             vectors = unit_rows(self.features[members[band]])
-            for block in _blocks(len(visitors), ROWS):
+            for block in blocks(len(visitors), ROWS):
                 rows = visitors[block]
                 self.compare_tile(rows, members[band], vectors)
                 self.bar.add(len(vectors) * len(rows) / len(visitors))
@@ -181,10 +178,8 @@ class _Search:
         self.similarities[rows] = best.values
 
     def without_self(self):
-        """Returns indices and similarities without each example itself.
-
-        Where copies fill the whole row without it, the last goes.
-        """
+        """Returns indices and similarities without each example itself."""
+        # Where copies fill the whole row without it, the last goes.
         is_self = self.indices == np.arange(len(self.indices))[:, None]
         order = np.argsort(is_self, axis=1, kind="stable")[:, :-1]
         similarities = np.take_along_axis(self.similarities, order, axis=1)
@@ -194,14 +189,12 @@ class _Search:
 
 
 def _cells(features):
-    """Yields, for each cell, the examples that are near it, and those that are in it.
-
-    An example is in the cell whose center is nearest, and near several.
-    """
+    """Yields, for each cell, the examples that are near it, and those in it."""
+    # An example is in the cell whose center is nearest, and near several.
     centers = _centers(features)
     num_near = min(CELLS_SEARCHED, len(centers))
     near = np.empty((len(features), num_near), "int32")
-    for rows in _blocks(len(features), ROWS):
+    for rows in blocks(len(features), ROWS):
         tile = tf.matmul(unit_rows(features[rows]), centers, transpose_b=True)
         near[rows] = tf.math.top_k(tile, num_near).indices
     everyone = range(len(centers))

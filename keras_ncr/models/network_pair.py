@@ -119,19 +119,10 @@ class NetworkPair(Classifier):
     def network_objectives(self, x, y, sample_weight=None):
         """Returns what the networks minimize, and the batch's logits; override this.
 
-        Called in training alone, under the gradient tape. `classification_loss` and
-        `joined_loss` help. A network's `add_loss` terms and regularizers are added
-        afterwards: they are those of its last call.
-
-        Args:
-            x: The batch's inputs.
-            y: The batch's targets: labels, or a dict of them and what comes with them.
-            sample_weight: The examples' weights, or `None`.
-
-        Returns:
-            Pair: a list of two scalars, without `self.losses`, each this replica's
-            share of the mean over the global batch; and the logits for the compiled
-            metrics, of shape `(batch, num_classes)`.
+        The first is a list of two scalars, each this replica's share of the mean over
+        the global batch, without `add_loss` terms and regularizers: these are added
+        afterwards. `classification_loss` and `joined_loss` help. The logits are for the
+        compiled metrics.
         """
         outputs = self.features_and_logits(x)
         objectives = []

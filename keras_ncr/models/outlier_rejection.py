@@ -150,10 +150,8 @@ def energies_of(averages):
 
 
 def energies_between_classes(logits):
-    """Returns first quartile and median of energies halfway between classes.
-
-    Rows are compared with the one before. Both are infinite where no classes differ.
-    """
+    """Returns first quartile and median of energies halfway between classes."""
+    # Rows are compared with the one before. Both are infinite where no classes differ.
     others = tf.roll(logits, 1, axis=0)
     differ = tf.argmax(logits, axis=1) != tf.argmax(others, axis=1)
     energies = tf.reduce_logsumexp((logits + others) / 2, axis=1)

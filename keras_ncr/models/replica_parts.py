@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_ncr.distribution import replicas
-from keras_ncr.distribution.targets import label_of, weight_of
+from keras_ncr.distribution.targets import factors_of, label_of
 from keras_ncr.models.fitting import counts_in_loss, ignored_class
 from keras_ncr.models.unlabeled import has_label
 
@@ -27,8 +27,7 @@ def relative_part(model, y, sample_weight, size):
         if has_ignored:
             counts *= tf.cast(counts_in_loss(model.loss, labels), "float32")
         if is_weighted:
-            weights = tf.cast(weight_of(sample_weight), "float32")
-            counts *= tf.reshape(weights, [-1])
+            counts *= factors_of(sample_weight)
         part = tf.reduce_sum(counts)
         size = replicas.global_sum(part)
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync

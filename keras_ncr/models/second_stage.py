@@ -6,10 +6,7 @@ from keras_ncr.checks import check_rate
 
 
 class SecondStage(keras.callbacks.Callback):
-    """Tells a model of two stages as an epoch begins which of them it belongs to.
-
-    `fit` of such models adds one by itself. Epochs count from `initial_epoch` 0.
-    """
+    """Tells a model of two stages, as an epoch begins, to which of them it belongs."""
 
     def on_epoch_begin(self, epoch, logs=None):
         start = self.model.first_stage_share * self.params["epochs"]

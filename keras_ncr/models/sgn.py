@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_ncr.checks import check_integer, check_positive, check_rate
 from keras_ncr.distribution.targets import label_of, weight_of
-from keras_ncr.losses import SoftBootstrap
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.classifier_layer import refuse_classifier
 from keras_ncr.models.ncr import NCRModel
@@ -17,31 +16,10 @@ from keras_ncr.models.weight_average import copy_of, decay_at, move_average
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class LogRatioClassifier(keras.layers.Layer):
-    """Layer that predicts log-ratios of classes: their mean, and how they spread.
+    """Layer that predicts log-ratios of classes: their mean, as logits, and spread."""
 
-    The `num_classes - 1` log-ratios of probabilities p are `H log(p)`, with `H` the
-    rows of Helmert's matrix, orthonormal and each of sum 0. Predicted means `m` are
-    returned as the logits `m H`, whose log-ratios they are.
-
-    Args:
-        num_classes: Int, at least 2.
-        **kwargs: As in `keras.layers.Layer`.
-
-    Call arguments:
-        features: Float tensor of shape `(batch, dim)`.
-
-    Returns:
-        Float32 logits of shape `(batch, num_classes)`, in each row of sum 0.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-
-    Example:
-    >>> from keras_ncr.models.sgn import LogRatioClassifier
-    >>> head = LogRatioClassifier(3)
-    >>> tf.reduce_sum(head(np.ones((1, 4))), axis=1).numpy().round(5) + 0
-    array([0.], dtype=float32)
-    """
+    # The log-ratios of probabilities p are H log(p), of means m the logits m H, with H
+    # the rows of Helmert's matrix: orthonormal, and each of sum 0.
 
     def __init__(self, num_classes: int, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -184,10 +162,6 @@ class SGNModel(NCRModel):
         """Returns the callbacks of `NCRModel`, and the one that counts steps."""
         return [*super().own_callbacks(), EpochLength()]
 
-    def evaluation_loss(self):
-        """Returns cross-entropy with labels of any form."""
-        return SoftBootstrap(weight=0.0)
-
     def batch_objective(self, x, y, sample_weight=None):
         """Returns the objective of `NCRModel`, once the average has moved."""
         if not self.built:
@@ -224,21 +198,14 @@ class SGNModel(NCRModel):
         return 1.0 - self.correction_decay**epochs
 
     def get_config(self):
-        config = {
-            **super().get_config(),
-            "correction_decay": self.correction_decay,
-            "smoothing": self.smoothing,
-            "average_decay": self.average_decay,
-        }
+        config = super().get_config()
         del config["classifier"]
         return config
 
 
 def helmert(num_classes):
-    """Returns Helmert's matrix without its first row, `(num_classes - 1, num_classes)`.
-
-    Row i compares class i with the mean of those before it.
-    """
+    """Returns Helmert's matrix without its first row: `(classes - 1, classes)`."""
+    # Row i compares class i with the mean of those before it.
     rows = np.tril(np.ones((num_classes, num_classes)), -1)[1:]
     counts = np.arange(1, num_classes)
     rows[counts - 1, counts] = -counts

@@ -51,8 +51,7 @@ class SOPModel(NCRModel):
     Args:
         backbone: As in `NCRModel`.
         num_classes: As in `NCRModel`.
-        num_examples: Int, the number of training examples; `None` if `fit` is to count
-            them, which it can on arrays. Defaults to `None`.
+        num_examples: As in `ELRModel`.
         u_learning_rate: Positive float. Defaults to 1.0, the released config's for
             CIFAR-100 and symmetric noise, in batches of 128 (0.1 for asymmetric).
         v_learning_rate: Positive float. Defaults to 10.0, likewise (100 for
@@ -195,18 +194,6 @@ class SOPModel(NCRModel):
         if self.balance_weight:
             loss += self.balance_weight * imbalance(predictions)
         return loss
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.u.num_examples,
-            "u_learning_rate": self.u_learning_rate,
-            "v_learning_rate": self.v_learning_rate,
-            "num_views": self.num_views,
-            "consistency_term_weight": self.consistency_term_weight,
-            "balance_weight": self.balance_weight,
-            "seed": self.seed,
-        }
 
 
 def cross_entropy(labels, logits):

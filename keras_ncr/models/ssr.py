@@ -11,8 +11,7 @@ from keras_ncr.checks import (
     check_rate,
     check_weight,
 )
-from keras_ncr.distribution.targets import weight_of
-from keras_ncr.losses import SoftBootstrap
+from keras_ncr.distribution.targets import factors_of
 from keras_ncr.losses.labels import label_distributions
 from keras_ncr.models.example_memory import ExampleMemory, index_of
 from keras_ncr.models.ncr import NCRModel
@@ -29,9 +28,7 @@ class SampleSelection(WholeSet):
     decide by features and predictions. `SSRModel.fit` on arrays adds one by itself.
 
     Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "index": ...})`,
-            each training example once and as in evaluation. Labels are ints or one-hot;
-            they are the ones that are given.
+        dataset: As in `CoDivide`.
 
     Raises:
         ValueError: If the dataset has no numbers, or, in `fit`, not all examples.
@@ -44,8 +41,6 @@ class SampleSelection(WholeSet):
     >>> targets = {"label": np.zeros(4), "index": np.arange(4)}
     >>> dataset = tf.data.Dataset.from_tensor_slices((images, targets)).batch(2)
     >>> selection = keras_ncr.models.SampleSelection(dataset)
-
-    With `keras_ncr.pipelines`: `evaluation_batches(source, 256, carry=["index"])`.
     """
 
     def seen(self, inputs, labels):
@@ -91,8 +86,7 @@ class SSRModel(NCRModel):
     Args:
         backbone: As in `NCRModel`.
         num_classes: As in `NCRModel`.
-        num_examples: Int, the number of training examples; `None` if `fit` is to count
-            them, which it can on arrays. Defaults to `None`.
+        num_examples: As in `ELRModel`.
         relabel_threshold: Float in [0, 1] (the paper's theta_r). Defaults to 0.9, the
             authors'; for CIFAR-100 with 50 % noise and more they have 0.8, for
             WebVision and ANIMAL-10N 0.95, for Clothing1M 0.99.
@@ -185,10 +179,6 @@ class SSRModel(NCRModel):
             self.projection = small_network("projection")
             self.predictor = small_network("predictor")
 
-    def evaluation_loss(self):
-        """Returns cross-entropy with labels of any form."""
-        return SoftBootstrap(weight=0.0)
-
     def select(self, given, predictions, features):
         """Decides anew on the labels, and on which examples to train.
 
@@ -219,10 +209,7 @@ class SSRModel(NCRModel):
         # Read before another forward pass.
         additional = self.additional_loss()
         labels, shares = tf.unstack(self.selection(index_of(y)), axis=1)
-        sample_weight = weight_of(sample_weight)
-        if sample_weight is not None:
-            shares *= tf.reshape(tf.cast(sample_weight, shares.dtype), [-1])
-        loss = self.mixture_loss(x, labels, shares)
+        loss = self.mixture_loss(x, labels, shares * factors_of(sample_weight))
         if self.feature_consistency_weight:
             views = by_example(features, 2)
             cosines = self.view_cosines(views[:, 0], views[:, 1])
@@ -261,20 +248,6 @@ class SSRModel(NCRModel):
         return -keras.losses.cosine_similarity(
             tf.cast(target, "float32"), tf.cast(prediction, "float32")
         )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_examples": self.num_examples,
-            "relabel_threshold": self.relabel_threshold,
-            "vote_threshold": self.vote_threshold,
-            "num_neighbors": self.num_neighbors,
-            "balance_votes": self.balance_votes,
-            "mixup_alpha": self.mixup_alpha,
-            "feature_consistency_weight": self.feature_consistency_weight,
-            "num_views": self.num_views,
-            "seed": self.seed,
-        }
 
 
 def small_network(name):

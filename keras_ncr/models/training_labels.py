@@ -137,11 +137,8 @@ class CheckedBatches(keras.utils.PyDataset):
 
 
 def with_checked_targets(dataset, rules):
-    """Returns a dataset that stops at a batch with a label, or an index, out of range.
-
-    The check runs in the input pipeline: no step has seen the batch by then, and XLA,
-    which leaves assertions out of what it compiles, has no say in it.
-    """
+    """Returns a dataset that stops at a batch with a label or index out of range."""
+    # No step has seen the batch by then, and XLA cannot leave the check out.
     check_spec(dataset)
 
     @tf.autograph.experimental.do_not_convert  # Takes 0.2 s, and nothing needs it.

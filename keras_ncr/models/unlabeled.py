@@ -26,10 +26,7 @@ def without_labels(y, is_left_out):
 
 
 def masked(labels, logits):
-    """Returns labels, all of them classes, and logits with the mask that Keras heeds.
-
-    Losses and metrics then leave out the rows that have no label.
-    """
+    """Returns labels, all of them classes, and logits whose mask omits the rest."""
     logits = tf.identity(logits)
     logits._keras_mask = has_label(labels)
     return tf.where(is_missing(labels), tf.zeros_like(labels), labels), logits

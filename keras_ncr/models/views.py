@@ -32,11 +32,10 @@ def one_view(rows, number, num_views):
 
 
 def checked_views(x, y, num_views, shuffle=True):
-    """Returns the `x` of `fit`, once its views are, or will be, checked.
-
-    Views of one example have its label, and its index where there is one: a batch that
-    was shuffled after the views were made, or that has none, does not go unnoticed.
-    """
+    """Returns the `x` of `fit`, once its views are, or will be, checked."""
+    # Views of one example have its label, and its index where there is one: a batch
+    # that was shuffled after the views were made, or that has none, does not go
+    # unnoticed.
     if num_views == 1:
         return x
     if y is not None:
@@ -63,10 +62,8 @@ def check_view_arrays(y, num_views, shuffle):
 
 
 def with_checked_views(dataset, num_views):
-    """Returns a dataset that stops at a batch whose neighboring rows are no views.
-
-    The check runs in the input pipeline, since XLA leaves assertions out of a step.
-    """
+    """Returns a dataset that stops at a batch whose neighboring rows are no views."""
+    # It checks in the input pipeline, since XLA leaves assertions out of a step.
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) < 2:
         return dataset  # `with_checked_labels` says what is wrong with it.
@@ -84,11 +81,9 @@ def with_checked_views(dataset, num_views):
 
 
 def have_views_alike(values, num_views):
-    """Returns which examples have the same label, or index, in all their views.
-
-    Labels that were mixed after the views had been made differ by the other examples
-    in the mixture, of which the example itself is one half at least.
-    """
+    """Returns which examples have the same label, or index, in all their views."""
+    # Labels that were mixed after the views had been made differ by the other examples
+    # in the mixture, of which the example itself is one half at least.
     groups = by_example(values, num_views)
     if groups.shape.rank == 3 and groups.shape[2] != 1:
         groups = tf.cast(groups, "float32")  # One-hot labels may be ints.

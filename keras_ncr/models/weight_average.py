@@ -20,10 +20,8 @@ def copy_of(network):
 
 
 def leave_to_average(copy):
-    """Makes a copy run as in training, though no optimizer trains its weights.
-
-    A layer that is not trainable normalizes as in evaluation.
-    """
+    """Makes a copy run as in training, though no optimizer trains its weights."""
+    # A layer that is not trainable normalizes as in evaluation.
     copy.trainable = True
     for weight in copy.weights:
         weight.trainable = False
@@ -52,19 +50,15 @@ def copy_weights(network, copy, is_due=True):
 
 
 def layer_pairs(network, copy):
-    """Returns the layers of a network, each with that of its copy, by their place.
-
-    Keras saves them so as well: layers within layers have other names in a copy.
-    """
+    """Returns the layers of a network, each with that of its copy, by their place."""
+    # Keras saves them so as well: layers within layers have other names in a copy.
     return zip(network._flatten_layers(), copy._flatten_layers(), strict=False)
 
 
 def copy_adapted_state(network, copy):
-    """Gives a copy what layers such as `Normalization` have adapted to data.
-
-    They predict by numbers that are none of their weights, and restore these when their
-    weights are loaded.
-    """
+    """Gives a copy what layers such as `Normalization` have adapted to data."""
+    # They predict by numbers that are none of their weights, and restore these when
+    # their weights are loaded.
     for layer, twin in layer_pairs(network, copy):
         if layer.built and twin.built and hasattr(layer, "finalize_state"):
             state = {}

@@ -15,14 +15,7 @@ from keras_ncr.models.fitting import check_carries
 class WholeSet(keras.callbacks.Callback):
     """Base of callbacks that look at all training examples as an epoch begins.
 
-    A subclass overrides `seen`, and calls `look` in `on_epoch_begin`.
-
-    Args:
-        dataset: `tf.data.Dataset` of batches `(inputs, {"label": ..., "index": ...})`,
-            each training example once and as in evaluation.
-
-    Raises:
-        ValueError: If the dataset has no numbers, or, in `fit`, not all examples.
+    A subclass calls `look` in `on_epoch_begin`. `dataset` is as in `CoDivide`.
     """
 
     def __init__(self, dataset: tf.data.Dataset):
@@ -42,8 +35,10 @@ class WholeSet(keras.callbacks.Callback):
         )
 
     def seen(self, inputs, labels):
-        """Returns what is to be known of a batch, `(batch, width)`; override this."""
-        raise NotImplementedError
+        """Returns a batch's given labels and features, side by side; override this."""
+        features, logits = self.model(inputs, training=False, return_features=True)
+        features = tf.cast(features, "float32")
+        return tf.concat([classes_of(labels, logits), features], axis=1)
 
     def look(self):
         """Returns what `seen` returns, of all examples: an array `(n, width)`."""

@@ -330,10 +330,7 @@ REFUSED = {
         "num_examples": [0],
         "consistency_weight": [2.0],
     },
-    "gjs": {
-        "label_weight": [0.0, 1.0],
-        "num_views": [0, 1.5],
-    },
+    "gjs": {"label_weight": [0.0, 1.0], "num_views": [0, 1.5]},
     "sop": {
         "u_learning_rate": [0],
         "v_learning_rate": [-1.0],
@@ -343,9 +340,7 @@ REFUSED = {
         "num_examples": [0],
         "seed": [-1],
     },
-    "l_dmi": {
-        "first_stage_share": [-0.1, 1, 1.5, "0.5"],
-    },
+    "l_dmi": {"first_stage_share": [-0.1, 1, 1.5, "0.5"]},
     "cleannet": {
         "first_stage_share": [1],
         "refresh_epochs": [-1],
@@ -395,11 +390,7 @@ REFUSED = {
         "instance_weight": [-1.0],
         "num_views": [3],
     },
-    "curriculum": {
-        "first_stage_share": [1],
-        "noisy_weight": [-0.5],
-        "seed": [-1],
-    },
+    "curriculum": {"first_stage_share": [1], "noisy_weight": [-0.5], "seed": [-1]},
     "mile": {
         "classifier": ["cosine"],
         "teacher_steps": [0],
@@ -422,11 +413,7 @@ REFUSED = {
         "num_views": [3],
         "seed": [-1],
     },
-    "co_teaching": {
-        "forget_rate": [1, -0.1],
-        "ramp_epochs": [-1],
-        "ensemble": [1],
-    },
+    "co_teaching": {"forget_rate": [1, -0.1], "ramp_epochs": [-1], "ensemble": [1]},
     "elr_plus": {
         "elr_weight": [0],
         "target_momentum": [1.5],

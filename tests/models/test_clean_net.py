@@ -5,15 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from model_harness import (
-    VERIFIED,
-    X,
-    Y,
-    blobs,
-    compiled,
-    cross_entropy,
-    fit,
-)
+from model_harness import VERIFIED, X, Y, blobs, compiled, cross_entropy, fit
 
 from keras_ncr.models import CleanNet, CleanNetModel, LabelVerification, NCRModel
 from keras_ncr.models.clean_net import (

@@ -4,14 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_harness import accuracy_of_a_pair, assert_close, cross_entropy, dense
+from model_harness import accuracy_of_a_pair, assert_close, cross_entropy, linear_pair
 
 from keras_ncr.losses import GeneralizedCrossEntropy
-from keras_ncr.models.co_teaching import (
-    CoTeachingModel,
-    example_losses,
-    kept_weights,
-)
+from keras_ncr.models.co_teaching import CoTeachingModel, example_losses, kept_weights
 
 X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 20)
@@ -19,21 +15,8 @@ WEIGHTS = np.linspace(0.5, 2.0, 20).astype("float32")
 SETTINGS = {"batch_size": 20, "shuffle": False, "verbose": 0}
 
 
-def make(forget_rate=0.4, ramp_epochs=0, run_eagerly=True, **kwargs):
-    """Returns a pair of linear networks with the same weights every time."""
-    model = CoTeachingModel(
-        [dense(6, 1), dense(6, 2)],
-        3,
-        forget_rate,
-        ramp_epochs,
-        classifier=[dense(3, 3, dtype="float32"), dense(3, 4, dtype="float32")],
-        **kwargs,
-    )
-    optimizer = keras.optimizers.SGD(0.1)
-    model.compile(
-        optimizer, cross_entropy(), metrics=["accuracy"], run_eagerly=run_eagerly
-    )
-    return model
+def make(forget_rate=0.4, ramp_epochs=0, **kwargs):
+    return linear_pair(CoTeachingModel, forget_rate, ramp_epochs, **kwargs)
 
 
 # What is kept

@@ -1,5 +1,7 @@
 """ELR+: steps by hand, the averages' course, and the manners of a Keras classifier."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from model_harness import (
     assert_same_variables,
     cross_entropy,
     dense,
+    linear_pair,
 )
 
 import keras_ncr
@@ -23,21 +26,7 @@ SETTINGS = {"batch_size": 12, "shuffle": False, "verbose": 0}
 RATE = 0.1
 
 
-def make(run_eagerly=True, backbones=None, **kwargs):
-    """Returns a pair of linear networks with the same weights every time."""
-    model = ELRPlusModel(
-        backbones or [dense(6, 1), dense(6, 2)],
-        3,
-        classifier=[dense(3, 3, dtype="float32"), dense(3, 4, dtype="float32")],
-        **kwargs,
-    )
-    model.compile(
-        keras.optimizers.SGD(RATE),
-        cross_entropy(),
-        metrics=["accuracy"],
-        run_eagerly=run_eagerly,
-    )
-    return model
+make = functools.partial(linear_pair, ELRPlusModel)
 
 
 # Steps by hand

@@ -3,15 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from model_harness import blobs, cross_entropy, numeric_gradient
+from model_harness import X, Y, blobs, fit, learned, numeric_gradient
 from oracles import softmax
 
 from keras_ncr import NCRModel
 from keras_ncr.losses import JensenShannon
 from keras_ncr.models.gjs import GJSModel
 
-X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
-Y = np.repeat(np.random.default_rng(1).integers(0, 3, 12), 2)
 WEIGHTS = np.repeat(np.linspace(0.1, 2.0, 12).astype("float32"), 2)
 
 
@@ -26,11 +24,6 @@ def make(cls=GJSModel, backbone=None, loss=None, compiled=None, **kwargs):
 
 def small_backbone():
     return keras.Sequential([keras.layers.Dense(8, activation="relu")])
-
-
-def fit(model, x=X, y=Y, **kwargs):
-    settings = {"batch_size": 12, "shuffle": False, "verbose": 0}
-    return model.fit(x, y, **settings | kwargs).history
 
 
 def entropy(p):
@@ -123,23 +116,7 @@ def test_a_batch_of_odd_size_says_what_is_expected():
 @pytest.mark.slow
 def test_it_learns_better_than_cross_entropy_from_wrong_labels():
     x, _, y = blobs(512, seed=0)
-    test_x, test_y, _ = blobs(512, seed=1)
-    accuracy = []
-    for cls, loss, kwargs in [
-        (
-            NCRModel,
-            cross_entropy(),
-            {"consistency_weight": 0.0},
-        ),
-        (GJSModel, None, {"label_weight": 0.9}),
-    ]:
-        keras.utils.set_random_seed(0)
-        layers = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
-        model = cls(keras.Sequential(layers), 4, **kwargs)
-        model.compile(keras.optimizers.Adam(1e-2), loss)
-        views = np.repeat(x, 2, axis=0)
-        views += np.random.default_rng(3).normal(size=views.shape, scale=0.5)
-        fit(model, views, np.repeat(y, 2), batch_size=64, epochs=40)
-        logits = model.predict(test_x, verbose=0)
-        accuracy.append(np.mean(logits.argmax(1) == test_y))
-    assert accuracy[1] > accuracy[0] + 0.1
+    views = np.repeat(x, 2, axis=0)
+    views += np.random.default_rng(3).normal(size=views.shape, scale=0.5)
+    plain, ours, _ = learned(GJSModel, views, np.repeat(y, 2), label_weight=0.9)
+    assert ours > plain + 0.1

@@ -78,10 +78,7 @@ def test_wrong_targets_in_batches_of_python_are_refused(kind, y, index, message)
 
 @pytest.mark.parametrize(
     "loss",
-    [
-        OF_DISTRIBUTIONS,
-        pytest.param(GeneralizedCrossEntropy(), marks=pytest.mark.slow),
-    ],
+    [OF_DISTRIBUTIONS, pytest.param(GeneralizedCrossEntropy(), marks=pytest.mark.slow)],
 )
 def test_soft_labels_of_unknown_width_train_as_known_ones(loss):
     def batches():
@@ -125,8 +122,7 @@ def test_models_train_where_numbers_are_checked(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    few("elr", of=[n for n in MODELS if n not in ("divide_mix", "longremix")]),
+    "name", few("elr", of=[n for n in MODELS if n not in ("divide_mix", "longremix")])
 )
 def test_double_precision_trains_as_single(name):
     single = compiled(name)

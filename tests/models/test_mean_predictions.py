@@ -9,15 +9,8 @@ from keras_ncr import ELRModel, NCRModel
 from keras_ncr.backbones import mlp
 from keras_ncr.models.mean_predictions import MeanPredictions
 
-# TensorFlow notes that pipelines are not run eagerly.
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
-
+pytestmark = pytest.mark.usefixtures("eager_functions")
 NUM_EXAMPLES, NUM_CLASSES = 12, 3
-
-
-@pytest.fixture(autouse=True)
-def eagerly():
-    tf.config.run_functions_eagerly(True)
 
 
 def data():

@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from batches import central_differences
-from model_harness import (
-    WEIGHTS,
-    X,
-    Y,
-    beside_cross_entropy,
-    compiled,
-    fit,
-    new_model,
-)
+from model_harness import WEIGHTS, X, Y, beside_cross_entropy, compiled, fit, new_model
 from oracles import softmax, unit_rows
 
 from keras_ncr.losses.batch_sizes import RecentRows

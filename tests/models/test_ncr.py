@@ -71,12 +71,23 @@ def assert_same_state(model, other):
 # alpha = 0 is Keras' own step
 
 
-def momentum(**kwargs):
-    return keras.optimizers.SGD(0.1, momentum=0.9, **kwargs)
-
-
 EAGER = {"run_eagerly": True}
 GRAPH = {"run_eagerly": False}
+
+
+def assert_inherited(
+    backbone=rich_backbone, compiled=None, fitted=None, optimized=None, **arguments
+):
+    """Asserts that two epochs are those of Keras' step, and returns the model."""
+    models, histories = [], []
+    for cls in (NCRModel, Inherited):
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9, **optimized or {})
+        models.append(make(cls, backbone, optimizer, compiled, **arguments))
+        histories.append(fit(models[-1], epochs=2, **fitted or {}))
+    assert_same_state(*models)
+    for name in ("loss", "accuracy"):
+        assert histories[0][name] == histories[1][name]
+    return models[0]
 
 
 @pytest.mark.parametrize(
@@ -87,11 +98,7 @@ GRAPH = {"run_eagerly": False}
             EAGER,
             {"class_weight": {0: 0.5, 1: 1.0, 2: 3.0}},
         ),
-        (
-            {"clipnorm": 0.1},
-            EAGER | {"loss_weights": 0.3},
-            {"sample_weight": WEIGHTS},
-        ),
+        ({"clipnorm": 0.1}, EAGER | {"loss_weights": 0.3}, {"sample_weight": WEIGHTS}),
         ({}, GRAPH | {"steps_per_execution": 3}, {}),
         pytest.param(
             {},
@@ -105,27 +112,14 @@ GRAPH = {"run_eagerly": False}
 def test_alpha_zero_is_the_inherited_step(optimized, compiled, fitted):
     # XLA takes seconds to compile what is Keras' own in the richer one.
     backbone = small_backbone if compiled.get("jit_compile") else rich_backbone
-    models, histories = [], []
-    for cls in (NCRModel, Inherited):
-        optimizer = momentum(**optimized)
-        model = make(cls, backbone, optimizer, compiled, consistency_weight=0)
-        histories.append(fit(model, epochs=2, **fitted))
-        models.append(model)
-    assert_same_state(*models)
-    for name in ("loss", "accuracy"):
-        assert histories[0][name] == histories[1][name]
+    assert_inherited(backbone, compiled, fitted, optimized, consistency_weight=0)
 
 
 @pytest.mark.slow
 def test_alpha_zero_is_the_inherited_step_in_mixed_float16():
     keras.config.set_dtype_policy("mixed_float16")
-    models, histories = [], []
-    for cls in (NCRModel, Inherited):
-        models.append(make(cls, rich_backbone, momentum(), consistency_weight=0))
-        histories.append(fit(models[-1], epochs=2))
-    assert models[0].optimizer.name == "loss_scale_optimizer"
-    assert_same_state(*models)
-    assert histories[0]["loss"] == histories[1]["loss"]
+    model = assert_inherited(consistency_weight=0)
+    assert model.optimizer.name == "loss_scale_optimizer"
 
 
 @pytest.mark.slow
@@ -139,24 +133,12 @@ def test_alpha_zero_is_the_inherited_step_in_mixed_float16():
 )
 def test_alpha_zero_is_the_inherited_step_of_a_rich_network(policy, compiled, fitted):
     keras.config.set_dtype_policy(policy)
-    models, histories = [], []
-    for cls in (NCRModel, Inherited):
-        model = make(cls, rich_backbone, momentum(), compiled, consistency_weight=0)
-        histories.append(fit(model, epochs=2, **fitted))
-        models.append(model)
-    assert_same_state(*models)
-    assert histories[0]["loss"] == histories[1]["loss"]
+    assert_inherited(rich_backbone, compiled, fitted, consistency_weight=0)
 
 
 @pytest.mark.slow
 def test_warmup_epochs_are_the_inherited_step():
-    models, histories = [], []
-    for cls in (NCRModel, Inherited):
-        model = make(cls, rich_backbone, momentum(), warmup_epochs=2)
-        histories.append(fit(model, epochs=2))
-        models.append(model)
-    assert_same_state(*models)
-    assert histories[0]["loss"] == histories[1]["loss"]
+    assert_inherited(warmup_epochs=2)
 
 
 # Eq. 4 by hand

@@ -57,11 +57,7 @@ def single(seed, backbone=small_backbone, **kwargs):
 )
 def test_a_pair_trains_as_two_models(policy, alpha, backbone):
     keras.config.set_dtype_policy(policy)
-    arguments = {
-        "backbone": backbone,
-        "consistency_weight": alpha,
-        "warmup_epochs": 1,
-    }
+    arguments = {"backbone": backbone, "consistency_weight": alpha, "warmup_epochs": 1}
     pair = make(**arguments)
     models = [single(seed, **arguments) for seed in (1, 2)]
     settings = SETTINGS | {"epochs": 2, "sample_weight": WEIGHTS}

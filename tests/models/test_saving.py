@@ -52,10 +52,7 @@ class ProjectedNCR(NCRModel):
 
 def sequential():
     return keras.Sequential(
-        [
-            keras.layers.Dense(8, activation="relu"),
-            keras.layers.BatchNormalization(),
-        ]
+        [keras.layers.Dense(8, activation="relu"), keras.layers.BatchNormalization()]
     )
 
 

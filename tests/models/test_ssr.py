@@ -5,15 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from model_harness import (
-    X,
-    Y,
-    beside_cross_entropy,
-    blobs,
-    compiled,
-    fit,
-    new_model,
-)
+from model_harness import X, Y, beside_cross_entropy, blobs, compiled, fit, new_model
 
 from keras_ncr.models import SampleSelection, SSRModel
 from keras_ncr.models.ssr import drawn_rows, vote_ratios
