@@ -24,12 +24,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class NotWritten(OSError):
-    """A file or folder could not be written.
-
-    Args:
-        path: `pathlib.Path` of the file or folder.
-        error: The `OSError` that says why.
-    """
+    """A file or folder could not be written, for the reason in an `OSError`."""
 
     def __init__(self, path, error):
         super().__init__(error.errno, error.strerror or str(error))
@@ -49,26 +44,7 @@ def replacing(path):
 
     If anything goes wrong, nothing of it stays, and `path` is as it was. After a power
     failure, too, a file is the old or the new one. A folder takes the place of an empty
-    one, or of none.
-
-    Args:
-        path: String or path-like. Its folder must exist. One process at a time writes
-            to it.
-
-    Yields:
-        `pathlib.Path` of a file or folder that does not exist, with the suffixes of
-        `path`.
-
-    Raises:
-        NotWritten: If it cannot be written.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.files import replacing
-    >>> with replacing("greeting.txt") as path:
-    ...     _ = path.write_text("Hello!")
-    >>> pathlib.Path("greeting.txt").read_text()
-    'Hello!'
+    one, or of none. One process at a time may write to a path.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(WRITING + path.name)
@@ -88,29 +64,9 @@ def replacing(path):
 
 @contextlib.contextmanager
 def replacing_folder(path):
-    """Yields a new folder to write to, which then takes the place of `path`.
-
-    If anything goes wrong, `path` is as it was. Otherwise what was in it is removed:
-    whoever calls this looks before that it may be.
-
-    Args:
-        path: String or path-like: a folder, or nothing. Folders above it are made.
-
-    Yields:
-        `pathlib.Path` of an empty folder.
-
-    Raises:
-        NotWritten: If it cannot be written.
-
-    Example:
-    >>> import os
-    >>> from keras_ncr.files import replacing_folder
-    >>> for name in ("first", "second"):
-    ...     with replacing_folder("letters") as folder:
-    ...         (folder / name).touch()
-    >>> sorted(os.listdir("letters"))
-    ['second']
-    """
+    """Yields a new folder to write to, which then takes the place of `path`."""
+    # If anything goes wrong, `path` is as it was. Otherwise what was in it is removed:
+    # whoever calls this looks before that it may be.
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.with_name(_OLD + path.name)
@@ -131,47 +87,13 @@ def replacing_folder(path):
 
 
 def write_json(path, content):
-    r"""Writes `content`, made of dicts, lists, numbers and strings, to a JSON file.
-
-    Args:
-        path: String or path-like: the file.
-        content: What `json.dumps` takes.
-
-    Raises:
-        NotWritten: If it cannot be written.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.files import write_json
-    >>> write_json("settings.json", {"seed": 0})
-    >>> pathlib.Path("settings.json").read_text()
-    '{\n  "seed": 0\n}\n'
-    """
+    """Writes `content`, made of dicts, lists, numbers and strings, to a JSON file."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def check_no_links(folder):
-    """Raises if a folder of the package's own holds a link, at whatever depth.
-
-    What is written or removed there would be elsewhere. The folder itself may be a
-    link.
-
-    Args:
-        folder: String or path-like: the workdir of a command, which need not exist.
-
-    Raises:
-        ValueError: If there is a link.
-
-    Example:
-    >>> import os
-    >>> from keras_ncr.files import check_no_links
-    >>> os.mkdir("run")
-    >>> os.symlink("/home", "run/trial-0")
-    >>> check_no_links("run")
-    Traceback (most recent call last):
-    ValueError: `workdir` must hold no links, ... Received: run/trial-0, ...
-    """
+    """Raises if a folder of the package's own, itself perhaps a link, holds a link."""
     for parent, folders, files in os.walk(folder):
         for path in (os.path.join(parent, name) for name in sorted(folders + files)):
             if os.path.islink(path):
@@ -183,22 +105,7 @@ def check_no_links(folder):
 
 
 def is_ours(path, mark):
-    """Returns whether a file is one that the package wrote, by a mark in it.
-
-    Args:
-        path: `pathlib.Path`: what is there, or nothing.
-        mark: String that stands in the first thousand bytes of such files.
-
-    Returns:
-        Bool. A link is never the package's own.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.files import is_ours
-    >>> _ = pathlib.Path("table.csv").write_text("method,noise,rate")
-    >>> is_ours(pathlib.Path("table.csv"), "method,"), is_ours(pathlib.Path("x"), "x")
-    (True, False)
-    """
+    """Returns whether a file, no link, has the package's mark in its first kilobyte."""
     if path.is_symlink() or not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -206,25 +113,7 @@ def is_ours(path, mark):
 
 
 def check_none_lost(folder, names, mark):
-    """Raises if writing would replace a file that is not the package's own.
-
-    Args:
-        folder: `pathlib.Path`: the workdir of a command, which need not exist.
-        names: Strings: what is written to it. If the first is the package's own, all
-            are.
-        mark: String, as in `is_ours`: what the first begins with.
-
-    Raises:
-        ValueError: If there is a file of one of the names.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.files import check_none_lost
-    >>> _ = pathlib.Path("picture.png").write_text("mine")
-    >>> check_none_lost(pathlib.Path("."), ["table.csv", "picture.png"], "method,")
-    Traceback (most recent call last):
-    ValueError: `workdir` must not hold files ... Received: picture.png, ...
-    """
+    """Raises if a file would be replaced, unless the first has the package's mark."""
     if is_ours(folder / names[0], mark):
         return
     for path in (folder / name for name in names):
@@ -237,44 +126,16 @@ def check_none_lost(folder, names, mark):
 
 
 def as_cell(value):
-    """Returns a value as it goes into a CSV file that people open in a spreadsheet.
-
-    A spreadsheet would compute a text that begins with `=`, `+`, `-` or `@`. Such a
-    text gets a quotation mark before it, which `from_cell` takes off. Numbers, and
-    texts that are negative numbers, stay as they are.
-
-    Args:
-        value: Anything. What is no string is returned as it is.
-
-    Returns:
-        The value, or the escaped string.
-
-    Example:
-    >>> from keras_ncr.files import as_cell, from_cell
-    >>> as_cell("=1+1.png"), as_cell("cat.png"), as_cell(-0.5), as_cell("-1")
-    ("'=1+1.png", 'cat.png', -0.5, '-1')
-    >>> from_cell("'=1+1.png")
-    '=1+1.png'
-    """
+    """Returns a value as it goes into a CSV file that people open in a spreadsheet."""
+    # A spreadsheet would compute a text that begins with `=`, `+`, `-` or `@`. Numbers,
+    # and texts that are negative numbers, stay as they are.
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}" if _FORMULA.match(value) else value
 
 
 def from_cell(text):
-    """Returns the text that `as_cell` escaped, and any other text as it is.
-
-    Args:
-        text: String: a cell.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.files import from_cell
-    >>> from_cell("'@home"), from_cell("'tis")
-    ('@home', "'tis")
-    """
+    """Returns the text that `as_cell` escaped, and any other text as it is."""
     return text[1:] if _ESCAPED.match(text) else text
 
 

@@ -70,12 +70,7 @@ def environment():
     """Returns the environment of a process that is quiet and uses one thread."""
     checkout = str(pathlib.Path(__file__).parents[1])
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
-    return {
-        **os.environ,
-        **quiet,
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": checkout,
-    }
+    return {**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": checkout}
 
 
 def wait_until(condition, seconds=120):

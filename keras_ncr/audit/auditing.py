@@ -135,10 +135,7 @@ def audit(
     >>> frame.shape, sorted(frame.attrs)[:3]
     ((200, 17), ['class_names', 'confused_classes', 'dataset_hash'])
     """
-    check_calls(threshold, expected_precision)
-    check_integer(num_neighbors, "num_neighbors", minimum=1)
-    if review is not None:
-        check_folder(review)  # Rather now than after the pass over the data.
+    check_settings(threshold, expected_precision, num_neighbors, review)
     batches = batches_of(x, y, prepare, batch_size)
     check_before_pass(model, x, y, ids, class_names, probabilities)
     predictions = predict(model, batches, length_of(x, y), verbose != 0)
@@ -163,7 +160,7 @@ def audit(
         own_outlier_scores=outlier_scores,
     )
     if review is not None:
-        _write_review(review, findings, x, verbose)
+        write_page(review, findings, x, verbose)
     return findings.frame
 
 
@@ -217,10 +214,7 @@ def audit_predictions(
     >>> int(frame["label_quality"].argmin())
     3
     """
-    check_calls(threshold, expected_precision)
-    check_integer(num_neighbors, "num_neighbors", minimum=1)
-    if review is not None:
-        check_folder(review)  # Rather now than after the pass over the data.
+    check_settings(threshold, expected_precision, num_neighbors, review)
     predictions = from_probabilities(labels, probabilities, features)
     name = shown.name if isinstance(shown, Source) else "predictions"
     identity = identity_of(predictions, name, ids, class_names)
@@ -234,32 +228,12 @@ def audit_predictions(
         out_of_sample,
     )
     if review is not None:
-        _write_review(review, findings, shown, verbose)
+        write_page(review, findings, shown, verbose)
     return findings.frame
 
 
 def identity_of(predictions, name, ids=None, class_names=None):
-    """Returns the `Identity` of examples, with positions and numbers where none is.
-
-    Args:
-        predictions: `Predictions` of n examples.
-        name: String.
-        ids: As in `audit`.
-        class_names: As in `audit`.
-
-    Returns:
-        `Identity`.
-
-    Raises:
-        ValueError: If there are not as many ids as examples or names as classes, or
-            some repeat.
-
-    Example:
-    >>> from keras_ncr.audit.auditing import identity_of
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> identity_of(from_probabilities([0], [[0.9, 0.1]]), "one").class_names
-    ['0', '1']
-    """
+    """Returns the `Identity` of examples, with positions and numbers where none is."""
     if class_names is None:
         class_names = [str(number) for number in range(predictions.num_classes)]
     class_names = check_names(class_names, predictions.num_classes)
@@ -269,31 +243,21 @@ def identity_of(predictions, name, ids=None, class_names=None):
     return Identity(name, record.ids, class_names)
 
 
-def check_calls(threshold, expected_precision):
-    """Raises unless they say which labels are called.
-
-    Args:
-        threshold: As in `audit`.
-        expected_precision: As in `audit`.
-
-    Raises:
-        ValueError: If one is out of its range.
-
-    Example:
-    >>> from keras_ncr.audit.auditing import check_calls
-    >>> check_calls(0.5, None)
-    """
+def check_settings(threshold, expected_precision=None, num_neighbors=1, review=None):
+    """Raises unless the settings of an audit are in their ranges, and a page may be."""
     if check_rate(threshold, "threshold") in (0, 1):
         raise ValueError(
             f"`threshold` must be above 0 and below 1. Received: {threshold}."
         )
-    if expected_precision is None:
-        return
-    if check_rate(expected_precision, "expected_precision") == 0:
+    is_given = expected_precision is not None
+    if is_given and check_rate(expected_precision, "expected_precision") == 0:
         raise ValueError("`expected_precision` must be above 0. Received: 0.")
+    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    if review is not None:
+        check_folder(review)  # Rather now than after the pass over the data.
 
 
-def _write_review(folder, findings, x, verbose):
+def write_page(folder, findings, x, verbose):
     """Writes the review page, with pictures or columns where there are any."""
     frame, neighborhood = findings
     source, details = _shown(x, frame)

@@ -20,13 +20,7 @@ _LONG = 20_000
 
 
 class Identity(NamedTuple):
-    """What a data set calls itself, its classes and its examples.
-
-    Attributes:
-        name: String.
-        ids: Array of shape `(n,)`: ints or strings, all different.
-        class_names: List of strings, one for each class.
-    """
+    """What a data set calls itself, its classes and its examples."""
 
     name: str
     ids: np.ndarray
@@ -34,12 +28,7 @@ class Identity(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What an audit finds.
-
-    Attributes:
-        frame: `pandas.DataFrame`, as `keras_ncr.audit` returns it.
-        neighborhood: `Neighborhood` of the examples, or `None` without features.
-    """
+    """The table of `keras_ncr.audit`, and neighbors where there are features."""
 
     frame: object
     neighborhood: Neighborhood | None
@@ -55,29 +44,7 @@ def find(
     is_unseen=False,
     own_outlier_scores=None,
 ):
-    """Returns the `Findings` that predictions give.
-
-    Args:
-        predictions: `Predictions` of n examples.
-        identity: `Identity` of the data set.
-        threshold: As in `keras_ncr.audit`.
-        expected_precision: As in `keras_ncr.audit`.
-        num_neighbors: As in `keras_ncr.audit`.
-        verbose: Whether progress bars are shown. Defaults to 0.
-        is_unseen: As `out_of_sample` in `keras_ncr.audit_predictions`.
-        own_outlier_scores: As `outlier_scores` in `keras_ncr.audit`.
-
-    Returns:
-        `Findings`.
-
-    Example:
-    >>> from keras_ncr.audit.findings import Identity, find
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.8, 0.2]])
-    >>> identity = Identity("pair", np.array(["a", "b"]), ["cat", "dog"])
-    >>> find(predictions, identity, 0.5, None, 10).frame["predicted_class"].tolist()
-    ['cat', 'cat']
-    """
+    """Returns the `Findings` that predictions give; arguments are as in `audit`."""
     # What takes less than some seconds needs no bar of its own.
     verbose = verbose and len(predictions) > _LONG
     neighborhood = None
@@ -159,11 +126,7 @@ def _frame(columns):
 
 
 class _Constant(list):
-    """Numbers that a deep copy leaves as they are.
-
-    pandas copies `attrs` deeply at every operation, which for the transition matrix of
-    1,000 classes takes longer than most operations.
-    """
+    """Numbers left alone by deep copies, which pandas makes of `attrs` all the time."""
 
     def __deepcopy__(self, memo):
         return self
@@ -198,11 +161,9 @@ def _summary(frame, predictions, identity, judgment, is_unseen):
 
 
 def _confused_classes(frame, class_names):
-    """Returns the pairs of classes of which issues go in one direction, as dicts.
-
-    The most frequent come first. A pair counts if so many of its issues go one way that
-    it would happen in less than 1 % of pairs that are confused evenly.
-    """
+    """Returns the pairs of classes of which issues go in one direction, as dicts."""
+    # The most frequent come first. A pair counts if so many of its issues go one way
+    # that it would happen in less than 1 % of pairs that are confused evenly.
     from scipy.stats import binom
 
     issues = frame[frame["is_label_issue"]]

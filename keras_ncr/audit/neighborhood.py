@@ -4,27 +4,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_ncr.models.nearest import blocks
+
 # Examples whose probabilities of all classes are held at a time.
 _BLOCK = 4096
 
 
 class Neighborhood(NamedTuple):
-    """The nearest neighbors of each of n examples, over the whole data set.
-
-    Attributes:
-        indices: Int array of shape `(n, k)`, the nearest first.
-        similarities: Float array of shape `(n, k)`: their cosines.
-    """
+    """Indices and cosines of each example's neighbors, `(n, k)`, the nearest first."""
 
     indices: np.ndarray
     similarities: np.ndarray
 
     def weights(self):
-        """Returns a sparse `(n, n)` matrix of similarities whose rows sum to 1.
-
-        As in the consistency loss, negative cosines count as zero. The row of an
-        example without similar neighbors is all zeros.
-        """
+        """Returns a sparse `(n, n)` matrix of similarities whose rows sum to 1 or 0."""
+        # As in the consistency loss, negative cosines count as zero.
         from scipy.sparse import csr_matrix
 
         similarities = np.maximum(self.similarities, 0).astype("float32")
@@ -62,25 +56,24 @@ def neighbor_labels(neighborhood, labels, num_classes):
     )
     weights = neighborhood.weights()
     most, agreement = np.full(count, -1), np.zeros(count, "float32")
-    for rows in _blocks(count):
+    for rows in blocks(count, _BLOCK):
         shares = (weights[rows] @ one_hot).toarray()
         has_any = shares.any(axis=1)
         most[rows] = np.where(has_any, shares.argmax(axis=1), -1)
-        agreement[rows] = _of(shares, labels[rows])
+        own = np.take_along_axis(shares, labels[rows, None], axis=1)
+        agreement[rows] = own[:, 0]
     # By rounding, shares can sum to more than 1.
     return NeighborLabels(most, np.minimum(agreement, 1))
 
 
 def neighbor_predictions(predictions, neighborhood=None, examples=None):
-    """Yields blocks of examples' own predictions and their neighbors' mean predictions.
-
-    The mean over neighbors is the target of the consistency loss (eq. 3), over the
-    whole data set. An example without similar neighbors keeps its own prediction.
-    """
+    """Yields blocks of examples, their own predictions, and their neighbors' means."""
+    # The mean over neighbors is the target of the consistency loss (eq. 3), over the
+    # whole data set. An example without similar neighbors keeps its own prediction.
     probabilities = predictions.as_sparse()
     weights = None if neighborhood is None else neighborhood.weights()
     examples = np.arange(len(predictions)) if examples is None else examples
-    for block in _blocks(len(examples)):
+    for block in blocks(len(examples), _BLOCK):
         rows = examples[block]
         own = probabilities[rows].toarray()
         if weights is None:
@@ -90,14 +83,3 @@ def neighbor_predictions(predictions, neighborhood=None, examples=None):
         is_alone = ~means.any(axis=1)
         means[is_alone] = own[is_alone]
         yield rows, own, means
-
-
-def _blocks(count):
-    """Yields slices that cover all examples."""
-    for start in range(0, count, _BLOCK):
-        yield slice(start, min(start + _BLOCK, count))
-
-
-def _of(table, columns):
-    """Returns one entry of each row."""
-    return np.take_along_axis(table, columns[:, None], axis=1)[:, 0]

@@ -9,12 +9,8 @@ FENCE = 1.5
 
 
 def outlier_scores(similarities):
-    """Returns a score of each example that is low if it resembles no other.
-
-    Compares the mean distance to the neighbors with the data set's median: an example
-    at the median scores 0.5, one twice as far 0.33. The ranking is that of cleanlab's
-    `OutOfDistribution`, whose scores are exponentials of minus the distance.
-    """
+    """Returns a score of each example: 0.5 at the median distance, low for outliers."""
+    # The ranking is that of cleanlab's `OutOfDistribution`.
     similarities = np.asarray(similarities)
     num_examples, num_neighbors = similarities.shape
     if num_neighbors == 0:
@@ -33,12 +29,7 @@ def _distances(similarities):
 
 
 def is_outlier(scores):
-    """Returns whether each example is farther from its neighbors than usual.
-
-    It is if its mean distance is more than 1.5 interquartile ranges above the upper
-    quartile (Tukey's rule). This calls 0.35 % of normally distributed distances;
-    Datalab's rule, with 1.7 ranges, 0.15 %.
-    """
+    """Returns whether each example is farther from its neighbors than Tukey's fence."""
     scores = np.asarray(scores, "float64")
     # A score of 0 is an infinite distance; no real score is below 1e-6.
     distances = 1 / np.maximum(scores, 1e-6) - 1

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.checks import check_integer, check_labels, refuse_sparse
 from keras_ncr.distribution.targets import label_of
-from keras_ncr.features.extraction import features_and_logits_model
+from keras_ncr.features.extraction import are_probabilities, features_and_logits_model
 from keras_ncr.models import NetworkPair
 from keras_ncr.models.ncr import NCRModel
 from keras_ncr.models.nearest import check_finite, unit_rows
@@ -106,7 +106,7 @@ def predict(model, batches, num_examples=None, verbose=0):
         _check_outputs(outputs)
         check_finite(features)
         if number == 0:  # One batch decides for all.
-            returns_logits = returns_logits or not _are_probabilities(outputs)
+            returns_logits = returns_logits or not are_probabilities(outputs)
         labels = _class_numbers(label_of(targets), outputs, number)
         probabilities = tf.nn.softmax(outputs).numpy() if returns_logits else outputs
         part = {
@@ -144,10 +144,7 @@ def _descriptors(inputs):
 
 
 def joined(parts, indices, num_examples):
-    """Returns the predictions of all examples from those of parts, such as folds.
-
-    Leaves out features: those of different models cannot be compared.
-    """
+    """Returns the predictions of all examples from those of folds, without features."""
     num_examples = check_integer(num_examples, "num_examples", minimum=1)
     fields = ("labels", "classes", "probabilities", "given_probabilities")
     whole = Predictions(
@@ -210,12 +207,6 @@ def _check_outputs(outputs):
         )
 
 
-def _are_probabilities(outputs):
-    """Returns whether outputs are probabilities, not logits."""
-    sums = outputs.sum(axis=1)
-    return outputs.min() >= 0 and np.all(np.abs(sums - 1) < _SUM_TOLERANCE)
-
-
 def _kept(labels, probabilities):
     """Returns the fields of `Predictions` that probabilities give."""
     num_kept = min(NUM_KEPT, probabilities.shape[1])
@@ -239,22 +230,7 @@ def _check_length(labels, others, name):
 
 
 def check_probabilities(probabilities):
-    """Returns probabilities as float32 `(n, num_classes)`, or raises.
-
-    Args:
-        probabilities: As in `from_probabilities`.
-
-    Returns:
-        NumPy array.
-
-    Raises:
-        ValueError: If it has no such shape, or a row does not sum to 1 within 0.01.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import check_probabilities
-    >>> check_probabilities([[0.5, 0.5]]).dtype
-    dtype('float32')
-    """
+    """Returns probabilities as float32 `(n, num_classes)`, or raises."""
     probabilities = _of_classes(probabilities)
     _check_probabilities(probabilities)
     return probabilities

@@ -7,10 +7,7 @@ _MOST_PAIRS = 5
 
 
 def report(frame, is_wrong, folder, review):
-    """Returns several lines on an audit's frame, and the command to go on with.
-
-    `is_wrong` has bools, or is `None` if it is not known which labels are wrong.
-    """
+    """Returns an audit's frame in lines; `is_wrong`: which labels are, if known."""
     summary = frame.attrs
     rate = _share(summary["noise_rate"], summary["noise_rate_bounds"], "wrong", 1)
     lines = [

@@ -23,51 +23,14 @@ _LARGEST = 15.0
 
 
 def unseen_predictions(predictions, neighborhood=None, advantage=0.0, examples=None):
-    """Yields blocks of examples, b, and g.
-
-    Args:
-        predictions: `Predictions` of n examples.
-        neighborhood: Optional `Neighborhood` of n examples. Defaults to `None`: the
-            predictions are out of sample, and b and g are the examples' own.
-        advantage: Number from `advantage_of_seen`. Defaults to 0.
-        examples: Optional int array: only these examples. Defaults to all.
-
-    Yields:
-        Tuples of an int array of examples, and two float64 arrays of shape
-        `(size, num_classes)` without zeros.
-
-    Example:
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> from keras_ncr.audit.unseen import unseen_predictions
-    >>> [(rows, b, g)] = unseen_predictions(from_probabilities([0], [[0.75, 0.25]]))
-    >>> b
-    array([[0.75, 0.25]])
-    """
+    """Yields blocks: examples, b, and g, float64 `(n, num_classes)` without zeros."""
+    # Without a neighborhood, predictions are out of sample: b and g are their own.
     for rows, own, means in neighbor_predictions(predictions, neighborhood, examples):
         yield rows, *_unseen(own, means, predictions.labels[rows], advantage)
 
 
 def advantage_of_seen(predictions, neighborhood):
-    """Returns a, found on a sample of the examples.
-
-    Args:
-        predictions: `Predictions` of n examples.
-        neighborhood: `Neighborhood` of n examples.
-
-    Returns:
-        Float of at least 0.
-
-    Example:
-    Both neighbors are sure of class 0; each example has learned its own label.
-
-    >>> from keras_ncr.audit.neighborhood import Neighborhood
-    >>> from keras_ncr.audit.predictions import from_probabilities
-    >>> from keras_ncr.audit.unseen import advantage_of_seen
-    >>> predictions = from_probabilities([0, 1], [[0.9, 0.1], [0.4, 0.6]])
-    >>> neighborhood = Neighborhood(np.array([[1], [0]]), np.ones((2, 1)))
-    >>> advantage_of_seen(predictions, neighborhood) > 1
-    True
-    """
+    """Returns a, at least 0, found on a sample of the examples."""
     from scipy.optimize import brentq
 
     chosen = sample(predictions)
@@ -88,13 +51,7 @@ def advantage_of_seen(predictions, neighborhood):
 
 
 def log_margins(b, labels):
-    """Returns log b_y - log max b_k over all other k, and that k, for each example.
-
-    Example:
-    >>> from keras_ncr.audit.unseen import log_margins
-    >>> log_margins(np.array([[0.2, 0.8]]), np.array([1]))
-    (array([1.38629436]), array([0]))
-    """
+    """Returns log b_y - log max b_k over all other k, and that k, for each example."""
     rows = np.arange(len(b))
     others = b.copy()
     others[rows, labels] = -1
@@ -103,13 +60,7 @@ def log_margins(b, labels):
 
 
 def right_by_margin(margins):
-    """Returns P(right): one half where another class is twice as probable as y.
-
-    Example:
-    >>> from keras_ncr.audit.unseen import right_by_margin
-    >>> right_by_margin(np.log([1 / 4, 1 / 2, 1.0]))
-    array([0.2, 0.5, 0.8])
-    """
+    """Returns P(right): one half where another class is twice as probable as y."""
     return 1 / (1 + np.exp(-2 * (margins + np.log(2))))
 
 
@@ -123,13 +74,7 @@ def _unseen(own, means, labels, advantage):
 
 
 def sample(predictions):
-    """Returns evenly spaced examples, no more than `SAMPLE`.
-
-    Example:
-    >>> from keras_ncr.audit.unseen import sample
-    >>> sample(range(4))
-    array([0, 1, 2, 3])
-    """
+    """Returns evenly spaced examples, no more than `SAMPLE`."""
     return np.arange(0, len(predictions), -(-len(predictions) // SAMPLE))
 
 

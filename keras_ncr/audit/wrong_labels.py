@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.audit.auditing import audit_predictions, check_calls
+from keras_ncr.audit.auditing import audit_predictions, check_settings
 from keras_ncr.checks import check_integer
 from keras_ncr.datasets import Source, from_features
 from keras_ncr.datasets.image_files import source_of_files
@@ -17,7 +17,6 @@ from keras_ncr.datasets.split import stratified_folds
 from keras_ncr.features.feature_cache import extract
 from keras_ncr.files import replacing
 from keras_ncr.models.head import HeadSettings, HeadTraining
-from keras_ncr.review import check_folder
 
 # Rows that are looked at together.
 _ROWS_AT_ONCE = 4096
@@ -95,10 +94,7 @@ def find_wrong_labels(
     >>> frame[["id", "given_class", "label_quality"]].shape
     (1437, 3)
     """
-    check_calls(threshold, expected_precision)
-    check_integer(num_neighbors, "num_neighbors", minimum=1)
-    if review is not None:
-        check_folder(review)  # Rather now than after the trainings.
+    check_settings(threshold, expected_precision, num_neighbors, review)
     if isinstance(x, Source):
         source = x if y is None else x.relabeled(y)
         shown = x if x.kind == "images" else None
@@ -146,42 +142,11 @@ def out_of_sample_probabilities(
     verbose="auto",
     on_estimate=None,
 ) -> np.ndarray:
-    """Returns each example's probabilities by a classifier that has not seen it.
-
-    Where it has hidden layers they are the mean over the epochs of its training, which
-    lists wrong labels better than the last epoch does (`benchmarks/README.md`).
-
-    Args:
-        features: Array of shape `(n, dim)`.
-        labels: Ints of shape `(n,)`.
-        num_classes: Int, at least 2.
-        num_folds: Int, at least 2. Defaults to 5.
-        num_draws: As in `find_wrong_labels`.
-        settings: As in `find_wrong_labels`.
-        folder: Optional path of a folder for the predictions of each fold: one that is
-            finished is not trained again. It must be of these features, labels and
-            settings. Defaults to none.
-        verbose: As in `find_wrong_labels`.
-        on_estimate: Optional callable that is told once, after the first epochs, how
-            many seconds are left. Defaults to none.
-
-    Returns:
-        Float32 array of shape `(n, num_classes)`.
-
-    Raises:
-        ValueError: If `num_folds` or `num_draws` is out of range.
-
-    Example:
-    >>> from keras_ncr.audit.wrong_labels import out_of_sample_probabilities
-    >>> from keras_ncr.models.head import HeadSettings
-    >>> features = np.random.default_rng(0).normal(size=(40, 8))
-    >>> labels = (features[:, 0] > 0).astype(int)
-    >>> settings = HeadSettings(epochs=2)
-    >>> out_of_sample_probabilities(
-    ...     features, labels, 2, num_folds=2, settings=settings, verbose=0
-    ... ).shape
-    (40, 2)
-    """
+    """Returns each example's probabilities by a classifier that has not seen it."""
+    # With hidden layers they are means over the epochs of training, which list wrong
+    # labels better than the last epoch (`benchmarks/README.md`). In `folder`, of these
+    # features, labels and settings, finished folds are not trained again. `on_estimate`
+    # is told once how many seconds are left.
     settings = settings or HeadSettings()
     # Other draws have folds of the same sizes.
     folds = stratified_folds(labels, num_folds, settings.seed)

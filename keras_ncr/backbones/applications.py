@@ -84,10 +84,9 @@ def application_names() -> list:
 class ApplicationPreprocessing(layers.Layer):
     """Returns pixels as a network of `keras.applications` expects them.
 
-    It applies the `preprocess_input` of the network's module, in float32 whatever the
-    global dtype policy: a mean subtracted in bfloat16 would lose its decimals. The
-    networks that scale pixels themselves, in the precision of the policy, get them
-    unchanged.
+    Networks that scale pixels themselves, in the precision of the policy, get them as
+    they are. For the others it is float32: a mean subtracted in bfloat16 would lose
+    decimals.
     """
 
     def __init__(self, application: str = "ResNet50", dtype="float32", **kwargs):

@@ -70,6 +70,13 @@ def dense_relu(x, units, name):
     return normalized_relu(dense(x), name)
 
 
+def hidden_layers(x, widths):
+    """Returns dense layers with batch normalization and ReLU, one for each width."""
+    for layer, width in enumerate(widths, start=1):
+        x = dense_relu(x, width, f"hidden{layer}")
+    return x
+
+
 def resnet_stem(x, stem):
     """Returns the first convolution; the ImageNet stem divides each side by four."""
     if stem == "cifar":

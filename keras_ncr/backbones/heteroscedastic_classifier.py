@@ -172,11 +172,9 @@ def standard_normal(shape, seed, dtype):
 
 
 def log_mean_softmax(location, factors, deviations, samples, num_chunks):
-    """Returns the logarithm of the mean softmax of noisy logits, chunk by chunk.
-
-    `samples(chunk)` returns arrays `(samples, rank)` and `(samples, num_classes)` of
-    noise, and the logarithms of the samples' weights.
-    """
+    """Returns the logarithm of the mean softmax of noisy logits, chunk by chunk."""
+    # `samples(chunk)` returns noise, `(samples, rank)` and `(samples, num_classes)`,
+    # and the logarithms of the samples' weights.
 
     @tf.custom_gradient
     def log_mean(location, factors, deviations):

@@ -138,9 +138,7 @@ def mlp(input_shape: tuple, hidden: tuple = (512, 512)) -> keras.Model:
         _check_input_shape(input_shape, is_size_fixed=True)
         inputs, x = blocks.pixel_input(input_shape)
         x = layers.Flatten(name="flatten")(x)
-    for layer, width in enumerate(hidden, start=1):
-        x = blocks.dense_relu(x, width, f"hidden{layer}")
-    return keras.Model(inputs, x, name="mlp")
+    return keras.Model(inputs, blocks.hidden_layers(x, hidden), name="mlp")
 
 
 def resnet18(

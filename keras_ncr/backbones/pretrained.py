@@ -33,8 +33,7 @@ def pretrained(name: str, input_shape: tuple) -> keras.Model:
         input_shape: Tuple `(height, width, channels)` of the images.
 
     Returns:
-        `keras.Model`. Of a classifier of this package, saved in a file, it is the
-        backbone.
+        `keras.Model`: the backbone, if the file holds a classifier of this package.
 
     Raises:
         ValueError: If there is no such network, its weights cannot be had, or it takes

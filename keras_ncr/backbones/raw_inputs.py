@@ -46,7 +46,7 @@ def bag_of_words(
     """
     blocks.check_widths("hidden", hidden)
     inputs, x = _words(texts, max_tokens, ngrams)
-    return keras.Model(inputs, _dense(x, hidden), name="bag_of_words")
+    return keras.Model(inputs, blocks.hidden_layers(x, hidden), name="bag_of_words")
 
 
 def latent_semantics(
@@ -72,7 +72,8 @@ def latent_semantics(
         ValueError: As `bag_of_words`.
 
     Reference:
-        - [Deerwester et al., 1990](https://doi.org/10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9)
+        - [Deerwester et al.,
+        1990](https://doi.org/10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9)
 
     Example:
     >>> texts = tf.constant(["well done", "badly done", "too bad"])
@@ -85,10 +86,7 @@ def latent_semantics(
     directions = _directions(keras.Model(inputs, x), texts, dim)
     start = keras.initializers.Constant(0)  # No random numbers are drawn.
     project = layers.Dense(
-        directions.shape[1],
-        use_bias=False,
-        kernel_initializer=start,
-        name="directions",
+        directions.shape[1], use_bias=False, kernel_initializer=start, name="directions"
     )
     network = keras.Model(inputs, project(x), name="latent_semantics")
     project.set_weights([directions])
@@ -159,7 +157,7 @@ def column_mlp(columns: dict, hidden: tuple = (256, 256)) -> keras.Model:
     """
     blocks.check_widths("hidden", hidden)
     inputs, x = _encoded(columns)
-    return keras.Model(inputs, _dense(x, hidden), name="column_mlp")
+    return keras.Model(inputs, blocks.hidden_layers(x, hidden), name="column_mlp")
 
 
 def encoded_columns(columns: dict) -> keras.Model:
@@ -206,21 +204,10 @@ def _feature_of(column):
     space = keras.utils.FeatureSpace
     if column.dtype.kind in "biuf":
         return space.float_normalized()
-    words = {_text(word) for word in np.unique(column)}
+    words = np.unique(column)
+    words = {word.decode() if isinstance(word, bytes) else str(word) for word in words}
     # A saved vocabulary has a word on each line, and none that is empty.
     has_lines = any(len(word.splitlines()) > 1 for word in words)
     if len(words) > _MOST_WORDS or has_lines:
         return space.string_hashed(_MOST_WORDS)
     return space.feature("string", layers.StringLookup(mask_token=""), "one_hot")
-
-
-def _text(word):
-    """Returns a word of an array as a string."""
-    return word.decode() if isinstance(word, bytes) else str(word)
-
-
-def _dense(x, hidden):
-    """Returns dense layers with batch normalization and ReLU."""
-    for layer, width in enumerate(hidden, start=1):
-        x = blocks.dense_relu(x, width, f"hidden{layer}")
-    return x

@@ -63,27 +63,9 @@ def text_encoder(preset: str, sequence_length: int = 256) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="keras_ncr")
 class TokenMeans(keras.layers.Layer):
-    """The mean of what an encoder makes of a text's tokens.
+    """The mean of what an encoder makes of a text's tokens."""
 
-    A layer of its own, since a tokenizer has no vocabulary before a saved model has
-    been loaded as a whole.
-
-    Args:
-        preprocessor: Layer of KerasHub from texts to token ids and `"padding_mask"`.
-        encoder: `keras_hub.models.Backbone` of these.
-        **kwargs: As in `keras.layers.Layer`.
-
-    Call arguments:
-        inputs: Strings of shape `(batch,)`.
-
-    Returns:
-        Float32 tensor of shape `(batch, dim)`.
-
-    Example:
-    >>> from keras_ncr.backbones.text_encoder import TokenMeans
-    >>> issubclass(TokenMeans, keras.layers.Layer)
-    True
-    """
+    # A layer: a tokenizer has no vocabulary before a saved model is loaded as a whole.
 
     def __init__(self, preprocessor, encoder, **kwargs):
         super().__init__(**kwargs)

@@ -7,14 +7,14 @@ and one of paths, one of texts, or several of numbers and words; features (.npz 
 `features`, `labels` and perhaps `ids`); or a name of TensorFlow Datasets. A pretrained
 network makes features of the pictures; words and numbers are features by themselves.
 Classifiers on these, of which none has seen the example that it judges, say which
-labels are wrong. The workdir
-gets the list (`audit/labels.csv`, the worst first) and a page to decide on
-(`review/index.html`). With the corrections of that page, `--corrections=FILE`, it gets
-the corrected labels and a classifier. The same command again goes on where it was. Your
-files are only read.
+labels are wrong. The workdir gets the list (`audit/labels.csv`, the worst first) and a
+page to decide on (`review/index.html`). With the corrections of that page,
+`--corrections=FILE`, it gets the corrected labels and a classifier. The same command
+again goes on where it was. Your files are only read.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import re
 import shlex
@@ -31,54 +31,48 @@ from keras_ncr.cli.command_line import (
 )
 from keras_ncr.experiments.clean import Clean
 from keras_ncr.experiments.clean_corrections import correct
-from keras_ncr.experiments.clean_data import read_data
+from keras_ncr.experiments.clean_data import TableKeys, read_data
 from keras_ncr.experiments.clean_settings import CleanSettings
 from keras_ncr.experiments.own_pictures import in_settings
 
 PICTURES = flags.DEFINE_string("pictures", None, "The data, if not the first word.")
-BACKBONE = flags.DEFINE_string(
+flags.DEFINE_string(
     "backbone",
     None,
     "For pictures a network of keras.applications, hub:PRESET of KerasHub, a file "
     "FILE.keras, or scratch (not pretrained). Default: EfficientNetV2B0. For texts "
     "hub:PRESET, or the default, their words. None for rows and features.",
 )
-FINETUNE = flags.DEFINE_bool(
+flags.DEFINE_bool(
     "finetune", False, "Whether each fold trains the whole network, not a head alone."
 )
-EPOCHS = flags.DEFINE_integer(
-    "network_epochs", None, "Of a network that is trained.", 1
-)
-SIZE = flags.DEFINE_integer("image_size", 224, "Pictures are made so large.", 32)
-FOLDS = flags.DEFINE_integer("num_folds", 5, "Parts that are left out in turn.", 2)
-DRAWS = flags.DEFINE_integer(
+flags.DEFINE_integer("network_epochs", None, "Of a network that is trained.", 1)
+flags.DEFINE_integer("image_size", 224, "Pictures are made so large.", 32)
+flags.DEFINE_integer("num_folds", 5, "Parts that are left out in turn.", 2)
+flags.DEFINE_integer(
     "num_draws",
     None,
     "How often examples are split into parts, for a head. Default: 3, or 1 where that "
     "takes long.",
     1,
 )
-BATCH = flags.DEFINE_integer("batch_size", 64, "Pictures at once in the network.", 1)
-DTYPE = flags.DEFINE_enum(
-    "dtype", "float32", ["float32", "float16"], "How features are kept."
-)
-SEED = flags.DEFINE_integer("seed", 0, "Of folds and of training.", 0)
-IMAGE_KEY = flags.DEFINE_string(
+flags.DEFINE_integer("batch_size", 64, "Pictures at once in the network.", 1)
+flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "How features are kept.")
+flags.DEFINE_integer("seed", 0, "Of folds and of training.", 0)
+flags.DEFINE_string(
     "image_key", None, "A table's column of paths of pictures. Default: path."
 )
-TEXT_KEY = flags.DEFINE_string(
-    "text_key", None, "A table's column of texts. Default: text."
-)
-COLUMNS = flags.DEFINE_list(
+flags.DEFINE_string("text_key", None, "A table's column of texts. Default: text.")
+flags.DEFINE_list(
     "columns", None, "Columns of numbers and words. Default: all that are left."
 )
-ID_KEY = flags.DEFINE_string(
+flags.DEFINE_string(
     "id_key", None, "The column by which texts or rows are known. Default: id."
 )
-PICTURE_KEY = flags.DEFINE_string(
+flags.DEFINE_string(
     "picture_key", None, "A column of paths of pictures that the page shows beside."
 )
-LABEL_KEY = flags.DEFINE_string("label_key", None, "The column, or key, of labels.")
+flags.DEFINE_string("label_key", None, "The column, or key, of labels.")
 SPLIT = flags.DEFINE_string("split", "train", "The split of TensorFlow Datasets.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 ON_ERROR = flags.DEFINE_enum(
@@ -87,8 +81,8 @@ ON_ERROR = flags.DEFINE_enum(
 # The word that may stand without a flag.
 POSITIONAL = PICTURES
 # So that --help shows them.
-for name in ("workdir", "threshold", "num_neighbors", "corrections"):
-    flags.declare_key_flag(name)
+for flag in (WORKDIR, THRESHOLD, NEIGHBORS, CORRECTIONS):
+    flags.declare_key_flag(flag.name)
 
 
 def main() -> None:
@@ -96,29 +90,12 @@ def main() -> None:
     required(PICTURES)
     pictures = PICTURES.value
     folder = WORKDIR.value or default_folder(pictures)
-    settings = CleanSettings(
-        backbone=BACKBONE.value,
-        finetune=FINETUNE.value,
-        epochs=EPOCHS.value,
-        image_size=SIZE.value,
-        num_folds=FOLDS.value,
-        num_draws=DRAWS.value,
-        threshold=THRESHOLD.value,
-        num_neighbors=NEIGHBORS.value,
-        batch_size=BATCH.value,
-        dtype=DTYPE.value,
-        seed=SEED.value,
-    )
+    settings = _of_flags(CleanSettings)
     with refusal_in_one_line(), interruption_in_one_line(), _in_own_words():
         print(f"Looking for wrong labels in {pictures}; all goes to {folder}.")
         data = read_data(
             pictures,
-            image_key=IMAGE_KEY.value,
-            text_key=TEXT_KEY.value,
-            columns=COLUMNS.value,
-            label_key=LABEL_KEY.value,
-            id_key=ID_KEY.value,
-            picture_key=PICTURE_KEY.value,
+            _of_flags(TableKeys),
             split=SPLIT.value,
             data_dir=DATA_DIR.value,
             on_error=ON_ERROR.value,
@@ -136,6 +113,12 @@ def default_folder(pictures: str) -> str:
     path = pathlib.Path(pictures)
     name = path.stem if path.suffix and not path.is_dir() else path.resolve().name
     return "runs/clean-" + re.sub(r"[^\w.-]+", "-", name)
+
+
+def _of_flags(settings):
+    """Returns settings of a class, whose fields are named as flags are."""
+    names = [field.name for field in dataclasses.fields(settings)]
+    return settings(**{name: flags.FLAGS[name].value for name in names})
 
 
 @contextlib.contextmanager

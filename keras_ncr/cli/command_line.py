@@ -50,10 +50,8 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def required(*holders: flags.FlagHolder) -> None:
-    """Ends the command with one line if one of its flags has no value.
-
-    A flag that absl itself requires would be required of every command in the process.
-    """
+    """Ends the command with one line if one of its flags has no value."""
+    # A flag that absl itself requires would be required of every command.
     for flag in holders:
         if flag.value is None:
             raise SystemExit(f"Error: flag --{flag.name} must have a value.")
@@ -63,11 +61,9 @@ def required(*holders: flags.FlagHolder) -> None:
 def refusal_in_one_line(
     *others: type[Exception], flags_of: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Ends the command with one line if settings, data or the folder are bad.
-
-    `others` are further kinds of exceptions that users can do something about, and
-    `flags_of` has the flags of arguments that are called otherwise in Python.
-    """
+    """Ends the command with one line if settings, data or the folder are bad."""
+    # `others` are further exceptions that users can do something about; `flags_of` has
+    # the flags of arguments that are called otherwise in Python.
     try:
         yield
     except (ValueError, OSError, *others) as error:

@@ -51,9 +51,7 @@ def main() -> None:
         jobs = [job for row in rows.values() for job in row]
         comparison_flags.refuse_unused(jobs, *plan.overrides)
         check_none_lost(
-            plan.workdir,
-            ("table.csv", "table.md", "picture.png"),
-            ",".join(CSV_HEADER),
+            plan.workdir, ("table.csv", "table.md", "picture.png"), ",".join(CSV_HEADER)
         )
         if not REPORT_ONLY.value:
             run(plan, rows)

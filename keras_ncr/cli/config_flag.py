@@ -14,11 +14,9 @@ _PACKAGED = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def config_path(name: str) -> pathlib.Path:
-    """Returns the file of a config, or raises and says which there are.
-
-    `digits`, `digits.py` and `configs/digits.py` are all found in `configs/` of the
-    current folder, or else of the package. Any other path is taken as it is.
-    """
+    """Returns the file of a config, or raises and says which there are."""
+    # `digits`, `digits.py` and `configs/digits.py` are found in `configs/` of the
+    # current folder, or else of the package. Any other path is taken as it is.
     path = pathlib.Path(name).expanduser()
     file = path.name if path.suffix else f"{path.name}.py"
     is_of_configs = path.parent in (pathlib.Path(), pathlib.Path("configs"))

@@ -97,11 +97,9 @@ for line in sys.stdin.buffer:
 
 @contextlib.contextmanager
 def _without_startup_notices() -> Iterator[None]:
-    """Leaves out TensorFlow's log of its start, unless TF_CPP_MIN_LOG_LEVEL is 0.
-
-    Some of it comes before the variable is read. So another process looks through
-    stderr: it also shows the last words of a TensorFlow that ends this process.
-    """
+    """Leaves out TensorFlow's log of its start, unless TF_CPP_MIN_LOG_LEVEL is 0."""
+    # Some of it comes before the variable is read, so another process filters stderr;
+    # it also shows the last words of a TensorFlow that ends this process.
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if level == "0" or sys.stderr is None:
         yield

@@ -4,23 +4,9 @@ import tensorflow as tf
 
 
 def check_fixed_order(dataset: tf.data.Dataset, name: str) -> None:
-    """Raises if a data set is shuffled, or read in another order, in each pass.
-
-    What is said of its examples by position, such as ids, labels or features, would
-    then go to others. What a generator or a file gives in another order is not seen.
-
-    Args:
-        dataset: `tf.data.Dataset`.
-        name: String: what the message calls it.
-
-    Raises:
-        ValueError: If it is.
-
-    Example:
-    >>> from keras_ncr.datasets.dataset_order import check_fixed_order
-    >>> numbers = tf.data.Dataset.range(5)
-    >>> check_fixed_order(numbers.shuffle(5, reshuffle_each_iteration=False), "x")
-    """
+    """Raises if a data set is shuffled, or read in another order, in each pass."""
+    # What is said of examples by position would then go to others. What a generator or
+    # a file gives in another order is not seen.
     if dataset.options().deterministic is False or _changes_order(dataset):
         raise ValueError(
             f"`{name}` must give its examples in the same order in each pass. "

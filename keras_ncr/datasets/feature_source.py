@@ -64,30 +64,25 @@ def from_features(
     >>> keras_ncr.datasets.from_features("features.npz").num_examples
     4
     """
+    arrays = {
+        "labels": labels,
+        "class_names": class_names,
+        "ids": ids,
+        "clean_labels": clean_labels,
+    }
     if isinstance(features, str | os.PathLike):
-        path, features = os.path.expanduser(os.fspath(features)), None
-        arrays = _read(path)
+        path = os.path.expanduser(os.fspath(features))
         name = os.path.basename(path) if name is None else name
-        given = {
-            "labels": labels,
-            "class_names": class_names,
-            "ids": ids,
-            "clean_labels": clean_labels,
-        }
-        _check_same_classes(class_names, arrays.get("class_names"), path)
-        arrays |= {key: value for key, value in given.items() if value is not None}
-    else:
-        arrays = dict(
-            features=features,
-            labels=labels,
-            class_names=class_names,
-            ids=ids,
-            clean_labels=clean_labels,
+        found = _read(path)
+        _check_same_classes(class_names, found.get("class_names"), path)
+        given = {key: value for key, value in arrays.items() if value is not None}
+        arrays = {**found, **given}
+    elif labels is None:
+        raise ValueError(
+            "`labels` must be given beside an array of features. Received: None."
         )
-        if labels is None:
-            raise ValueError(
-                "`labels` must be given beside an array of features. Received: None."
-            )
+    else:
+        arrays["features"] = features
     features = _checked(arrays["features"])
     for key in ("labels", "ids", "clean_labels"):
         _check_length(arrays.get(key), features, key)

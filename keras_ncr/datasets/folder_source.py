@@ -164,22 +164,7 @@ def from_folder(
 
 
 def split_folders(folder: str | os.PathLike) -> list[str]:
-    """Returns the folders in a folder that hold splits of data, by their names.
-
-    Args:
-        folder: Path of a folder.
-
-    Returns:
-        Sorted list of names, empty if there are fewer than two.
-
-    Example:
-    >>> import os
-    >>> from keras_ncr.datasets.folder_source import split_folders
-    >>> for name in ("training_set", "test_set", "notes"):
-    ...     os.makedirs(f"pets-in-splits/{name}")
-    >>> split_folders("pets-in-splits")
-    ['test_set', 'training_set']
-    """
+    """Returns the folders in a folder that hold splits of data, if several do."""
     names = _list_class_folders(folder)
     splits = [name for name in names if _SPLIT.fullmatch(name)]
     if len(names) > 1 and all(map(_PART.fullmatch, names)):

@@ -12,15 +12,9 @@ from keras_ncr.datasets.unreadable import Skipped
 # What TensorFlow reads.
 READABLE = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 # Photos that it does not read: of phones, scanners and cameras.
-UNREADABLE = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff") + (
-    ".arw",
-    ".cr2",
-    ".cr3",
-    ".dng",
-    ".nef",
-    ".orf",
-    ".raf",
-    ".rw2",
+UNREADABLE = (
+    *(".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
 )
 
 # Why a file in a class folder is no example.
@@ -139,10 +133,7 @@ def source_of_files(
     left_out=(),
     contents=None,
 ):
-    """Returns the `Source` of image files, read when they are needed, or of `contents`.
-
-    The latter are the bytes of the files, which are then in memory.
-    """
+    """Returns the `Source` of image files, read when needed, or of their `contents`."""
     if contents is None:
         # Absolute, so that a later change of the current folder does no harm.
         current_folder = os.getcwd()

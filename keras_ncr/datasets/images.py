@@ -16,31 +16,10 @@ RESIZE_METHODS = ("bilinear", "area")
 
 
 def decode(image, channels=3):
-    """Returns the pixels of an image.
-
-    Gray images are repeated for three channels, transparency is dropped, 16 bits a
-    channel become 8 (the upper ones), and of an animated GIF there is the first frame.
-    Pixels that have the channels already are returned unchanged.
-
-    Args:
-        image: Scalar string tensor or bytes, an image file; or uint8 tensor or array of
-            shape `(height, width, channels)` with any number of channels from 1 to 4.
-        channels: 1 or 3, the channels that come back. Defaults to 3.
-
-    Returns:
-        uint8 tensor of shape `(height, width, channels)`.
-
-    Raises:
-        ValueError: If `image` is neither, or `channels` is not 1 or 3.
-        tf.errors.InvalidArgumentError: When it runs, if the bytes are no image, a
-            broken one, or one that TensorFlow reads wrongly: an animated WebP, a BMP of
-            8 bits.
-
-    Example:
-    >>> encoded = tf.io.encode_png(np.zeros((4, 6, 1), "uint8"))
-    >>> keras_ncr.datasets.images.decode(encoded).shape
-    TensorShape([4, 6, 3])
-    """
+    """Returns the pixels of an image file, `(height, width, channels)`, as uint8."""
+    # Gray is repeated for three channels, transparency is dropped, of 16 bits the upper
+    # 8 are kept, and an animated GIF gives its first frame. What TensorFlow reads
+    # wrongly (an animated WebP, a BMP of 8 bits) is refused when it runs.
     check_channels(channels)
     image = _as_image(image)
     if image.dtype == tf.uint8:
@@ -54,31 +33,8 @@ def decode(image, channels=3):
 
 
 def decode_part(image, choose, channels=3):
-    """Returns the pixels of a part of an image that is chosen by the image's size.
-
-    Little else of a JPEG is decoded; the pixels are those of `decode` nonetheless.
-
-    Args:
-        image: As in `decode`.
-        choose: Callable `(height, width) -> (offset_height, offset_width, height,
-            width)` on int32 scalar tensors: from the size of the image to the part, by
-            the rows above it, the columns left of it, its rows and its columns.
-        channels: As in `decode`.
-
-    Returns:
-        uint8 tensor of shape `(height, width, channels)`.
-
-    Raises:
-        ValueError: As in `decode`.
-        tf.errors.InvalidArgumentError: As in `decode`, and if the part is not within
-            the image.
-
-    Example:
-    >>> image = np.zeros((40, 60, 3), "uint8")
-    >>> left_half = lambda height, width: (0, 0, height, width // 2)
-    >>> keras_ncr.datasets.images.decode_part(image, left_half).shape
-    TensorShape([40, 30, 3])
-    """
+    """Returns the pixels of a part, `(top, left, height, width) = choose(*size)`."""
+    # They are those of `decode`, but little else of a JPEG is decoded.
     check_channels(channels)
     image = _as_image(image)
 
@@ -100,29 +56,10 @@ def decode_part(image, choose, channels=3):
 
 
 def resize(image, size, method="bilinear", antialias=False):
-    """Returns pixels resized, rounded to whole numbers again.
-
-    Args:
-        image: uint8 tensor of shape `(height, width, channels)`.
-        size: Two ints, height and width of the result.
-        method: `"bilinear"`, which interpolates; or `"area"`, the mean of the pixels
-            that a new one covers, which shows squares where the image grows. Defaults
-            to `"bilinear"`.
-        antialias: Boolean. Whether `"bilinear"` takes all pixels into account where the
-            image shrinks, as Pillow does, or only the four nearest ones. Defaults to
-            `False`, as in `tf.image.resize`.
-
-    Returns:
-        uint8 tensor of shape `(*size, channels)`.
-
-    Raises:
-        ValueError: If `method` is not known.
-
-    Example:
-    >>> image = np.array([[[0], [255]]], "uint8")
-    >>> keras_ncr.datasets.images.resize(image, (1, 1)).numpy().item()
-    128
-    """
+    """Returns pixels resized, rounded to whole numbers again."""
+    # "area" shows squares where the image grows. With `antialias`, "bilinear" takes all
+    # pixels into account where the image shrinks, as Pillow does; else the nearest
+    # four.
     check_known(method, RESIZE_METHODS, "method")
     resized = tf.image.resize(image, size, method, antialias=antialias)
     return tf.cast(tf.round(resized), tf.uint8)  # means: never outside 0 to 255
@@ -171,7 +108,8 @@ def _decode_part_of_jpeg(image, choose):
 
 def _decode_other(image):
     """The pixels of what is no JPEG, in three channels."""
-    header = _header(image)
+    # Its first 24 bytes as numbers; zeros where it is shorter.
+    header = tf.io.decode_raw(image, tf.uint8, fixed_length=24)
     # The bit that says animation. TensorFlow 2.21 writes past the end of such images.
     is_animation = _has(header, 8, b"WEBPVP8X") & (header[20] & 2 > 0)
     message = "Animated WebP files are not read: save one frame, as PNG for example."
@@ -205,11 +143,6 @@ def _with_channels(pixels, channels):
         is_color = tf.cast(tf.shape(pixels)[-1] >= 3, tf.int32)
         pixels = tf.gather(pixels, tf.range(3) * is_color, axis=-1)
     return tf.image.rgb_to_grayscale(pixels) if channels == 1 else pixels
-
-
-def _header(image):
-    """The first 24 bytes of a file, as numbers; zeros where it is shorter."""
-    return tf.io.decode_raw(image, tf.uint8, fixed_length=24)
 
 
 def _has(header, position, expected):

@@ -67,24 +67,7 @@ def split_indices(labels, num_classes, fraction, seed=0):
 
 
 def stratified_folds(labels, num_folds, seed=0):
-    """Returns pairs of the indices to train on and those held out, one for each fold.
-
-    Args:
-        labels: Ints of shape `(n,)`. Each fold has the same shares of them.
-        num_folds: Int, at least 2.
-        seed: Int, at least 0. Defaults to 0.
-
-    Returns:
-        List of pairs of int arrays.
-
-    Raises:
-        ValueError: If there are fewer of the most frequent label than folds.
-
-    Example:
-    >>> from keras_ncr.datasets.split import stratified_folds
-    >>> [held_out.tolist() for _, held_out in stratified_folds([0, 1, 0, 1], 2)]
-    [[1, 2], [0, 3]]
-    """
+    """Returns pairs of the indices to train on and those held out, one a fold."""
     from sklearn.model_selection import StratifiedKFold
 
     check_integer(num_folds, "num_folds", minimum=2)

@@ -7,12 +7,8 @@ from keras_ncr.datasets.image_files import as_on_disk, ending_of
 
 
 def images_in(cells, folder):
-    """Returns the paths in a column, and the images that it holds, or None.
-
-    A cell is a path, the bytes of an image file, or a dict with `"bytes"` and `"path"`.
-    Paths are in the form in which there are files in the folder. Where the column
-    holds images, their names take the place of paths.
-    """
+    """Returns the paths in a column, or names, and the images it holds, or None."""
+    # A cell is a path, the bytes of an image file, or a dict of `"bytes"` and `"path"`.
     contents = cells.map(_content)
     paths = cells.map(lambda cell: cell.get("path") if isinstance(cell, dict) else cell)
     if contents.isna().all():
@@ -34,19 +30,7 @@ def _content(cell):
 
 
 def is_of_files(path: str | os.PathLike, image: str) -> bool:
-    """Returns whether a table has paths of images, and not the images themselves.
-
-    Args:
-        path: Path of a table, as `keras_ncr.datasets.from_table` takes it.
-        image: String, the column of the images.
-
-    Example:
-    >>> import pandas as pd
-    >>> from keras_ncr.datasets.table_cells import is_of_files
-    >>> pd.DataFrame({"image": [b"", b""]}).to_parquet("pictures.parquet")
-    >>> is_of_files("pictures.parquet", "image")
-    False
-    """
+    """Returns whether a table has paths of images, and not the images themselves."""
     import pyarrow
     from pyarrow import parquet
 

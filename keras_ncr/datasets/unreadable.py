@@ -48,9 +48,8 @@ def find_broken_images(source: Source, verbose: bool = False) -> dict[int, str]:
     """Returns the index of each image that cannot be read, with the reason.
 
     Every image file is read and decoded once, on all cores: empty and truncated files,
-    web pages saved as images, and files that are gone are found. Of files that the
-    source holds in memory, since training does, it is these that are decoded. Images
-    that the source has as pixels have been decoded, so nothing is read.
+    web pages saved as images, and files that are gone are found. Files that the source
+    holds in memory are decoded from there. Where it has pixels, nothing is read.
 
     Args:
         source: `keras_ncr.datasets.Source`.

@@ -67,10 +67,7 @@ def augmentation(config: ConfigDict, source: Source) -> Callable | None:
 
 
 def view_augmentations(config: ConfigDict, source: Source) -> list:
-    """Returns the augmentation of each view of an image: one, or as the method has it.
-
-    A single one is `None` where there is nothing to change.
-    """
+    """Returns the augmentation of each view, `None` for one view without changes."""
     crop, method = augmentation(config, source), method_of(config)
     if not method.needs("views"):
         return [crop]
@@ -178,7 +175,7 @@ def batch_augmentation(config: ConfigDict) -> Callable | None:
     """Returns the augmentation of whole batches, or `None`."""
     method = method_of(config)
     steps = []
-    if method.has_second_view:
+    if "second_view" in method.words:
         steps.append(mixing.second_view(*_changes_of_view(config.second_view)))
     if method.needs("views"):
         if config[method.model].views == "jittered":
@@ -186,7 +183,7 @@ def batch_augmentation(config: ConfigDict) -> Callable | None:
             steps.append(mixing.second_view(*changes, keep_first=False))
         else:
             steps.append(pipelines.views_in_rows())
-    if method.is_mixed:
+    if "mixup" in method.words:
         steps.append(mixing.mixup(config.mixup.alpha))
     return mixing.in_sequence(*steps) if len(steps) > 1 else (steps or [None])[0]
 
@@ -214,7 +211,7 @@ def training_batches(
         "batch_augment": batch_augmentation(config),
         "num_epochs": config.epochs,
         "carry": carried(config),
-        "one_hot": method.is_one_hot,
+        "one_hot": method.needs("one_hot"),
         "cache": config.data.cache,
         "shuffle_buffer": config.data.shuffle_buffer or None,
         "examples_per_epoch": config.steps_per_epoch * config.batch_size or None,

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import keras_ncr
 from keras_ncr.audit import audit_predictions
-from keras_ncr.audit.auditing import check_calls
+from keras_ncr.audit.auditing import check_settings
 from keras_ncr.audit.report import report
 from keras_ncr.audit.wrong_labels import (
     draws_of,
@@ -28,12 +28,14 @@ from keras_ncr.experiments import run_lock
 from keras_ncr.experiments.clean_data import CleanData
 from keras_ncr.experiments.clean_network import NetworkTraining, network_of
 from keras_ncr.experiments.clean_settings import GIVEN, CleanSettings
+from keras_ncr.experiments.measures import duration
 from keras_ncr.experiments.run_audit import write_list
 from keras_ncr.features import extract
 from keras_ncr.features.feature_cache import content_hash
 from keras_ncr.files import write_json
 from keras_ncr.models.head import HeadSettings
 from keras_ncr.review.corrections import dataset_hash
+from keras_ncr.review.export import check_apart
 
 _STATE = "clean.json"
 # Seconds on two cores, for the estimate: the start of trainings, an epoch, each of its
@@ -49,27 +51,7 @@ _MUCH = 1.5
 class Clean:
     """One data set on its way from labels as given to labels that can be trusted.
 
-    Args:
-        data: `CleanData`.
-        workdir: String or path of the folder for all that is written.
-        settings: `CleanSettings`.
-        verbose: Whether progress bars are shown. Defaults to 1.
-        say: Callable that prints a line. Defaults to `print`.
-
-    Example:
-    >>> from keras_ncr.experiments.clean import Clean
-    >>> from keras_ncr.experiments.clean_data import CleanData
-    >>> from keras_ncr.experiments.clean_settings import CleanSettings
-    >>> features = np.random.default_rng(0).normal(size=(40, 8))
-    >>> source = keras_ncr.datasets.from_features(features, np.arange(40) % 2)
-    >>> settings, said = CleanSettings(num_folds=2, num_draws=1), []
-    >>> clean = Clean(CleanData(source), "runs/clean", settings, 0, said.append)
-    >>> with clean.begun():
-    ...     text = clean.find("keras-ncr clean features.npz")
-    >>> print(said[0])
-    About ...: 40 examples, a classifier in 2 folds, the list, the page.
-    >>> sorted(path.name for path in clean.folder.iterdir())
-    ['audit', 'clean.json', 'folds', 'review']
+    All is written to the folder `workdir`, and lines are printed by `say`.
     """
 
     data: CleanData
@@ -80,7 +62,7 @@ class Clean:
 
     def __post_init__(self):
         """Checks that the settings suit the data, and the folder is free."""
-        check_calls(self.settings.threshold, None)
+        check_settings(self.settings.threshold)
         stratified_folds(self.data.source.labels, self.settings.num_folds)
         self.settings = self.settings.completed(self.data)
         self.folder = pathlib.Path(self.workdir).expanduser()
@@ -89,7 +71,7 @@ class Clean:
         self.slowness, self.is_planned = 1.0, False
         self.start = time.monotonic()
         if self.data.has_class_folders:
-            check_outside(self.folder, self.data.folder)
+            check_apart(self.folder, self.data.folder, "--workdir")
         _check_free(self.folder, self.source.name)
 
     @contextlib.contextmanager
@@ -140,10 +122,7 @@ class Clean:
         return f"{text}\nIt took {duration(time.monotonic() - self.start)}."
 
     def features(self) -> np.ndarray | None:
-        """Returns the features of all examples, computed now or before.
-
-        There are none of a network that is trained from scratch.
-        """
+        """Returns all features, computed now or before; none for a trained network."""
         if self.settings.backbone == GIVEN:
             return features_of_source(self.source, None, None, self.verbose)
         is_image = self.source.kind == "images"
@@ -192,7 +171,7 @@ class Clean:
         return NetworkTraining(
             self.network,
             self.settings.image_size,
-            self.settings.epochs or (30 if is_new else 10),
+            self.settings.network_epochs or (30 if is_new else 10),
             1e-3 if is_new else 1e-4,
             self.settings.batch_size,
             self.settings.seed,
@@ -200,18 +179,8 @@ class Clean:
         )
 
     def probabilities(self, features, source) -> np.ndarray:
-        """Returns out-of-sample probabilities; folds that are finished are kept.
-
-        The head that agrees best with the labels that it has not seen is taken, and is
-        `head` from then on.
-
-        Args:
-            features: Features of the examples of `source`, or `None`.
-            source: `Source`, of all examples or some, with the labels to train on.
-
-        Returns:
-            Float32 array of shape `(n, num_classes)`.
-        """
+        """Returns out-of-sample probabilities; folds that are finished are kept."""
+        # The head that agrees best with labels it has not seen is `head` from then on.
         folder = self.folder / "folds" / self._key(features, source)
         folder.mkdir(parents=True, exist_ok=True)
         if self.settings.trains_network:
@@ -289,37 +258,8 @@ class Clean:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def check_outside(folder, pictures):
-    """Raises if what is written would be among the pictures.
-
-    Args:
-        folder: `pathlib.Path` of the workdir.
-        pictures: `pathlib.Path` of the pictures.
-
-    Raises:
-        ValueError: If it would.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.experiments.clean import check_outside
-    >>> check_outside(pathlib.Path("runs/clean"), pathlib.Path("pictures"))
-    """
-    if folder.resolve().is_relative_to(pictures.resolve()):
-        raise ValueError(
-            "`workdir` must not be within the folder of the pictures, where it would "
-            f"count as a class. Received: {str(folder)!r}, in {str(pictures)!r}. Pass "
-            "--workdir=FOLDER with a place outside."
-        )
-
-
 def slowness() -> float:
-    """Returns how many times slower this machine is now than two idle cores.
-
-    Example:
-    >>> from keras_ncr.experiments.clean import slowness
-    >>> slowness() > 0
-    True
-    """
+    """Returns how many times slower this machine is now than two idle cores."""
     rows = tf.ones([512, 1280])
     start = None
     for _ in range(6):  # The first one starts threads.
@@ -327,26 +267,6 @@ def slowness() -> float:
         start = start or time.monotonic()
     rows.numpy()
     return (time.monotonic() - start) / _PROBE_SECONDS
-
-
-def duration(seconds: float) -> str:
-    """Returns a time in words.
-
-    Args:
-        seconds: Number.
-
-    Returns:
-        String.
-
-    Example:
-    >>> from keras_ncr.experiments.clean import duration
-    >>> duration(42), duration(200), duration(9000)
-    ('42 s', '3 min', '2 h 30 min')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _read_state(folder):

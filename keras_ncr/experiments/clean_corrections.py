@@ -16,26 +16,8 @@ from keras_ncr.review.export import write_table
 def correct(clean: Clean, path: str | os.PathLike) -> str:
     """Writes the corrected labels and a classifier that was trained on them.
 
-    The folder then has `corrected.csv`, a table as `keras-ncr apply-corrections` writes
-    it, and `classifier.keras`: network and head in one, from raw pixels (of any size;
-    it crops and scales them itself), texts, columns or features to logits;
-    `classes.json` names the classes. Accuracies are those of folds: of classifiers that
-    have not seen the example. Both are measured on the corrected labels.
-
-    Args:
-        clean: `Clean`, within `begun()`.
-        path: String or path of the file that the review page exported.
-
-    Returns:
-        String: what was done.
-
-    Raises:
-        ValueError: If the corrections are not of these labels. Nothing is written then.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_corrections import correct
-    >>> callable(correct)
-    True
+    `classifier.keras` is network and head in one, from raw inputs to logits. Accuracies
+    are those of folds. Nothing is written if the corrections are not of these labels.
     """
     source = clean.source
     corrections = read_corrections(path)
@@ -79,20 +61,7 @@ def correct(clean: Clean, path: str | os.PathLike) -> str:
 
 
 def classifier_of(model: keras.Model, clean: Clean) -> keras.Model:
-    """Returns one model from raw inputs to logits: the network, and a head.
-
-    Args:
-        model: `ELRModel` of features, or of pictures if the network was trained.
-        clean: `Clean` whose features or pictures it was trained on.
-
-    Returns:
-        Functional `keras.Model`.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_corrections import classifier_of
-    >>> callable(classifier_of)
-    True
-    """
+    """Returns one model from raw inputs to logits: the network, and a head."""
     if clean.network is None:
         features = inputs = keras.Input(model.backbone.input_shape[1:])
     elif clean.source.kind != "images":

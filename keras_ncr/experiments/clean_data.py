@@ -21,19 +21,9 @@ _WORDS_OF_TEXT = 4
 class CleanData:
     """The examples whose labels are looked at.
 
-    Args:
-        source: `keras_ncr.datasets.Source`.
-        folder: Optional `pathlib.Path` of the folder that ids start from, if they are
-            paths of pictures.
-        has_class_folders: Bool: whether that folder holds a folder for each class.
-        names: Dict of what the columns of ids, texts and labels are called in the
-            corrected table, as `names` in `keras_ncr.review.export.write_table`.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_data import CleanData
-    >>> train, _ = keras_ncr.datasets.digits()
-    >>> CleanData(train).words
-    'pictures'
+    `folder` is where ids start from, if they are paths of pictures, and
+    `has_class_folders` whether it holds a folder for each class. `names` is what the
+    corrected table calls its columns, as in `keras_ncr.review.export.write_table`.
     """
 
     source: datasets.Source
@@ -47,63 +37,64 @@ class CleanData:
         return _WORDS.get(self.source.kind, "examples")
 
 
+@dataclasses.dataclass(frozen=True)
+class TableKeys:
+    """Which columns of a table are what, as far as it was said."""
+
+    image_key: str | None = None
+    text_key: str | None = None
+    columns: tuple | list | None = None
+    label_key: str | None = None
+    id_key: str | None = None
+    picture_key: str | None = None
+
+    def completed(self, file: pathlib.Path) -> "TableKeys":
+        """Returns the keys of a file, with nothing left open but columns."""
+        inputs = ("image_key", "text_key", "columns")
+        said = [f"--{name}" for name in inputs if getattr(self, name)]
+        if len(said) > 1:
+            raise ValueError(
+                "A table has pictures, texts or columns: pass one of these flags. "
+                f"Received: {' and '.join(said)}."
+            )
+        names, image, text = _names_of_columns(file), self.image_key, self.text_key
+        if not said:
+            image = "path" if "path" in names else None
+            text = "text" if "text" in names and image is None else None
+        is_id = "id" in names and "id" not in (self.columns or ()) and image is None
+        return dataclasses.replace(
+            self,
+            image_key=image,
+            text_key=text,
+            label_key=self.label_key or "label",
+            id_key=self.id_key or ("id" if is_id else None),
+        )
+
+
 def read_data(
     path: str,
-    *,
-    image_key: str | None = None,
-    text_key: str | None = None,
-    columns: tuple | list | None = None,
-    label_key: str | None = None,
-    id_key: str | None = None,
-    picture_key: str | None = None,
+    keys: TableKeys = TableKeys(),
     split: str = "train",
     data_dir: str | None = None,
     on_error: str = "raise",
 ) -> CleanData:
     """Returns the examples of whatever a path or a name stands for.
 
-    Args:
-        path: String: a folder of class folders; a table, `.csv`, `.tsv` or `.parquet`;
-            a file `.npz` with `features`, `labels` and perhaps `ids` and
-            `class_names`; or a name of TensorFlow Datasets.
-        image_key: Optional string, the column of a table of pictures: their paths.
-            Defaults to `"path"`, if there is such a column.
-        text_key: Optional string, the column of a table of texts. Defaults to `"text"`,
-            if there is such a column, and none called `"path"`.
-        columns: Optional strings, the inputs among the columns of any other table.
-            Defaults to all but labels, ids and pictures.
-        label_key: As in `from_table` and `from_tfds`. Defaults to theirs.
-        id_key: As `id_column` in `from_texts`. Defaults to `"id"`, if there is such a
-            column, or else to the numbers of the rows.
-        picture_key: As `picture` in `from_texts`.
-        split: As in `from_tfds`. Defaults to `"train"`.
-        data_dir: As in `from_tfds`.
-        on_error: As in `from_folder`, `from_table` and `from_tfds`.
-
-    Returns:
-        `CleanData`.
-
-    Raises:
-        ValueError: If it is none of these, or what is in it cannot be used.
-        FileNotFoundError: If pictures of a table are missing, or there is nothing.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_data import read_data
-    >>> np.savez("features.npz", features=np.zeros((2, 3)), labels=["cat", "dog"])
-    >>> read_data("features.npz").source.class_names
-    ('cat', 'dog')
+    That is a folder of class folders; a table, `.csv`, `.tsv` or `.parquet`, of
+    pictures (`image_key`, or a column `path`), texts (`text_key`, or a column `text`)
+    or columns (`columns`, or all but labels, ids and pictures); a file `.npz` with
+    `features`, `labels` and perhaps `ids` and `class_names`; or a name of TensorFlow
+    Datasets.
     """
     file = pathlib.Path(path).expanduser()
     kind = file.suffix.lower()
     if kind not in _TABLES or file.is_dir():
-        _check_no_columns(
-            path,
-            image_key=image_key,
-            text_key=text_key,
-            columns=columns,
-            id_key=id_key,
-            picture_key=picture_key,
-        )
+        for name, value in dataclasses.asdict(keys).items():
+            if value and name != "label_key":
+                raise ValueError(
+                    f"--{name} is for tables ({', '.join(_TABLES)}). Received: "
+                    f"--{name}={value}, and {path!r}. Leave it out."
+                )
     if file.is_dir():
         source = datasets.from_folder(file, on_error=on_error)
         return CleanData(_sound(source, on_error), file, has_class_folders=True)
@@ -111,7 +102,6 @@ def read_data(
         source = datasets.from_features(file)
         return CleanData(source)
     if kind in _TABLES:
-        keys = _TableKeys(image_key, text_key, columns, label_key, id_key, picture_key)
         return _of_table(file, keys, on_error)
     if file.exists() or os.sep in path.rstrip(os.sep) or path.startswith("."):
         raise ValueError(
@@ -122,7 +112,7 @@ def read_data(
         )
     try:
         source = datasets.from_tfds(
-            path, split, data_dir, label_key=label_key, on_error=on_error
+            path, split, data_dir, label_key=keys.label_key, on_error=on_error
         )
     except ValueError as error:
         raise ValueError(
@@ -132,67 +122,18 @@ def read_data(
     return CleanData(source)
 
 
-def _check_no_columns(path, **keys):
-    """Raises if columns are named of what is no table."""
-    for name, value in keys.items():
-        if value:
-            raise ValueError(
-                f"--{name} is for tables ({', '.join(_TABLES)}). Received: "
-                f"--{name}={value}, and {path!r}. Leave it out."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class _TableKeys:
-    """Which columns of a table are what, as far as it was said."""
-
-    image: str | None
-    text: str | None
-    columns: tuple | list | None
-    label: str | None
-    id: str | None
-    picture: str | None
-
-    def completed(self, file):
-        """Returns the keys of a file, with nothing left open but columns."""
-        said = {
-            "--image_key": self.image,
-            "--text_key": self.text,
-            "--columns": self.columns,
-        }
-        said = [name for name, value in said.items() if value]
-        if len(said) > 1:
-            raise ValueError(
-                "A table has pictures, texts or columns: pass one of these flags. "
-                f"Received: {' and '.join(said)}."
-            )
-        names, image, text = _names_of_columns(file), self.image, self.text
-        if not said:
-            image = "path" if "path" in names else None
-            text = "text" if "text" in names and image is None else None
-        is_id = "id" in names and "id" not in (self.columns or ()) and image is None
-        return dataclasses.replace(
-            self,
-            image=image,
-            text=text,
-            label=self.label or "label",
-            id=self.id or ("id" if is_id else None),
-        )
-
-
 def _of_table(file, keys, on_error):
     """Returns the pictures, texts or rows of a table."""
     keys = keys.completed(file)
-    if keys.image is not None:
-        for name, value in (("id_key", keys.id), ("picture_key", keys.picture)):
-            if value:
+    image, label = keys.image_key, keys.label_key
+    if image is not None:
+        for name in ("id_key", "picture_key"):
+            if value := getattr(keys, name):
                 raise ValueError(
                     f"--{name} is for tables of texts and rows. Received: "
-                    f"--{name}={value}, and pictures in {keys.image!r}. Leave it out."
+                    f"--{name}={value}, and pictures in {image!r}. Leave it out."
                 )
-        source = datasets.from_table(
-            file, image=keys.image, label=keys.label, on_error=on_error
-        )
+        source = datasets.from_table(file, image=image, label=label, on_error=on_error)
         return CleanData(_sound(source, on_error), folder=file.parent)
     if on_error == "skip":
         raise ValueError(
@@ -200,11 +141,11 @@ def _of_table(file, keys, on_error):
             "Remove the rows that cannot be used, and leave it out. Paths of pictures "
             "in another column than 'path': --image_key=NAME."
         )
-    others = {"label": keys.label, "id_column": keys.id, "picture": keys.picture}
-    names = {"label": keys.label, "id": keys.id or "id"}
-    if keys.text is not None:
-        source = datasets.from_texts(file, text=keys.text, **others)
-        return CleanData(source, names={**names, "text": keys.text})
+    others = {"label": label, "id_column": keys.id_key, "picture": keys.picture_key}
+    names = {"label": label, "id": keys.id_key or "id"}
+    if keys.text_key is not None:
+        source = datasets.from_texts(file, text=keys.text_key, **others)
+        return CleanData(source, names={**names, "text": keys.text_key})
     source = datasets.from_columns(file, keys.columns, **others)
     if not keys.columns:
         _check_are_columns(source)

@@ -35,23 +35,7 @@ _TIMED_STEPS = 5
 
 @dataclasses.dataclass(frozen=True)
 class NetworkTraining:
-    """How a whole network is trained on pictures, by NCR with ELR.
-
-    Args:
-        network: Keras model from pictures to features: what each training starts from.
-        image_size: Int: pictures are squares of so many pixels.
-        epochs: Int, at least 1.
-        learning_rate: Positive float, of Adam; it falls to 0 as a cosine.
-        batch_size: Int, at least 1.
-        seed: Int, at least 0.
-        verbose: As in `keras.Model.fit`.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_network import NetworkTraining
-    >>> network = keras_ncr.backbones.mlp((8, 8, 1))
-    >>> NetworkTraining(network, 8, 1, 1e-3, 64, seed=0, verbose=0).epochs
-    1
-    """
+    """How a whole network is trained on pictures, by NCR with ELR, from its weights."""
 
     network: keras.Model
     image_size: int
@@ -97,10 +81,8 @@ class NetworkTraining:
         return model
 
     def probabilities(self, source, num_folds, folder, tell=None) -> np.ndarray:
-        """Returns out-of-sample probabilities; a fold that is there is not trained.
-
-        `tell` is called in the first training, with the seconds that all will take.
-        """
+        """Returns out-of-sample probabilities; a fold that is there is not trained."""
+        # `tell` is called in the first training, with the seconds that all will take.
         folds = stratified_folds(source.labels, num_folds, self.seed)
         found = np.zeros((source.num_examples, source.num_classes), "float32")
         prepare = central_crop(
@@ -141,26 +123,8 @@ class _Estimate(keras.callbacks.Callback):
 
 
 def network_of(source: Source, settings, folder: pathlib.Path) -> keras.Model:
-    """Returns the network from the inputs of a source to features.
-
-    Args:
-        source: `Source` of images, texts or columns.
-        settings: `CleanSettings`, completed.
-        folder: `pathlib.Path`: where a network that was made of the texts or columns
-            themselves is kept, so that their features are the same ever after.
-
-    Returns:
-        `keras.Model`.
-
-    Example:
-    >>> import pathlib
-    >>> from keras_ncr.experiments.clean_settings import CleanSettings
-    >>> from keras_ncr.experiments.clean_network import network_of
-    >>> train, _ = keras_ncr.datasets.digits()
-    >>> settings = CleanSettings(backbone="scratch", image_size=32)
-    >>> network_of(train, settings, pathlib.Path("features")).output_shape
-    (None, 512)
-    """
+    """Returns the network from the inputs of a source to features."""
+    # One made of texts or columns is kept in `folder`: features stay the same.
     keras.utils.set_random_seed(settings.seed)  # Of "scratch".
     if source.kind == "images":
         size = settings.image_size

@@ -17,40 +17,17 @@ GIVEN = _DEFAULTS["features"]
 
 @dataclasses.dataclass(frozen=True)
 class CleanSettings:
-    """How wrong labels are looked for.
+    """How wrong labels are looked for: the flags of `keras-ncr clean`."""
 
-    Args:
-        backbone: String, as `name` in `keras_ncr.backbones.pretrained`, for pictures;
-            `"latent_semantics"` or `"hub:PRESET"` for texts; `"encoded_columns"` for
-            rows; `"features"` for features that are given. Defaults to `None`: the
-            first of these for the data, `"EfficientNetV2B0"` for pictures.
-        finetune: Bool: whether each fold trains the whole network, and not a head on
-            its features. `"scratch"` is always trained. Defaults to `False`.
-        epochs: Optional int: epochs of a network that is trained. Defaults to 10, of
-            `"scratch"` 30.
-        image_size: Int, at least 32: pictures are brought to squares of so many pixels.
-            Defaults to 224, as networks of ImageNet expect.
-        num_folds: As in `keras_ncr.find_wrong_labels`.
-        num_draws: As in `keras_ncr.find_wrong_labels`, for heads; not with a
-            network that is itself trained, which has one draw.
-        threshold: As in `keras_ncr.audit`.
-        num_neighbors: As in `keras_ncr.audit`.
-        batch_size: As in `keras_ncr.features.extract`.
-        dtype: As in `keras_ncr.features.extract`.
-        seed: Int, at least 0. Defaults to 0.
-
-    Example:
-    >>> from keras_ncr.experiments.clean_settings import CleanSettings
-    >>> CleanSettings().num_folds
-    5
-    """
-
+    # None is what suits the data, the first of: a name of `backbones.pretrained` for
+    # pictures; "latent_semantics" or "hub:PRESET" for texts; "encoded_columns" for
+    # rows; "features" for features that are given.
     backbone: str | None = None
-    finetune: bool = False
-    epochs: int | None = None
+    finetune: bool = False  # Whether folds train the whole network, as of "scratch".
+    network_epochs: int | None = None  # None: 10, of "scratch" 30.
     image_size: int = 224
     num_folds: int = 5
-    num_draws: int | None = None
+    num_draws: int | None = None  # A network that is itself trained has one.
     threshold: float = 0.5
     num_neighbors: int = 10
     batch_size: int = 64

@@ -14,13 +14,7 @@ from keras_ncr.experiments.own_pictures import naming
 from keras_ncr.experiments.strategy import STRATEGIES
 from keras_ncr.review.corrections import read_corrections
 
-_SMALLEST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "trials": 1,
-    "seed": 0,
-    "steps_per_epoch": 0,
-}
+_SMALLEST = {"epochs": 1, "batch_size": 1, "trials": 1, "seed": 0, "steps_per_epoch": 0}
 
 
 def check_config(config: ConfigDict) -> None:

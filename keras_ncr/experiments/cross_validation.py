@@ -22,12 +22,8 @@ def out_of_sample_predictions(
     num_folds: int = 5,
     verbose: int = 0,
 ) -> Predictions:
-    """Returns the `Predictions` for each example of a model that has not seen it.
-
-    The examples are split into folds of the same shares of each label. For each fold
-    the config is trained on all others. A fold that is finished is not trained again,
-    and one that was interrupted goes on.
-    """
+    """Returns the `Predictions` for each example of a model that has not seen it."""
+    # A fold that is finished is not trained again; one that was interrupted goes on.
     # No training may see or measure anything of the truth.
     source = source.relabeled(source.labels, clean_labels=None)
     folds = stratified_folds(source.labels, num_folds)

@@ -171,10 +171,8 @@ def check_images(sources, verbose=False):
 
 
 def with_true_labels(source: datasets.Source) -> datasets.Source:
-    """Returns a source for testing, with the true labels where these are known.
-
-    Images that belong to none of the classes have no right answer and are left out.
-    """
+    """Returns a source for testing, with the true labels where these are known."""
+    # Images that belong to none of the classes have no right answer: they are left out.
     if source.clean_labels is None or np.all(source.clean_labels < 0):
         return source
     has_answer = np.flatnonzero(source.clean_labels >= 0)
@@ -190,48 +188,25 @@ def _digits_sources(data, verbose):
 
 def _tfds_sources(data, verbose):
     """Returns splits of TensorFlow Datasets."""
-    keys = {
-        key: data[key] or None
-        for key in ("label_key", "clean_label_key", "is_clean_key")
-    }
-    folder = data.dir or None
+    options = {"data_dir": data.dir or None, "on_error": data.on_error}
+    own_keys = ("label_key", "clean_label_key", "is_clean_key")
+    own = {"limit": data.limit or None, **{key: data[key] or None for key in own_keys}}
+    true = {"label_key": data.clean_label_key or data.label_key or None}
 
-    def test_split(split):
-        true_key = data.clean_label_key or data.label_key or None
-        return datasets.from_tfds(
-            data.name, split, folder, label_key=true_key, on_error=data.on_error
-        )
+    def read(split, others):
+        return datasets.from_tfds(data.name, split, **options, **others)
 
-    return Sources(
-        datasets.from_tfds(
-            data.name,
-            data.train_split,
-            folder,
-            data.limit or None,
-            on_error=data.on_error,
-            **keys,
-        ),
-        test_split(data.test_split),
-        {split: test_split(split) for split in split_names(data.final_splits)},
-    )
+    final = {split: read(split, true) for split in split_names(data.final_splits)}
+    return Sources(read(data.train_split, own), read(data.test_split, true), final)
 
 
 def _cifar_n_sources(data, verbose):
     """Returns CIFAR with labels that people gave, and with its own for testing."""
+    key, limit = data.label_key, data.limit or None
+    options = {"data_dir": data.dir or None, "on_error": data.on_error}
     return Sources(
-        datasets.cifar_n(
-            data.label_key,
-            data.train_split,
-            data.dir or None,
-            limit=data.limit or None,
-            on_error=data.on_error,
-        ),
-        datasets.cifar_n(
-            data.label_key,
-            data.test_split,
-            data.dir or None,
-            on_error=data.on_error,
-        ),
+        datasets.cifar_n(key, data.train_split, limit=limit, **options),
+        datasets.cifar_n(key, data.test_split, **options),
     )
 
 
@@ -321,10 +296,7 @@ _OTHERS = {
 
 
 def _decodable(source, data, verbose):
-    """Returns a source without broken images, if these are skipped.
-
-    Called before a part is held out, so that the parts have the right sizes.
-    """
+    """Returns a source without broken images, if these are skipped."""
     if data.on_error == "raise":
         return source
     return datasets.skip_broken_images(source, verbose=verbose)

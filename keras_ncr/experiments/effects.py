@@ -14,7 +14,7 @@ from keras_ncr.experiments.methods import TABLE, consistency_settings, method_of
 def check_effects(config: ConfigDict) -> None:
     """Raises if a part of the method would never come in."""
     method = method_of(config)
-    sections = {"ncr": "NCR's term"} if method.has_consistency else {}
+    sections = {"ncr": "NCR's term"} if "ncr" in method.words else {}
     own = config.get(method.model, {})
     if method.model != "ncr" and "warmup_epochs" in own:
         sections[method.model] = method.model
@@ -37,7 +37,7 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
     """Returns sentences on settings that take effect in part, or not at all."""
     method, found = method_of(config), []
     examples = config.epochs * steps_per_epoch(config, source) * config.batch_size
-    if method.has_consistency:
+    if "ncr" in method.words:
         ncr = consistency_settings(config)
         if ncr["consistency_weight"] == 0:
             found.append("NCR's term has the weight 0: this is training without it.")
@@ -91,27 +91,14 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
 
 
 def unused_settings(config: ConfigDict, keys: Iterable[str]) -> list[str]:
-    """Returns a sentence for each of some settings that has no effect on a config.
-
-    Keys are dotted, as `"ncr.num_neighbors"`: those that somebody typed.
-    """
-    unused = _unused(config)
-    reasons = {
-        key: next(
-            (
-                reason
-                for place, reason in unused.items()
-                if key == place or (place.endswith(".") and key.startswith(place))
-            ),
-            None,
-        )
-        for key in keys
-    }
-    return [
-        f"--config.{key} has no effect with {reason}."
-        for key, reason in reasons.items()
-        if reason
-    ]
+    """Returns a sentence for each dotted key that has no effect on a config."""
+    sentences = []
+    for key in keys:
+        for place, reason in _unused(config).items():
+            if key == place or (place.endswith(".") and key.startswith(place)):
+                sentences.append(f"--config.{key} has no effect with {reason}.")
+                break
+    return sentences
 
 
 def _unused(config):
@@ -129,48 +116,31 @@ def _unused(config):
     # What a model that NCR is joined with has in place of `config.ncr`.
     joined = TABLE[method.model].settings.keys() & config.ncr.keys()
     joined = joined if TABLE[method.model].joins_ncr else ()
-    place = "ncr" if method.has_consistency else method.model
+    place = "ncr" if "ncr" in method.words else method.model
     found |= {f"{place}.{key}": method_reason for key in joined}
-    data, noise, scores = config.data, config.noise, config.curriculum.scores
-    is_own = data.name in ("folder", "table")
-    conditions = {
-        "noise.rate": (noise.kind == "none", "noise.kind=none"),
-        "noise.seed": (noise.kind == "none", "noise.kind=none"),
-        "noise.exact": (noise.kind in ("none", "instance"), f"noise.kind={noise.kind}"),
-        "noise.look_alikes": (
-            noise.kind != "asymmetric",
-            f"noise.kind={noise.kind}",
+    noise, optimizer = config.noise, config.optimizer
+    has_test = config.data.name in ("folder", "table") and config.data.test_path
+    for key, cause, is_unused in (
+        ("noise.rate", "noise.kind", noise.kind == "none"),
+        ("noise.seed", "noise.kind", noise.kind == "none"),
+        ("noise.exact", "noise.kind", noise.kind in ("none", "instance")),
+        ("noise.look_alikes", "noise.kind", noise.kind != "asymmetric"),
+        ("noise.include_true", "noise.kind", noise.kind != "symmetric"),
+        ("curriculum.first_stage_share", "curriculum.scores", config.curriculum.scores),
+        ("model.stem", "model.backbone", config.model.backbone not in WITH_STEM),
+        ("augment.min_area", "augment.crop", config.augment.crop != "resized"),
+        ("optimizer.nesterov", "optimizer.momentum", not optimizer.momentum),
+        (
+            "optimizer.decay_kernels_only",
+            "optimizer.weight_decay",
+            not optimizer.weight_decay,
         ),
-        "noise.include_true": (noise.kind != "symmetric", f"noise.kind={noise.kind}"),
-        "curriculum.first_stage_share": (scores, f"curriculum.scores={scores}"),
-        "model.stem": (
-            config.model.backbone not in WITH_STEM,
-            f"model.backbone={config.model.backbone}",
-        ),
-        "augment.min_area": (
-            config.augment.crop != "resized",
-            f"augment.crop={config.augment.crop}",
-        ),
-        "optimizer.nesterov": (not config.optimizer.momentum, "optimizer.momentum=0"),
-        "optimizer.decay_kernels_only": (
-            not config.optimizer.weight_decay,
-            "optimizer.weight_decay=0",
-        ),
-        "data.hold_out": (
-            is_own and data.test_path,
-            f"data.test_path={data.test_path}",
-        ),
-        "data.train_split": (
-            is_own and data.test_path,
-            f"data.test_path={data.test_path}",
-        ),
-        "data.test_split": (
-            is_own and data.test_path,
-            f"data.test_path={data.test_path}",
-        ),
-    }
-    return found | {
-        key: f"--config.{reason}"
-        for key, (is_unused, reason) in conditions.items()
-        if is_unused
-    }
+        ("data.hold_out", "data.test_path", has_test),
+        ("data.train_split", "data.test_path", has_test),
+        ("data.test_split", "data.test_path", has_test),
+    ):
+        if is_unused:
+            section, _, name = cause.partition(".")
+            # Of numbers it is 0 that has an effect: as 0, and not as 0.0.
+            found[key] = f"--config.{cause}={config[section][name] or 0}"
+    return found

@@ -60,10 +60,7 @@ def corrected(config, sources: Sources) -> tuple[Sources, dict | None]:
 
 
 def reviewed(corrections: Corrections, sources: Sources) -> Source:
-    """Returns the source that was reviewed: all that was audited, or the training part.
-
-    It is the former where the corrections are of neither.
-    """
+    """Returns the source that was reviewed: all that was audited, or the train part."""
     is_of_train = corrections.dataset_hash == dataset_hash(
         sources.train.labels, sources.train.ids
     )
@@ -80,7 +77,7 @@ def as_trained_on(config, sources: Sources) -> Sources:
         sources = _tested_on_validation(config, sources)
     if sources.unlabeled is not None:
         _check_takes_unlabeled(config)
-    if method_of(config).is_oracle:
+    if "oracle" in method_of(config).words:
         sources = sources._replace(train=without_wrong_labels(sources.train))
     return sources
 
@@ -89,7 +86,7 @@ def _check_takes_unlabeled(config):
     """Raises if a method, or how batches are drawn, needs a label of every example."""
     method = method_of(config)
     takes = getattr(method.row.makes, "takes_unlabeled", False)
-    if not (takes and method.has_consistency) or method.is_one_hot:
+    if not (takes and "ncr" in method.words) or method.needs("one_hot"):
         raise ValueError(
             "`config.method` must be one that trains on examples without a label: ncr "
             f"or ncr+elr, without mixup or label_smoothing. Received: "

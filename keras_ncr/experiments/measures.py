@@ -1,4 +1,4 @@
-"""Mean and standard deviation of what trials measure, as numbers and as text."""
+"""What trials measure, as numbers and as text: means, deviations, and times."""
 
 import statistics
 from collections.abc import Sequence
@@ -21,3 +21,11 @@ def spread(measure: dict) -> str:
     if deviation is None:
         return f"{100 * mean:.1f} %"
     return f"{100 * mean:.1f} ± {100 * deviation:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words: `42 s`, `3 min`, `2 h 30 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

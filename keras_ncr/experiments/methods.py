@@ -19,11 +19,9 @@ from keras_ncr.pipelines import mixing
 
 
 class Word(NamedTuple):
-    """A row of the table.
+    """A row of the table: a new method is a class and a row, a new fact a field.
 
-    A new method is a class and a row. Its config section follows: the keys and defaults
-    of the class's arguments. A fact of a new kind (a head, a stage before this one) is
-    a new field with a default.
+    The keys of the config section follow: they are the class's arguments and defaults.
     """
 
     kind: str  # "model", "loss" or "addition".
@@ -133,11 +131,7 @@ TABLE = {
         num_networks=2,
     ),
     "sop": Word(
-        "model",
-        models.SOPModel,
-        needs=("index", "unmixed"),
-        loss="own",
-        joins_ncr=True,
+        "model", models.SOPModel, needs=("index", "unmixed"), loss="own", joins_ncr=True
     ),
     # SOP with both terms of its released config, and a view for the first of these.
     "sop_plus": Word(
@@ -279,46 +273,11 @@ class Method(NamedTuple):
         return TABLE[self.model]
 
     @property
-    def has_consistency(self) -> bool:
-        """Whether NCR's term is part of the objective."""
-        return "ncr" in self.words
-
-    @property
-    def is_heteroscedastic(self) -> bool:
-        """Whether the classifier is the heteroscedastic one."""
-        return "heteroscedastic" in self.words
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether the pipeline mixes the batches."""
-        return "mixup" in self.words
-
-    @property
-    def has_second_view(self) -> bool:
-        """Whether the pipeline adds a changed view of each image."""
-        return "second_view" in self.words
-
-    @property
     def has_mean_predictions(self) -> bool:
         """Whether a row of a batch is one example, which one network predicts."""
         is_plain = self.row.makes is None or self.row.num_networks > 1
-        is_changed = self.is_mixed or self.has_second_view or self.needs("views")
+        is_changed = {"mixup", "second_view"} & {*self.words} or self.needs("views")
         return not is_plain and not is_changed
-
-    @property
-    def is_oracle(self) -> bool:
-        """Whether wrong labels are left out."""
-        return "oracle" in self.words
-
-    @property
-    def is_propagated(self) -> bool:
-        """Whether labels are propagated over the features at the end."""
-        return "label_propagation" in self.words
-
-    @property
-    def is_one_hot(self) -> bool:
-        """Whether labels come as rows of class weights."""
-        return self.needs("one_hot")
 
     def needs(self, what: str) -> bool:
         """Returns whether a word needs something, one of `Word.needs`."""
@@ -326,11 +285,8 @@ class Method(NamedTuple):
 
 
 def method_of(config) -> Method:
-    """Returns the `Method` that a config names, or raises for one that makes no sense.
-
-    `config.method` is one word or several, joined by a plus sign: `"ncr"`,
-    `"soft_bootstrap+mixup"`, `"ncr+elr"`.
-    """
+    """Returns the `Method` that a config names, or raises if that makes no sense."""
+    # `config.method` is one word or several: `"ncr"`, `"soft_bootstrap+mixup"`.
     words = tuple(config.method.split("+"))
     for word in words:
         check_known(word, TABLE, "config.method")
@@ -381,7 +337,7 @@ def carried(config) -> tuple:
     method = method_of(config)
     ncr = consistency_settings(config)
     has_own = ncr["consistency_weight"] == AUTO or bool(ncr["reject_outliers"])
-    is_needed = method.needs("index") or (method.has_consistency and has_own)
+    is_needed = method.needs("index") or ("ncr" in method.words and has_own)
     return ("index",) if is_needed else ()
 
 

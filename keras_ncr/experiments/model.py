@@ -154,7 +154,7 @@ def _classifiers(config, method, num_classes, seed):
             f"`config.model.classifier` has no effect on {method.model}, which has a "
             f"classifier of its own. Received: {name!r}. Leave it out."
         )
-    if not method.is_heteroscedastic:
+    if "heteroscedastic" not in method.words:
         return [name for _ in numbers]
     if name not in ("linear", "heteroscedastic"):
         raise ValueError(
@@ -172,10 +172,10 @@ def _classifiers(config, method, num_classes, seed):
 
 def _consistency(config, method):
     """Returns the arguments of NCR's term, or those that leave it out."""
-    if not method.has_consistency:
+    if "ncr" not in method.words:
         return {"consistency_weight": 0.0}
     settings = consistency_settings(config)
-    is_one_row = not (method.is_mixed or method.has_second_view)
+    is_one_row = not {"mixup", "second_view"} & {*method.words}
     if settings["consistency_weight"] == AUTO and not is_one_row:
         raise ValueError(
             '`consistency_weight` "auto" cannot see which labels are learned where '
@@ -201,7 +201,7 @@ def _loss(config, method):
     """Returns the classification loss: that of the table, or the paper's eq. 1."""
     if method.loss != "cross_entropy":
         return TABLE[method.loss].makes(**config[method.loss].to_dict())
-    if method.is_one_hot:
+    if method.needs("one_hot"):
         return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -210,7 +210,7 @@ def _metrics(config, method):
     """Returns accuracy, and top-5 accuracy if it is asked for."""
     # Not "accuracy": Keras makes its variables in the first step, which is traced
     # again for that.
-    if method.is_one_hot:
+    if method.needs("one_hot"):
         accuracy = keras.metrics.CategoricalAccuracy
         top_5 = keras.metrics.TopKCategoricalAccuracy
     else:

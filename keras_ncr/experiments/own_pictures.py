@@ -37,11 +37,7 @@ def picture_folder(data: ConfigDict) -> pathlib.Path | None:
 
 
 def folders_of_splits(data: ConfigDict) -> tuple[pathlib.Path, pathlib.Path | None]:
-    """Returns the folder to train on, and the one to test on or None.
-
-    A folder with folders named as the splits (`train` and `test`) holds both; in any
-    other, every folder is a class.
-    """
+    """Returns the folder to train on, and the one to test on or None."""
     folder = own_path(data)
     if data.test_path:
         test_folder = pathlib.Path(data.test_path).expanduser()

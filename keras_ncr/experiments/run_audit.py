@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_ncr import plots
-from keras_ncr.audit.auditing import check_calls, identity_of
+from keras_ncr.audit.auditing import check_settings, identity_of, write_page
 from keras_ncr.audit.findings import find
 from keras_ncr.audit.predictions import predict
 from keras_ncr.audit.report import report
@@ -20,7 +20,6 @@ from keras_ncr.experiments.inputs import check_data
 from keras_ncr.experiments.labels import with_noise
 from keras_ncr.experiments.own_pictures import check_outside
 from keras_ncr.files import as_cell, check_no_links, replacing, write_json
-from keras_ncr.review import check_folder, write_review
 
 
 def audit_run(
@@ -35,18 +34,12 @@ def audit_run(
 ) -> str:
     """Audits the labels that a run was trained on, and writes the list to its folder.
 
-    The user's own pictures that were held out are audited too, since their labels are
-    as noisy as the rest. The folder `audit` then has `labels.csv`, the worst first,
-    `labels.parquet`, `summary.json` and pictures. Each label is judged by the mean of
-    the predictions over training, where the run's method lets it keep that. Where the
-    run rejected outliers, `outlier_score` is that of its training.
+    The user's own pictures that were held out are audited too. Each label is judged by
+    the mean of the predictions over training, where the run's method lets it keep that.
     """
-    check_calls(threshold, expected_precision)
-    check_integer(num_neighbors, "num_neighbors", minimum=1)
+    check_settings(threshold, expected_precision, num_neighbors, review)
     if num_folds:
         check_integer(num_folds, "num_folds", minimum=2)
-    if review is not None:
-        check_folder(review)  # Before the pass over the data.
     config = workdir.read_config(folder)
     check_no_links(folder)
     if review is not None:
@@ -78,14 +71,7 @@ def audit_run(
     )
     write_list(findings.frame, source.is_noisy, out)
     if review is not None:
-        neighborhood = findings.neighborhood
-        write_review(
-            review,
-            findings.frame,
-            None if neighborhood is None else neighborhood.indices,
-            source=source,
-            verbose=verbose != 0,
-        )
+        write_page(review, findings, source, verbose)
     return report(findings.frame, source.is_noisy, folder, review)
 
 

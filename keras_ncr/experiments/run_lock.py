@@ -16,11 +16,7 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def held(folder: str | os.PathLike) -> Iterator[None]:
-    """Locks a folder for this process until the `with` block ends.
-
-    The lock ends with the process, however that ends. The file `running.lock` names the
-    process, and is removed at the end.
-    """
+    """Locks a folder for this process until the `with` block, or the process, ends."""
     path = pathlib.Path(folder) / NAME
     with _locked(path) as file:
         file.truncate(0)

@@ -7,14 +7,11 @@ from keras_ncr.models import PlainSGD
 
 
 def optimizer(config: ConfigDict, steps_per_epoch: int) -> keras.optimizers.SGD:
-    """Returns SGD with linear warm-up and cosine decay, as in all of the paper.
-
-    Papers add weight decay to the gradient, and momentum accumulates it: in the long
-    run each step shrinks a weight by `learning_rate * weight_decay / (1 - momentum)`.
-    Keras shrinks it by `learning_rate * weight_decay` alone. The division here gives
-    `config.optimizer.weight_decay` the papers' meaning; `PlainSGD`, which
-    `config.optimizer.plain_velocity` asks for, has that meaning itself.
-    """
+    """Returns SGD with linear warm-up and cosine decay, as in all of the paper."""
+    # Papers add weight decay to the gradient, and momentum accumulates it: in the long
+    # run each step shrinks a weight by `learning_rate * weight_decay / (1 - momentum)`.
+    # Keras shrinks it by `learning_rate * weight_decay`; so that is divided below, but
+    # not of `PlainSGD`, which has the papers' meaning itself.
     settings = config.optimizer
     weight_decay, cls = settings.weight_decay, PlainSGD
     if not settings.plain_velocity:

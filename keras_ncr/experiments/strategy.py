@@ -23,12 +23,10 @@ _EXAMPLE = (
 
 
 def strategy_of(config: ConfigDict) -> tf.distribute.Strategy:
-    """Returns the `tf.distribute.Strategy` that `config.strategy` names.
-
-    Several machines must be named to TensorFlow before its first operation, so this
-    comes first in a program. Each kind is made once: TensorFlow 2.21 mixes up the
-    collectives of two strategies in one process.
-    """
+    """Returns the `tf.distribute.Strategy` that `config.strategy` names."""
+    # It comes first in a program: several machines must be named before TensorFlow's
+    # first operation. Each is made once: TensorFlow 2.21 mixes up the collectives of
+    # several.
     check_known(config.strategy, STRATEGIES, "config.strategy")
     return STRATEGIES[config.strategy]()
 
@@ -99,11 +97,6 @@ def check_parts(config: ConfigDict, source: Source) -> None:
             )
 
 
-def _one():
-    """Returns the strategy of the caller, which is one device if there is none."""
-    return tf.distribute.get_strategy()
-
-
 @functools.cache
 def _mirrored():
     """Returns a strategy over all devices of this machine."""
@@ -147,10 +140,7 @@ def _multi_worker():
 
 @functools.cache
 def _tpu():
-    """Returns a strategy over the TPU that is reachable.
-
-    Written for TPUs by their documentation, and not run on one.
-    """
+    """Returns a strategy over the TPU that is reachable; not run on one so far."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
     except (ValueError, OSError, tf.errors.OpError) as error:
@@ -163,7 +153,7 @@ def _tpu():
 
 # From a value of `config.strategy` to the function that makes the strategy.
 STRATEGIES = {
-    "one": _one,
+    "one": tf.distribute.get_strategy,  # The caller's: one device if there is none.
     "mirrored": _mirrored,
     "multi_worker": _multi_worker,
     "tpu": _tpu,

@@ -37,10 +37,7 @@ def claim(path: str | os.PathLike, config: ConfigDict) -> pathlib.Path:
 
 @contextlib.contextmanager
 def occupied(path: str | os.PathLike, config: ConfigDict) -> Iterator[pathlib.Path]:
-    """Claims the folder of a run, and keeps it from other runs until the block ends.
-
-    Arguments, what is yielded and errors are those of `claim`.
-    """
+    """Claims the folder of a run as `claim` does, until the block ends."""
     path = _checked(path, config)
     with contextlib.ExitStack() as stack:
         with _naming_the_workdir(path):
@@ -182,10 +179,7 @@ def read_dict(path):
 
 
 def read_history(path: str | os.PathLike, num_epochs: int | None = None) -> list[dict]:
-    """Returns the rows of a `CSVLogger`'s file as dicts, the first epochs or all.
-
-    Raises if a row is missing, is cut off or holds anything but numbers.
-    """
+    """Returns the first rows, or all, of a `CSVLogger`'s file as dicts, or raises."""
     path = pathlib.Path(path)
     remedy = f"Remove {path.parent}: the same command trains that trial again."
     with damage_named(path, remedy), open(path, newline="") as file:

@@ -121,3 +121,9 @@ def check_ends(x):
             "`x` must end. Received: a dataset that repeats for ever. Pass one epoch, "
             "for example of `keras_ncr.pipelines.evaluation_batches`."
         )
+
+
+def are_probabilities(outputs):
+    """Returns whether a model's outputs are probabilities, and not logits."""
+    # In half precision they sum to 1 only roughly.
+    return outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=0.01)

@@ -107,10 +107,7 @@ def extract(
 
 
 def content_hash(source: Source) -> str:
-    """Returns a hash of all inputs of a source, by index: 16 hexadecimal digits.
-
-    Files are read, not decoded. Labels and ids play no part.
-    """
+    """Returns a hash of a source's inputs, not decoded: 16 hexadecimal digits."""
     spec = source.dataset.element_spec["inputs"]
     num_parts = len(tf.nest.flatten(spec))
     prints = np.zeros((source.num_examples, 8 * num_parts), "uint8")
@@ -130,10 +127,7 @@ def content_hash(source: Source) -> str:
 
 
 def network_hash(network: keras.Model) -> str:
-    """Returns a hash of a network's layers and weights: 16 hexadecimal digits.
-
-    Names of layers, which Keras counts up in a process, play no part.
-    """
+    """Returns a hash of layers and weights, not of names: 16 hexadecimal digits."""
     names = {}
     config = keras.saving.serialize_keras_object(network)
     hashed = hashlib.sha256(json.dumps(_nameless(config, names)).encode())
@@ -175,16 +169,16 @@ class _FeatureFile:
         self.path = self.folder / f"{stem}.npy"
         self.checks_path = self.folder / f"{stem}.checksums.npy"
         self.dtype, self.shape = np.dtype(dtype), (num_examples, dim)
-        if not (self._is_sound(self.path, self.shape, self.dtype) and self._has_checks):
-            # Features without checksums are worth nothing, and the other way round.
-            self._create(self.checks_path, (num_examples,), np.dtype("uint32"))
-            self._create(self.path, self.shape, self.dtype)
+        files = (
+            (self.checks_path, (num_examples,), np.dtype("uint32")),
+            (self.path, self.shape, self.dtype),
+        )
+        # Features without checksums are worth nothing, and the other way round.
+        if not all(self._is_sound(*file) for file in files):
+            for file in files:
+                self._create(*file)
             write_json(self.folder / f"{stem}.json", identity)
         self.checks = np.load(self.checks_path, mmap_mode="r+")
-
-    @property
-    def _has_checks(self):
-        return self._is_sound(self.checks_path, self.shape[:1], np.dtype("uint32"))
 
     @staticmethod
     def _is_sound(path, shape, dtype):

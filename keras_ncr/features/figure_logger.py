@@ -9,7 +9,11 @@ import tensorflow as tf
 from keras_ncr import plots
 from keras_ncr.checks import check_integer, check_labels
 from keras_ncr.distribution.targets import label_of
-from keras_ncr.features.extraction import check_ends, features_and_logits_model
+from keras_ncr.features.extraction import (
+    are_probabilities,
+    check_ends,
+    features_and_logits_model,
+)
 from keras_ncr.noise import NoisyLabels
 
 
@@ -166,19 +170,11 @@ def _check_carries_labels(dataset):
 
 def _confidence_figure(logits, labels, clean_labels):
     """Returns the figure of the probabilities of the annotated labels."""
-    probabilities = _as_probabilities(logits)
+    is_done = are_probabilities(logits)
+    probabilities = logits if is_done else tf.nn.softmax(logits).numpy()
     confidence = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     is_noisy = None if clean_labels is None else clean_labels != labels
     return plots.confidence_figure({"": ({"": confidence}, is_noisy)})
-
-
-def _as_probabilities(outputs):
-    """Returns outputs as probabilities, whether they are these or logits."""
-    sums = outputs.sum(axis=1)
-    # In half precision they sum to 1 only roughly.
-    if outputs.min() >= 0 and np.allclose(sums, 1, atol=0.01):
-        return outputs
-    return tf.nn.softmax(outputs).numpy()
 
 
 def _transitions_figure(logits, labels, clean_labels, class_names):

@@ -84,11 +84,9 @@ def propagate_labels(
 
 
 def neighbor_graph(features, num_neighbors: int = 50, similarity_power: float = 3.0):
-    """Returns the sparse graph that joins each example to its nearest neighbors.
-
-    It is that of Iscen et al., 2019: two examples that are among each other's neighbors
-    are joined twice as strongly. Negative similarities join nothing.
-    """
+    """Returns the sparse graph that joins each example to its nearest neighbors."""
+    # As in Iscen et al., 2019: two examples that are among each other's neighbors are
+    # joined twice as strongly. Negative similarities join nothing.
     from scipy.sparse import csr_matrix
 
     similarity_power = check_positive(similarity_power, "similarity_power")

@@ -186,7 +186,9 @@ class LabelNoise:
         [0, 8, 9]
         """
         if isinstance(dataset.element_spec, dict):
-            _check_features(dataset.element_spec, label, key)
+            for argument, name in (("label", label), ("key", key)):
+                known = sorted(dataset.element_spec)
+                check_known(name, known, argument, ", features of the data set")
             return dataset.map(
                 lambda element: {
                     **element,
@@ -275,12 +277,6 @@ def _check_element(label, key):
             f"{label.shape} and {key.shape}. Turn one-hot labels into class numbers "
             "with `tf.argmax(label, axis=-1)` first."
         )
-
-
-def _check_features(features, label, key):
-    """Checks that dict elements have the named features."""
-    for argument, name in (("label", label), ("key", key)):
-        check_known(name, sorted(features), argument, ", features of the data set")
 
 
 def _check_pairs(dataset, key):

@@ -16,11 +16,7 @@ from keras_ncr.pipelines.mixing import (
 from keras_ncr.pipelines.pipeline import evaluation_batches, training_batches
 from keras_ncr.pipelines.policies import auto_augment, cutout, rand_augment
 from keras_ncr.pipelines.sampling import steps_per_epoch
-from keras_ncr.pipelines.several_views import (
-    one_after_another,
-    views_in_rows,
-    views_of,
-)
+from keras_ncr.pipelines.several_views import one_after_another, views_in_rows, views_of
 
 __all__ = [
     "auto_augment",

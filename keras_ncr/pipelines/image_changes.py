@@ -123,10 +123,7 @@ def rotate(image, amount):
 
 
 def square_cut_out(image, amount, place):
-    """Returns an image with a square of mean color, `amount` pixels wide.
-
-    `place`, two floats from 0 to 1, is its middle; a part may lie outside.
-    """
+    """Returns an image with a square of mean color, `amount` wide, around `place`."""
     size = tf.cast(tf.shape(image)[:2], "float32")
     start = tf.floor(tf.maximum(place * size - amount / 2, 0.0))
     end = tf.minimum(start + amount, size)

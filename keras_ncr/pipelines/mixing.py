@@ -13,22 +13,16 @@ their own, which a resumed run does not have. `MixUp` also lets an example be it
 partner, and a partner weigh more than the owner of the targets.
 """
 
-import inspect
 import math
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
-from keras_ncr.checks import (
-    check_bool,
-    check_integer,
-    check_positive,
-    check_rate,
-)
+from keras_ncr.checks import check_bool, check_integer, check_positive, check_rate
 from keras_ncr.distribution.targets import label_of
 from keras_ncr.pipelines import row_random
 from keras_ncr.pipelines.mixture import Mixture
+from keras_ncr.pipelines.stages import takes
 
 __all__ = ["color_jitter", "in_sequence", "mixup", "random_shift", "second_view"]
 
@@ -368,18 +362,9 @@ def _interleaved(first, second):
 
 def _check_functions(functions, name, arguments):
     """Raises unless there are functions, all to be called with these arguments."""
-    wrong = [function for function in functions if not _takes(function, arguments)]
+    wrong = [function for function in functions if not takes(function, arguments)]
     if wrong or not functions:
         raise ValueError(
             f"`{name}` must be one or more functions ({', '.join(arguments)}) on a "
             f"batch. Received: {repr(wrong[0]) if wrong else 'none'}."
         )
-
-
-def _takes(function, arguments):
-    """Whether it can be called so. A Keras layer can, but has no use for a seed."""
-    try:
-        inspect.signature(function).bind(*arguments)
-    except (TypeError, ValueError):  # Not callable, or with other arguments.
-        return False
-    return not isinstance(function, keras.Layer)

@@ -34,11 +34,9 @@ def drawn_mixture(owner_weights, num_rows, seed_generator):
 
 
 def likely_owner_weights(alpha, num_weights=4096):
-    """Returns values of `max(u, 1 - u)`, `u ~ Beta(alpha, alpha)`, all as probable.
-
-    To take one of them at random is as good as a draw, and compiles with XLA, where
-    TensorFlow's gamma numbers, from which Keras makes those of Beta, do not.
-    """
+    """Returns values of `max(u, 1 - u)`, `u ~ Beta(alpha, alpha)`, all as probable."""
+    # To take one of them at random is as good as a draw, and compiles with XLA, where
+    # TensorFlow's gamma numbers, from which Keras makes those of Beta, do not.
     from scipy.special import betaincinv
 
     # The larger share is beyond the median, where the other half of Beta mirrors it.

@@ -8,11 +8,9 @@ epoch, step). A run that resumes at any step therefore sees exactly what the
 uninterrupted run saw, and the global seed of TensorFlow and Keras plays no part.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 
-import keras
 import tensorflow as tf
 
 from keras_ncr.checks import check_bool, check_integer
@@ -327,12 +325,7 @@ def _changer(change, whole, seed, source):
 def _check_takes_images(change, name):
     """Raises unless a function can be called with what it will be given."""
     given = {"augment": ("image", "seed"), "prepare": ("image",)}[name]
-    try:
-        inspect.signature(change).bind(*given)
-        is_fit = not isinstance(change, keras.Layer)  # They take batches of pixels.
-    except (TypeError, ValueError):  # Not callable, or with other arguments.
-        is_fit = False
-    if not is_fit:
+    if not batching.takes(change, given):
         raise ValueError(
             f"`{name}` must be a function ({', '.join(given)}) on one image, the bytes "
             "of a file where the source is encoded; `keras_ncr.pipelines` has some. "

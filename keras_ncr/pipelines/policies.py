@@ -82,9 +82,8 @@ def rand_augment(num_changes: int = 1, magnitude: int = 3) -> Callable:
     """Returns a function that changes an image by some of 16 changes, drawn at random.
 
     The changes and the scale of magnitudes are those of the library that GJS's released
-    code uses, ildoonet's RandAugment. Of that scale color, contrast, brightness and
-    sharpness are as they were at 15 and weakest at 0, and below 7.5 posterizing leaves
-    a black image.
+    code uses, ildoonet's RandAugment: color, contrast, brightness and sharpness stay as
+    they were at 15 and are weakest at 0; below 7.5 posterizing leaves a black image.
 
     Args:
         num_changes: Int, at least 1. Defaults to 1, as in GJS on CIFAR.

@@ -41,10 +41,7 @@ def uniform(seeds):
 
 
 def integers(seeds, num, end):
-    """Returns `num` whole numbers below `end` for each seed: (num, n) int32.
-
-    They are those of `tf.image.stateless_random_crop`.
-    """
+    """Returns the ints below `end` of `tf.image.stateless_random_crop`, (num, n)."""
     largest = tf.constant(tf.int32.max, tf.uint64)
     return tf.cast(_words(seeds, num) % largest, tf.int32) % end
 
@@ -78,10 +75,7 @@ def _words_of(seeds, num_blocks):
 
 
 def _philox(even, odd, key):
-    """Ten rounds, from the words 0 and 2 of counters and from 1 and 3: (2, 2, ...).
-
-    At [i, j] of the result is word 2 * i + j.
-    """
+    """Ten rounds from a counter's words 0 and 2, and 1 and 3: [i, j] is word 2i + j."""
     word, half = _scalar(_WORD), _scalar(32)
     multipliers, key_steps = _column(_MULTIPLIERS), _column(_KEY_STEPS)
     if even.shape.rank == 3:

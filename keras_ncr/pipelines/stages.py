@@ -1,6 +1,18 @@
 """The stages of a `tf.data` pipeline: examples of an epoch, batches, what ends it."""
 
+import inspect
+
+import keras
 import tensorflow as tf
+
+
+def takes(function, arguments):
+    """Whether it can be called so. A Keras layer can, but has no use for a seed."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except (TypeError, ValueError):  # Not callable, or with other arguments.
+        return False
+    return not isinstance(function, keras.Layer)  # They take batches of pixels.
 
 
 def finisher(read_image, changed, target_of):

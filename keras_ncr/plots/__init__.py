@@ -6,11 +6,7 @@ shows and `figure.savefig("picture.png")` writes.
 
 from keras_ncr.plots.audit import audit_figure
 from keras_ncr.plots.comparison import comparison_figure, sweep_figure
-from keras_ncr.plots.data import (
-    augmentation_figure,
-    class_count_figure,
-    contact_sheet,
-)
+from keras_ncr.plots.data import augmentation_figure, class_count_figure, contact_sheet
 from keras_ncr.plots.memorization import (
     confidence_comparison_figure,
     confidence_figure,

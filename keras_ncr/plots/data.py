@@ -182,22 +182,11 @@ def _draw_count_curve(axes, counts, class_names):
     highest = counts.given.max()
     if counts.true is not None:
         highest = max(highest, counts.true.max())
-        axes.plot(
-            ranks,
-            counts.true[order],
-            ".",
-            ms=2.5,
-            color=CLEAN_COLOR,
-            label="true number",
-        )
-        axes.plot(
-            ranks,
-            counts.wrong[order],
-            ".",
-            ms=2.5,
-            color=NOISY_COLOR,
-            label="wrong labels",
-        )
+        for values, color, label in (
+            (counts.true, CLEAN_COLOR, "true number"),
+            (counts.wrong, NOISY_COLOR, "wrong labels"),
+        ):
+            axes.plot(ranks, values[order], ".", ms=2.5, color=color, label=label)
     axes.plot(ranks, counts.given[order], color=_UNKNOWN_COLOR, lw=2, label="labels")
     axes.set(
         xlabel=f"{len(order):,} classes, by size",

@@ -7,11 +7,10 @@ def shortened(name, length):
 
 
 def drawable(class_names, numbers=None):
-    """Returns names that can be drawn, and the font families that can draw them.
-
-    Where a font lacks a character, Matplotlib draws a box and warns. So other installed
-    fonts are added, and where none helps, the number of the class replaces its name.
-    """
+    """Returns names that can be drawn, and the font families that can draw them."""
+    # Where a font lacks a character, Matplotlib draws a box and warns. So other
+    # installed fonts are added, and where none helps, the number of the class replaces
+    # its name.
     names = [" ".join(str(name).split()) for name in class_names]
     # The shortening adds a character of its own.
     wanted = {ord(character) for name in [*names, "…"] for character in name}

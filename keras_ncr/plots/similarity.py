@@ -102,10 +102,8 @@ def _checked(rows, labels):
 
 
 def _draw_pairs(classes, num_pairs, seed):
-    """Returns ints of shape `(m, 2)`: pairs, as many of the same class as of others.
-
-    Pairs drawn from all would hold next to none of the same class out of 1,000.
-    """
+    """Returns ints `(m, 2)`: pairs, as many of the same class as of others."""
+    # Pairs drawn from all would hold next to none of the same class out of 1,000.
     num_pairs = check_integer(num_pairs, "num_pairs", minimum=1)
     num_examples = len(classes)
     if num_examples * (num_examples - 1) // 2 <= 2 * num_pairs:

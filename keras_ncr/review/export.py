@@ -24,12 +24,9 @@ def write_table(
     folder: str | os.PathLike | None = None,
     names: dict | None = None,
 ):
-    """Writes the ids and labels of a source to a table, and texts and columns too.
-
-    For files, the columns are path and label, and `keras_ncr.datasets.from_table` reads
-    the table. For other data they are id and label, or as `names` has them, and between
-    them stand texts or columns. Labels are names of classes.
-    """
+    """Writes the ids and labels of a source to a table, and texts and columns too."""
+    # `keras_ncr.datasets.from_table` reads the table of files: path and label. Others
+    # have id and label, or as `names` has them, and between them texts or columns.
     import pandas as pd
 
     path = _check_new(path)
@@ -63,10 +60,8 @@ def write_folder(
     verbose: bool = False,
     folder: str | os.PathLike | None = None,
 ):
-    """Writes the images of a source to a new folder, with a folder for each class.
-
-    Images that are links out of `folder`, from which their ids start, are refused.
-    """
+    """Writes the images of a source to a new folder, with a folder for each class."""
+    # Images that are links out of `folder`, from which their ids start, are refused.
     path = _check_new(path)
     if not source.is_encoded or source.read_image is None:
         raise ValueError(
@@ -99,7 +94,7 @@ def check_apart(path, folder, argument="output"):
         raise ValueError(
             f"The folder of `{argument}` must not be within that of the pictures, "
             f"where it would count as one class more. Received: {str(path)!r}, in "
-            f"{str(folder)!r}. Choose a place outside."
+            f"{str(folder)!r}. Choose another `{argument}`."
         )
 
 

@@ -44,10 +44,7 @@ def flags_of(frame):
 
 
 def select(frame, limit, called_only=True):
-    """Returns the indices of examples to show, and how many there are without limit.
-
-    Kind by kind, then the rest, each the worst first.
-    """
+    """Returns the examples to show, kind by kind, and how many there are in all."""
     ranked = []
     for kind, is_issue in flags_of(frame).items():
         indices = np.flatnonzero(is_issue)
@@ -90,11 +87,9 @@ def _readable(rows):
 
 
 def page_data(frame, shown, neighbors, others, pictures, details):
-    """Returns all that the page shows, as a dict for JSON.
-
-    Examples are numbered anew: card i shows example i, the others follow. `pictures` is
-    a dict from index to the name of a thumbnail, or None without a source.
-    """
+    """Returns all that the page shows, as a dict for JSON."""
+    # Examples are numbered anew: card i shows example i, the others follow. `pictures`
+    # is a dict from index to the name of a thumbnail, or None without a source.
     attributes, flags = frame.attrs, flags_of(frame)
     indices = np.concatenate([shown, others])
     number = np.full(len(frame) + 1, -1)  # The last is for the index -1, "none".
@@ -174,13 +169,7 @@ def _detail_rows(details, indices, num_called, num_shown):
 
 
 def text_of(value, length):
-    """Returns a value as text, cut to a length.
-
-    Example:
-    >>> from keras_ncr.review.page_data import text_of
-    >>> text_of(np.float32(3.19), 5), text_of("a long text", 6)
-    ('3.19', 'a long…')
-    """
+    """Returns a value as text, cut to a length."""
     is_float = isinstance(value, float | np.floating)
     text = f"{value:.6g}" if is_float else str(value)
     return text if len(text) <= length else text[:length] + "…"

@@ -15,16 +15,10 @@ from keras_ncr.datasets import digits, from_arrays
 from keras_ncr.noise import LabelNoise, symmetric
 from keras_ncr.review.corrections import dataset_hash
 
-# TensorFlow notes that pipelines are not run eagerly.
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
+# Each model is asked once: tracing would take longer.
+pytestmark = pytest.mark.usefixtures("eager_functions")
 
 NUM_EXAMPLES = 600
-
-
-@pytest.fixture(autouse=True)
-def without_tracing():
-    """Runs models as they are: each is asked once, and tracing takes longer."""
-    tf.config.run_functions_eagerly(True)
 
 
 @pytest.fixture(scope="module")

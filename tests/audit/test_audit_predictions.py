@@ -11,8 +11,8 @@ from keras_ncr.backbones import mlp
 from keras_ncr.datasets import digits
 from keras_ncr.models import NetworkPair
 
-# TensorFlow notes that pipelines are not run eagerly.
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
+# Each model is asked once: tracing would take longer.
+pytestmark = pytest.mark.usefixtures("eager_functions")
 
 
 def functional(activation=None, num_classes=10):
@@ -31,12 +31,6 @@ MODELS = {
     "functional_logits": functional,
     "functional_softmax": lambda: functional("softmax"),
 }
-
-
-@pytest.fixture(autouse=True)
-def without_tracing():
-    """Runs models as they are: each is asked once, and tracing takes longer."""
-    tf.config.run_functions_eagerly(True)
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +143,7 @@ def test_stream_of_unknown_length_is_read_once(images, labels):
         for start in range(0, 100, 30):
             yield images[start : start + 30], labels[start : start + 30]
 
-    spec = (
-        tf.TensorSpec((None, 8, 8, 1), tf.uint8),
-        tf.TensorSpec((None,), tf.int64),
-    )
+    spec = (tf.TensorSpec((None, 8, 8, 1), tf.uint8), tf.TensorSpec((None,), tf.int64))
     batches = tf.data.Dataset.from_generator(stream, output_signature=spec)
     model = functional()
     streamed, known = (

@@ -14,10 +14,7 @@ from keras.src.utils import file_utils
 
 from keras_ncr import NCRModel
 from keras_ncr.backbones import application
-from keras_ncr.backbones.applications import (
-    ApplicationPreprocessing,
-    application_names,
-)
+from keras_ncr.backbones.applications import ApplicationPreprocessing, application_names
 
 # What each network expects, from the pages of keras.io/api/applications.
 MODES = {

@@ -15,6 +15,7 @@ from model_harness import few
 
 from keras_ncr import ELRModel
 from keras_ncr.cli import clean
+from keras_ncr.experiments.measures import duration
 from keras_ncr.models.head import HeadSettings
 from keras_ncr.review.corrections import HEADER
 
@@ -384,6 +385,13 @@ def test_what_cannot_work_is_named_before_long_work(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(42, "42 s"), (200, "3 min"), (9000, "2 h 30 min")]
+)
+def test_durations_are_said_in_words(seconds, words):
+    assert duration(seconds) == words
+
+
 def test_broken_picture_is_left_out_if_asked(command, tmp_path):
     pictures, backbone = write_pictures(tmp_path / "pictures"), write_network()
     (pictures / "red/broken.png").write_text("<html>")

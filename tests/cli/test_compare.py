@@ -24,8 +24,6 @@ from keras_ncr.plots import comparison_figure
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 DIGITS = str(REPOSITORY / "configs" / "digits.py")
-# ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
 @pytest.fixture

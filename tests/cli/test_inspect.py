@@ -9,9 +9,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+import sources
 import tensorflow as tf
 from absl.testing import flagsaver
 from model_harness import few
+from settings import config_of
 
 from keras_ncr.cli import inspect, train
 from keras_ncr.cli.command_line import parse_flags
@@ -27,23 +29,7 @@ from keras_ncr.plots.style import NOISY_COLOR
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 DIGITS = f"--config={REPOSITORY / 'configs' / 'digits.py'}"
-# ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
-
-def config_of(**settings):
-    """Returns the default config with other settings, dots written as `__`."""
-    config = default_config()
-    config.update_from_flattened_dict(
-        {key.replace("__", "."): value for key, value in settings.items()}
-    )
-    return config
-
-
-def random_source(num_examples, num_classes=4, image_shape=(4, 4, 1)):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (num_examples, *image_shape), dtype="uint8")
-    return from_arrays(images, np.arange(num_examples) % num_classes, num_classes)
+random_source = functools.partial(sources.random_source, num_classes=4)
 
 
 def sources_of(source):
@@ -426,7 +412,7 @@ def test_only_images_near_those_in_the_pictures_are_read():
     [(4, -1, "no true label is one of the classes"), (2001, 0, "too many classes")],
 )
 def test_matrix_that_would_show_nothing_is_not_drawn(num_classes, clean_label, reason):
-    source = random_source(8, num_classes)
+    source = random_source(8, num_classes=num_classes)
     source = source.relabeled(source.labels, np.full(8, clean_label))
     _, not_drawn = figures_of(config_of(batch_size=4), sources_of(source))
     assert reason in not_drawn["transition_matrix.png"]

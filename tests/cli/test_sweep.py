@@ -16,8 +16,6 @@ from keras_ncr.plots import sweep_figure
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CONFIG = str(REPOSITORY / "tests" / "plain_config.py")
-# ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
 @pytest.fixture

@@ -596,11 +596,7 @@ REFUSED_FOLDERS = [
         "imagelist.tsv must name at least one .*100 classes",
     ),
     # an image that cannot be decoded
-    (
-        "animal10n",
-        cut("testing/9_img_9.jpg", 300),
-        r"decoded: 9_img_9.jpg \(",
-    ),
+    ("animal10n", cut("testing/9_img_9.jpg", 300), r"decoded: 9_img_9.jpg \("),
     (
         "clothing1m",
         with_file("images/0/a/20.jpg", b""),

@@ -7,11 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_ncr.datasets.images import (
-    decode,
-    decode_part,
-    resize,
-)
+from keras_ncr.datasets.images import decode, decode_part, resize
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (7, 5, 3)).astype("uint8")

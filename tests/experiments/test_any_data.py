@@ -13,10 +13,7 @@ from keras_ncr.cli import apply_corrections, audit, inspect, train
 from keras_ncr.experiments.config import own_data, string_arguments
 from keras_ncr.noise import NoisyLabels
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
-    pytest.mark.usefixtures("eager_functions"),
-]
+pytestmark = pytest.mark.usefixtures("eager_functions")
 NUM = 60
 LABELS = np.where(np.arange(NUM) % 3 == 0, "good", "bad")
 

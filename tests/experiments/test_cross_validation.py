@@ -5,11 +5,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from settings import config_of
 
 from keras_ncr.audit.predictions import from_probabilities
 from keras_ncr.datasets import digits
 from keras_ncr.experiments import cross_validation
-from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.cross_validation import out_of_sample_predictions
 from keras_ncr.experiments.trials import Trial
 
@@ -25,9 +25,7 @@ def source():
 
 @pytest.fixture
 def config():
-    config = default_config()
-    config.model.backbone = "mlp"
-    config.epochs = 1
+    config = config_of(model__backbone="mlp", epochs=1)
     return config
 
 

@@ -1,23 +1,14 @@
 """Tests of settings that cannot take effect: refused, or said in the first lines."""
 
 import pytest
+from settings import config_of
 from sources import random_source
 
 from keras_ncr.cli import compare, inspect, sweep
-from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.effects import notes, unused_settings
 
-# ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 DIGITS = "--config=configs/digits.py"
-
-
-def config_of(**settings):
-    config = default_config()
-    for key, value in settings.items():
-        config.update_from_flattened_dict({key.replace("__", "."): value})
-    return config
 
 
 @pytest.mark.parametrize("method", ["ncr", "ncr+elr", "ncr+mixup", "divide_mix"])

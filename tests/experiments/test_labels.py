@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from decisions import corrections_of, write
+from settings import config_of
 from sources import annotated_source, random_source
 
 from keras_ncr import noise
@@ -38,8 +39,7 @@ from keras_ncr.review.corrections import dataset_hash
 )
 def test_noise_is_that_of_the_matrix_and_seed(kind, matrix):
     train, _ = digits()
-    config = default_config()
-    config.noise.kind, config.noise.rate, config.noise.seed = kind, 0.3, 5
+    config = config_of(noise__kind=kind, noise__rate=0.3, noise__seed=5)
     source = noisy(config, train)
     expected = noise.LabelNoise(matrix, seed=5, exact=True).corrupt(train.labels)
     np.testing.assert_array_equal(source.labels, expected)
@@ -48,16 +48,14 @@ def test_noise_is_that_of_the_matrix_and_seed(kind, matrix):
 
 
 def test_without_the_true_class_the_rate_is_the_share_of_wrong_labels():
-    config = default_config()
-    config.noise.include_true, config.noise.exact = False, True
+    config = config_of(noise__include_true=False, noise__exact=True)
     source = noisy(config, digits()[0])
     assert source.realized_rate == pytest.approx(0.4, abs=10 / 1437)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_noise_is_the_same_in_every_trial_and_version(seed):
-    config = default_config()
-    config.seed = seed
+    config = config_of(seed=seed)
     # A run that was begun by an earlier version has labels of this hash.
     assert noisy(config, digits()[0]).record.hash == (
         "d33d375721d8845fea727a40394ccfc43aea987fa1dd4c8b0cc5ec7634442101"
@@ -65,16 +63,14 @@ def test_noise_is_the_same_in_every_trial_and_version(seed):
 
 
 def test_no_noise_leaves_the_labels_and_claims_nothing_of_them():
-    config = default_config()
-    config.noise.kind = "none"
+    config = config_of(noise__kind="none")
     source = noisy(config, digits()[0])
     assert np.array_equal(source.labels, digits()[0].labels)
     assert source.is_noisy is None and source.realized_rate is None
 
 
 def test_noise_of_the_data_set_is_known():
-    config = default_config()
-    config.noise.kind = "none"
+    config = config_of(noise__kind="none")
     source = noisy(config, annotated_source())
     assert np.flatnonzero(source.is_noisy).tolist() == [5, 7, 30]
     assert source.realized_rate == 3 / 60
@@ -110,8 +106,7 @@ def test_oracle_needs_to_know():
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10:3.*.*"])
 def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
-    config = default_config()
-    config.data.name, config.noise.kind = name, "asymmetric"
+    config = config_of(data__name=name, noise__kind="asymmetric")
     source = noisy(config, random_source(200))
     wrong = source.is_noisy
     # Truck to automobile, bird to airplane, deer to horse, cat and dog to each other.
@@ -120,8 +115,7 @@ def test_asymmetric_noise_knows_a_data_set_by_its_name(name):
 
 
 def test_asymmetric_noise_of_cifar100_in_blocks_is_that_of_elr():
-    config = default_config()
-    config.data.name, config.noise.kind = "cifar100", "asymmetric_blocks"
+    config = config_of(data__name="cifar100", noise__kind="asymmetric_blocks")
     source = noisy(config, random_source(400, num_classes=100))
     clean = source.clean_labels
     expected = np.where(source.is_noisy, 5 * (clean // 5) + (clean + 1) % 5, clean)
@@ -131,15 +125,13 @@ def test_asymmetric_noise_of_cifar100_in_blocks_is_that_of_elr():
 
 @pytest.mark.parametrize("kind", ["asymmetric", "asymmetric_blocks"])
 def test_asymmetric_noise_is_refused_where_no_look_alikes_are_known(kind):
-    config = default_config()
-    config.data.name, config.noise.kind = "mnist", kind
+    config = config_of(data__name="mnist", noise__kind=kind)
     with pytest.raises(ValueError, match="config.noise.kind.*='mnist'.*pair_flip"):
         noisy(config, digits()[0])
 
 
 def test_asymmetric_noise_of_features_goes_by_the_look_alikes_that_are_named():
-    config = default_config()
-    config.data.name, config.noise.kind = "features", "asymmetric"
+    config = config_of(data__name="features", noise__kind="asymmetric")
     config.noise.look_alikes = "cifar10"
     source = noisy(config, random_source(200, num_classes=10))
     of_cifar = default_config()
@@ -155,8 +147,7 @@ def test_asymmetric_noise_of_features_goes_by_the_look_alikes_that_are_named():
 
 
 def test_validation_is_held_out_of_training_with_its_noisy_labels():
-    config = default_config()
-    config.data.validation_share = 0.25
+    config = config_of(data__validation_share=0.25)
     source, test = random_source(200), random_source(20)
     noisy_source = noisy(config, source)
     sources = as_trained_on(config, Sources(noisy_source, test))
@@ -172,8 +163,7 @@ def test_validation_is_held_out_of_training_with_its_noisy_labels():
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
 def test_validation_share_out_of_range_is_refused(share):
-    config = default_config()
-    config.data.validation_share = share
+    config = config_of(data__validation_share=share)
     source = noisy(config, random_source(40))
     with pytest.raises(ValueError, match="`config.data.validation_share` must be"):
         as_trained_on(config, Sources(source, source))
@@ -230,8 +220,7 @@ def test_audit_has_the_noise_of_the_training_part(config, key):
 
 
 def test_audit_of_data_with_a_test_set_is_of_the_training_part():
-    config = default_config()
-    config.data.validation_share = 0.25
+    config = config_of(data__validation_share=0.25)
     sources = given_sources(config)
     assert sources.audited is sources.train
 
@@ -307,8 +296,7 @@ def test_test_labels_that_are_known_to_be_true_stay(config, tmp_path):
 
 
 def test_validation_part_has_corrected_labels(tmp_path):
-    config = default_config()
-    config.data.validation_share = 0.25
+    config = config_of(data__validation_share=0.25)
     given = given_sources(config).train
     decisions = {
         given.ids[i]: given.class_names[given.clean_labels[i]]
@@ -347,8 +335,7 @@ def test_config_with_bad_corrections_is_refused_at_once(tmp_path, content, error
     path = tmp_path / "corrections.csv"
     if content is not None:
         path.write_text(content)
-    config = default_config()
-    config.data.corrections = str(path)
+    config = config_of(data__corrections=str(path))
     with pytest.raises(error, match="`config.data.corrections`: .*corrections.csv"):
         check_config(config)
 
@@ -403,8 +390,7 @@ def test_other_methods_are_told_nothing():
     ],
 )
 def test_verification_labels_that_there_are_not_are_refused(share, message):
-    config = default_config()
-    config.method, config.cleannet.verified_share = "cleannet", share
+    config = config_of(method="cleannet", cleannet__verified_share=share)
     source = annotated_source() if share == 1 else random_source(30)
     with pytest.raises(ValueError, match=message):
         verify(config, source, Verified())
@@ -423,8 +409,7 @@ class Graded:
 @pytest.fixture
 def graded_config(tmp_path):
     """Returns the config of a curriculum on four examples that an audit has scored."""
-    config = default_config()
-    config.method, config.curriculum.scores = "curriculum", str(tmp_path / "a.csv")
+    config = config_of(method="curriculum", curriculum__scores=str(tmp_path / "a.csv"))
     frame = pd.DataFrame({"id": ["3", "0", "9", "2", "1"]})
     frame["label_quality"] = [0.3, 0.0, 0.9, 0.2, 0.1]
     frame.to_csv(config.curriculum.scores, index=False)

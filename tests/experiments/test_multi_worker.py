@@ -240,10 +240,7 @@ def test_a_lost_worker_is_named(monkeypatch, error):
 
 
 def test_errors_of_one_machine_stay_what_they_are():
-    with (
-        pytest.raises(tf.errors.UnavailableError),
-        multi_worker.lost_workers_named(),
-    ):
+    with pytest.raises(tf.errors.UnavailableError), multi_worker.lost_workers_named():
         raise tf.errors.UnavailableError(None, None, "a file system")
 
 

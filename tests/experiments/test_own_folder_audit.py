@@ -132,9 +132,7 @@ def test_five_commands_go_the_whole_way(pictures):
         f"--workdir={folder}/runs/pictures",
     )
     report = run_command(
-        "audit",
-        f"--workdir={folder}/runs/pictures",
-        f"--review={folder}/runs/review",
+        "audit", f"--workdir={folder}/runs/pictures", f"--review={folder}/runs/review"
     )
     assert f"Open in a browser: {folder}/runs/review/index.html" in report
     check_list(pictures)

@@ -7,20 +7,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from settings import config_of
 
 from keras_ncr.cli import train
 from keras_ncr.datasets import digits
 from keras_ncr.experiments import run
-from keras_ncr.experiments.config import default_config, own_pictures
+from keras_ncr.experiments.config import own_pictures
 from keras_ncr.experiments.data import Sources
 from keras_ncr.experiments.inspection import inspect_config
 from keras_ncr.noise import NoisyLabels
 
-# ml_collections loads the file of a config in a way that Python is to give up.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
-    pytest.mark.usefixtures("eager_functions"),
-]
+pytestmark = pytest.mark.usefixtures("eager_functions")
 SMALL = "size=16,backbone=mlp,epochs=1"
 
 
@@ -227,9 +224,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
     }
     sources = Sources(train_source, test_source, final)
     monkeypatch.setattr(run, "load_sources", lambda data, verbose: sources)
-    config = default_config()
-    config.epochs, config.top_5 = 1, True
-    config.batch_size, config.model.backbone = 720, "mlp"
+    config = config_of(epochs=1, top_5=True, batch_size=720, model__backbone="mlp")
     results = run.train(config, tmp_path, verbose=0)
     model = keras.models.load_model(tmp_path / "trial-0" / "model.keras")
     assert set(results["final_tests"]) == {"even", "odd"}
@@ -244,9 +239,7 @@ def test_final_tests_are_of_their_own_images(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_oracle_has_no_wrong_labels(tmp_path):
-    config = default_config()
-    config.epochs, config.method = 1, "oracle"
-    config.batch_size, config.model.backbone = 720, "mlp"
+    config = config_of(epochs=1, method="oracle", batch_size=720, model__backbone="mlp")
     results = run.train(config, tmp_path, verbose=0)
     assert results["noise"]["realized_rate"] == 0
     assert len(NoisyLabels.load(tmp_path / "noise.npz")) < 1437

@@ -449,17 +449,12 @@ def test_command_gives_the_same_run_and_prints_a_table(finished, tmp_path):
     assert printed.count("val_accuracy") == 5
 
 
-# ml_collections loads the file of a config in a way that Python is to give up.
-old_loader = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
-
 @pytest.fixture
 def command(run_command, tmp_path):
     """Runs the command with a workdir; returns what it prints."""
     return functools.partial(run_command, train, f"--workdir={tmp_path / 'run'}")
 
 
-@old_loader
 def test_command_prints_the_table_of_a_run_that_is_finished(finished, run_command):
     settings = SETTINGS | {"trials": 2, "co_teaching.forget_rate": 0.0}
     overrides = [f"--config.{key}={value}" for key, value in settings.items()]
@@ -469,7 +464,6 @@ def test_command_prints_the_table_of_a_run_that_is_finished(finished, run_comman
     check_table(printed, finished)
 
 
-@old_loader
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -505,7 +499,6 @@ def test_command_refuses_in_one_line_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
-@old_loader
 def test_command_names_the_settings_of_another_run(command, tmp_path):
     workdir.claim(tmp_path / "run", config_of())
     with pytest.raises(SystemExit, match=r"epochs \(5 there, 4 here\)"):
@@ -513,7 +506,6 @@ def test_command_names_the_settings_of_another_run(command, tmp_path):
     assert files(tmp_path) == {"run/config.json"}
 
 
-@old_loader
 def test_command_says_in_one_line_that_data_are_missing(command, tmp_path, monkeypatch):
     def fail(builder, **kwargs):
         raise ConnectionError("no route\nto host")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from finished_run import finished_run
 from python_process import run_command as run_as_user
+from settings import config_of
 from sources import random_source
 
 import keras_ncr
@@ -29,8 +30,7 @@ from keras_ncr.review.corrections import dataset_hash, read_corrections
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run on digits, of whose labels 40 % were redrawn."""
-    config = default_config()
-    config.model.backbone = "mlp"
+    config = config_of(model__backbone="mlp")
     return finished_run(tmp_path_factory.mktemp("runs") / "digits", config, epochs=12)
 
 
@@ -205,8 +205,7 @@ def test_damaged_means_are_named_with_the_remedy(tmp_path):
 @pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("share", [pytest.param(0.2, marks=pytest.mark.slow), "auto"])
 def test_a_run_that_rejects_outliers_gives_the_audit_its_scores(share, tmp_path):
-    config = default_config()
-    config.model.backbone, config.epochs, config.trials = "mlp", 1, 1
+    config = config_of(model__backbone="mlp", epochs=1, trials=1)
     config.batch_size, config.ncr.reject_outliers = 720, share
     train(config, tmp_path / "run", verbose=0)
     audit_run(tmp_path / "run", verbose=0)
@@ -226,8 +225,7 @@ def test_examples_that_a_training_did_not_have_score_as_the_median(tmp_path):
 
 
 def test_page_within_the_pictures_is_refused(tmp_path):
-    config = default_config()
-    config.data.name, config.data.path = "folder", str(tmp_path)
+    config = config_of(data__name="folder", data__path=str(tmp_path))
     workdir.claim(tmp_path.parent / "run", config)
     with pytest.raises(ValueError, match="`review` must not be within"):
         audit_run(tmp_path.parent / "run", review=tmp_path / "page")

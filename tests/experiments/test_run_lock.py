@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from settings import config_of
 
 from keras_ncr.experiments import run_lock, workdir
 from keras_ncr.experiments.config import default_config
@@ -30,9 +31,7 @@ with run_lock.held(sys.argv[1]):
 def other(tmp_path):
     """Another process, which trains in the folder."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout.readline() == "held\n"
@@ -42,8 +41,7 @@ def other(tmp_path):
 
 def test_second_run_is_told_who_has_the_folder(tmp_path, other):
     workdir.claim(tmp_path, default_config())
-    config = default_config()
-    config.trials = 7
+    config = config_of(trials=7)
     before = (tmp_path / "config.json").read_text()
     expected = (
         f"`workdir` {tmp_path} is in use by another run "

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from settings import config_of
 from sources import annotated_source, random_source
 
 from keras_ncr import datasets, pipelines
@@ -54,9 +55,7 @@ from keras_ncr.pipelines import augmentation as augment
     ],
 )
 def test_setting_that_makes_no_run_is_refused(key, value, message):
-    config = default_config()
-    config.epochs = 7
-    config.update_from_flattened_dict({key: value})
+    config = config_of(**{"epochs": 7, key: value})
     with pytest.raises(ValueError, match=message):
         check_config(config)
 
@@ -135,8 +134,7 @@ def test_ncr_settings_reach_the_model():
 
 
 def test_zero_neighbors_stand_for_all():
-    config = default_config()
-    config.ncr.num_neighbors = 0
+    config = config_of(ncr__num_neighbors=0)
     model = compiled_model(config, random_source(20))
     assert model.consistency_loss.get_config()["num_neighbors"] is None
 
@@ -145,8 +143,7 @@ def test_zero_neighbors_stand_for_all():
 def test_methods_have_the_same_weights(classifier):
     shapes = {}
     for method in ("standard", "ncr"):
-        config = default_config()
-        config.method, config.model.classifier = method, classifier
+        config = config_of(method=method, model__classifier=classifier)
         model = compiled_model(config, random_source(20))
         shapes[method] = [weight.shape for weight in model.weights]
     assert shapes["standard"] == shapes["ncr"]
@@ -156,8 +153,7 @@ def test_methods_have_the_same_weights(classifier):
 
 
 def test_learning_rate_without_warmup_starts_at_its_peak():
-    config = default_config()
-    config.epochs, config.optimizer.learning_rate = 100, 0.2
+    config = config_of(epochs=100, optimizer__learning_rate=0.2)
     schedule = learning_rate_schedule(config, steps_per_epoch=6)
     rates = [float(schedule(6 * epoch)) for epoch in (0, 50, 100)]
     np.testing.assert_allclose(rates, [0.2, 0.1, 0], atol=1e-7)
@@ -165,8 +161,7 @@ def test_learning_rate_without_warmup_starts_at_its_peak():
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(256, 6), (128, 12), (4096, 1)])
 def test_steps_follow_the_batch_size(batch_size, steps):
-    config = default_config()
-    config.batch_size, config.epochs, config.optimizer.warmup_epochs = batch_size, 20, 5
+    config = config_of(batch_size=batch_size, epochs=20, optimizer__warmup_epochs=5)
     model = compiled_model(config, digits()[0])
     schedule = model.optimizer.get_config()["learning_rate"]["config"]
     assert schedule["warmup_steps"] == 5 * steps
@@ -202,9 +197,7 @@ def test_augmentation_is_made_only_if_asked_for():
     ],
 )
 def test_augmentation_is_the_one_asked_for(settings, expected):
-    config = default_config()
-    config.data.image_size = 6
-    config.update_from_flattened_dict(settings)
+    config = config_of(data__image_size=6, **settings)
     check_config(config)
     source = random_source(2, (12, 20, 3))
     change = augmentation(config, source)
@@ -216,8 +209,7 @@ def test_augmentation_is_the_one_asked_for(settings, expected):
 
 @pytest.mark.parametrize("short_side", [0, 9])
 def test_tests_see_the_middle_of_the_image(short_side):
-    config = default_config()
-    config.augment.crop = "random"
+    config = config_of(augment__crop="random")
     config.data.image_size, config.data.short_side = 6, short_side
     source = random_source(2, (12, 20, 3))
     expected = augment.central_crop(6, short_side or None)(source.images[0])
@@ -337,8 +329,7 @@ def test_top_5_accuracy_is_measured_if_asked_for():
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_weight_decay_shrinks_as_the_papers_does(momentum):
     """Keras decays past the momentum, papers through it: the long run is the same."""
-    config = default_config()
-    config.epochs, config.optimizer.learning_rate = 5000, 0.1
+    config = config_of(epochs=5000, optimizer__learning_rate=0.1)
     config.optimizer.momentum, config.optimizer.weight_decay = momentum, 5e-4
     rates = 0.05 * (1 + np.cos(np.pi * np.arange(5000) / 5000))
     ours = np.cumprod(1 - rates * 5e-4 / (1 - momentum))
@@ -370,8 +361,7 @@ def by_pytorchs_sgd(rates, gradients, momentum, weight_decay, nesterov):
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_plain_velocity_takes_the_steps_of_the_authors_optimizer(momentum, nesterov):
-    config = default_config()
-    config.epochs, config.optimizer.warmup_epochs = 20, 10.0
+    config = config_of(epochs=20, optimizer__warmup_epochs=10.0)
     settings = {"momentum": momentum, "nesterov": nesterov, "weight_decay": 0.05}
     gradients = np.random.default_rng(0).normal(0.5, 1.0, 20).astype("float32")
     weights = []
@@ -412,16 +402,13 @@ def decayed(config):
 def test_weights_that_decay_are_those_asked_for(
     is_plain, weight_decay, kernels_only, expected
 ):
-    config = default_config()
-    config.optimizer.plain_velocity = is_plain
+    config = config_of(optimizer__plain_velocity=is_plain)
     config.optimizer.weight_decay = weight_decay
     config.optimizer.decay_kernels_only = kernels_only
     assert decayed(config) == expected
 
 
 def test_scale_of_the_cosine_classifier_does_not_decay():
-    config = default_config()
-    config.optimizer.weight_decay = 5e-4
-    config.optimizer.decay_kernels_only = True
+    config = config_of(optimizer__weight_decay=5e-4, optimizer__decay_kernels_only=True)
     config.model.classifier = "cosine"
     assert decayed(config) == {"kernel"}

@@ -6,11 +6,11 @@ import types
 
 import pytest
 import tensorflow as tf
+from settings import config_of
 
 from keras_ncr.datasets import digits
 from keras_ncr.distribution import workers
 from keras_ncr.experiments import strategy
-from keras_ncr.experiments.config import default_config
 from keras_ncr.experiments.config_checks import check_config
 from keras_ncr.experiments.data import Sources
 from keras_ncr.experiments.run import train
@@ -25,8 +25,7 @@ from keras_ncr.experiments.workdir import read_history
 
 
 def config_with(name, **settings):
-    config = default_config()
-    config.strategy = name
+    config = config_of(strategy=name)
     config.update(settings)
     return config
 
@@ -161,9 +160,7 @@ def asked(monkeypatch, call):
     with monkeypatch.context() as patch:
         patch.setattr(workers, "has_other_workers", lambda: True)
         patch.setattr(
-            workers,
-            "alike_each",
-            lambda *own: numbers.append(own) or [True] * len(own),
+            workers, "alike_each", lambda *own: numbers.append(own) or [True] * len(own)
         )
         call()
     return numbers

@@ -7,6 +7,7 @@ import resource
 import keras
 import numpy as np
 import pytest
+from settings import config_of
 
 from keras_ncr.experiments import workdir
 from keras_ncr.experiments.config import default_config
@@ -46,16 +47,14 @@ def test_run_of_the_same_config_is_taken_up(tmp_path):
 
 def test_trials_devices_and_data_folder_may_change(tmp_path):
     workdir.claim(tmp_path, default_config())
-    config = default_config()
-    config.trials, config.data.dir = 5, "elsewhere"
+    config = config_of(trials=5, data__dir="elsewhere")
     config.strategy, config.checkpoint_seconds = "mirrored", 0.0
     workdir.claim(tmp_path, config)
     assert json.loads((tmp_path / "config.json").read_text())["trials"] == 5
 
 
 def test_finished_trials_are_not_forgotten_for_fewer(tmp_path):
-    config = default_config()
-    config.trials = 3
+    config = config_of(trials=3)
     workdir.claim(tmp_path, config)
     config.trials = 2
     with pytest.raises(ValueError, match=r"another config: fewer trials \(3 there\)"):
@@ -65,8 +64,7 @@ def test_finished_trials_are_not_forgotten_for_fewer(tmp_path):
 def test_run_of_another_config_is_refused_and_left_alone(tmp_path):
     workdir.claim(tmp_path, default_config())
     before = contents(tmp_path)
-    config = default_config()
-    config.ncr.num_neighbors, config.epochs, config.trials = 5, 7, 2
+    config = config_of(ncr__num_neighbors=5, epochs=7, trials=2)
     with pytest.raises(ValueError) as error:
         workdir.claim(tmp_path, config)
     default = default_config().epochs
@@ -279,8 +277,7 @@ def test_trials_are_read_for_a_figure(tmp_path):
 
 
 def test_config_of_a_run_is_read_back(tmp_path):
-    config = default_config()
-    config.ncr.num_neighbors = 7
+    config = config_of(ncr__num_neighbors=7)
     workdir.claim(tmp_path / "run", config)
     config_there = workdir.read_config(tmp_path / "run")
     assert config_there.to_dict() == config.to_dict()

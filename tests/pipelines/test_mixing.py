@@ -166,10 +166,7 @@ def add(number):
 @pytest.mark.parametrize("num_examples", [1, 3])
 def test_views_are_in_neighboring_rows(num_examples):
     images = pixel_images(num_examples) * 10
-    targets = {
-        "label": np.eye(4)[:num_examples],
-        "index": np.arange(num_examples) + 50,
-    }
+    targets = {"label": np.eye(4)[:num_examples], "index": np.arange(num_examples) + 50}
     views, doubled = second_view(add(1), add(2))(images, targets, [0, 5])
     assert views.shape == (2 * num_examples, 1, 1, 1)
     assert np.array_equal(views[0::2], images)

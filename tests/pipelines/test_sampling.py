@@ -151,11 +151,7 @@ def test_number_of_batches_is_that_of_the_part():
 def test_balance_is_by_the_labels_that_training_sees():
     noisy = np.where(np.arange(50) < 40, 0, 1)
     batches = training_batches(
-        source().relabeled(noisy),
-        8,
-        examples_per_epoch=16,
-        balanced=True,
-        num_epochs=1,
+        source().relabeled(noisy), 8, examples_per_epoch=16, balanced=True, num_epochs=1
     )
     labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
     assert np.bincount(labels).tolist() == [8, 8]

@@ -99,10 +99,7 @@ def test_confidences_of_other_examples_are_refused():
 
 
 def test_each_method_has_a_row_and_each_noise_a_column(tmp_path):
-    settings = {
-        "40 %": (CONFIDENCES, IS_NOISY),
-        "unknown": ({"NCR": [0.5, 0.6]}, None),
-    }
+    settings = {"40 %": (CONFIDENCES, IS_NOISY), "unknown": ({"NCR": [0.5, 0.6]}, None)}
     figure = confidence_figure(settings, "Digits")
     grid = np.reshape(figure.axes, (2, 2))
     assert [axes.get_title() for axes in grid[0]] == ["40 %", "unknown"]

@@ -8,11 +8,7 @@ from decisions import corrections_of, write
 
 from keras_ncr.datasets import from_arrays
 from keras_ncr.noise import NoisyLabels
-from keras_ncr.review.corrections import (
-    Corrections,
-    dataset_hash,
-    read_corrections,
-)
+from keras_ncr.review.corrections import Corrections, dataset_hash, read_corrections
 
 NAMES = ("cat", "dog", "owl")
 

@@ -8,16 +8,8 @@ from keras_ncr.datasets.builders import manual_files
 
 HOMEPAGE = "https://dm.kaist.ac.kr/datasets/animal-10n/"
 CLASS_NAMES = [
-    "cat",
-    "lynx",
-    "wolf",
-    "coyote",
-    "cheetah",
-    "jaguar",
-    "chimpanzee",
-    "orangutan",
-    "hamster",
-    "guinea pig",
+    *("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar"),
+    *("chimpanzee", "orangutan", "hamster", "guinea pig"),
 ]
 
 

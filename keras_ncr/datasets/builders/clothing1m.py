@@ -41,7 +41,8 @@ class Clothing1M(tfds.core.GeneratorBasedBuilder):
     were is logged. An estimated 38 % of the noisy labels are wrong.
 
     Reference:
-        - [Xiao et al., 2015](https://openaccess.thecvf.com/content_cvpr_2015/html/Xiao_Learning_From_Massive_2015_CVPR_paper.html)
+        - [Xiao et al.,
+        2015](https://openaccess.thecvf.com/content_cvpr_2015/html/Xiao_Learning_From_Massive_2015_CVPR_paper.html)
 
     Example:
     >>> import tensorflow_datasets as tfds
@@ -95,7 +96,8 @@ class Clothing1M(tfds.core.GeneratorBasedBuilder):
         files = [NAMES, NOISY_LABELS, CLEAN_LABELS, *KEY_LISTS.values()]
         texts = manual_files.read_texts(_find_lists(dl_manager.manual_dir), files)
         texts = dict(zip(files, texts, strict=True))
-        class_names = _class_names(texts[NAMES])
+        names = [line for _, line in manual_files.numbered_lines(texts[NAMES])]
+        class_names = manual_files.checked_classes(names, NUM_CLASSES, NAMES)
         self.info.features["label"].names = class_names
         noisy, clean = (
             manual_files.parse_labels(texts[file], file, NUM_CLASSES)
@@ -155,16 +157,6 @@ def _find_lists(manual_dir):
     return manual_files.find_place(
         manual_dir, ["annotations.zip"], "annotations", inside=None, page=HOMEPAGE
     )
-
-
-def _class_names(text):
-    names = [line for _, line in manual_files.numbered_lines(text)]
-    if len(set(names)) != NUM_CLASSES or len(names) != NUM_CLASSES:
-        raise ValueError(
-            f"{NAMES} must have {NUM_CLASSES} different lines, one for each class. "
-            f"Received: {names}. Fetch it again."
-        )
-    return names
 
 
 def _parse_keys(text, file_name, labels):

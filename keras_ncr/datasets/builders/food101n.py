@@ -31,8 +31,8 @@ class Food101N(tfds.core.GeneratorBasedBuilder):
     validation set for a classifier trained on `train`, which holds the same images.
 
     Reference:
-        - [Lee et al., 2018](https://arxiv.org/abs/1711.07131)
-        - [Bossard et al., 2014](https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/)
+        - [Lee et al., 2018](https://arxiv.org/abs/1711.07131) - [Bossard et al.,
+        2014](https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/)
 
     Example:
     >>> import tensorflow_datasets as tfds
@@ -97,7 +97,8 @@ class Food101N(tfds.core.GeneratorBasedBuilder):
         classes, images, *verified = manual_files.read_texts(
             noisy, [CLASSES, IMAGES, *VERIFIED]
         )
-        class_names = _class_names(classes)
+        names = [line for _, line in _rows(classes)]
+        class_names = manual_files.checked_classes(names, NUM_CLASSES, CLASSES)
         self.info.features["label"].names = class_names
         train = _parse_keys(images, IMAGES, class_names)
         manual_files.require_every_class(train.values(), class_names, IMAGES)
@@ -139,17 +140,6 @@ def _rows(text):
     """Numbered lines without the line of column names."""
     lines = manual_files.numbered_lines(text)
     return [(n, line) for n, line in lines if not (n == 1 and "class_name" in line)]
-
-
-def _class_names(text):
-    names = [line for _, line in _rows(text)]
-    if len(set(names)) != NUM_CLASSES or len(names) != NUM_CLASSES:
-        raise ValueError(
-            f"{CLASSES} must name {NUM_CLASSES} different classes, one a line. "
-            f"Received: {len(names)} lines, {len(set(names))} of them different. "
-            "Fetch it again."
-        )
-    return names
 
 
 def _parse_keys(text, file_name, class_names):

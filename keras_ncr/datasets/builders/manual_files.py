@@ -95,6 +95,17 @@ def parse_labels(text, file_name, num_classes):
     return labels
 
 
+def checked_classes(names, num_classes, file_name):
+    """Returns the names in a list of classes, or raises unless they are as many."""
+    if not len(names) == len(set(names)) == num_classes:
+        raise ValueError(
+            f"{file_name} must have {num_classes} different lines, one for each class. "
+            f"Received: {len(names)} lines, {len(set(names))} of them different. Fetch "
+            "it again."
+        )
+    return names
+
+
 def require_every_class(labels, class_names, file_name):
     """Raises unless every class has an image."""
     present = set(labels)

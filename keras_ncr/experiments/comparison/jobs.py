@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from keras_ncr.experiments import run_lock, workdir
 from keras_ncr.experiments.comparison.outcome import outcome_of
 from keras_ncr.experiments.comparison.plan import Job
-from keras_ncr.experiments.measures import mean_and_deviation, spread
+from keras_ncr.experiments.measures import duration, mean_and_deviation, spread
 from keras_ncr.files import replacing
 
 # The command that takes the words of a job.
@@ -29,11 +29,9 @@ def run_jobs(
     num_processes: int,
     after_each: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs the jobs that are not finished, and prints a line as each ends.
-
-    If a run fails, its line says so, and the others go on. Ctrl-C or a signal to
-    terminate ends all runs; run again, each goes on from what was saved.
-    """
+    """Runs the jobs that are not finished, and prints a line as each ends."""
+    # If a run fails, its line says so, and the others go on. Ctrl-C or a signal to
+    # terminate ends all runs; run again, each goes on from what was saved.
     for job in jobs:
         if (job.folder / "config.json").exists():
             workdir.claim(job.folder, job.config)
@@ -49,7 +47,7 @@ def run_jobs(
                 job = waiting.pop(0)
                 running.append((job, _started(job, num_threads), time.monotonic()))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-            for entry in [entry for entry in running if _has_ended(entry)]:
+            for entry in [one for one in running if one[1].poll() is not None]:
                 running.remove(entry)
                 num_left = len(waiting) + len(running)
                 _tell(entry, total - num_left, total, time.monotonic() - start)
@@ -81,12 +79,6 @@ def _started(job, num_threads):
         )
 
 
-def _has_ended(entry):
-    """Returns whether the process of a job is no longer there."""
-    _, process, _ = entry
-    return process.poll() is not None
-
-
 def _tell(entry, num_ended, total, seconds):
     """Prints a line on a run that has ended, and writes down why if it failed."""
     job, process, started = entry
@@ -102,9 +94,9 @@ def _tell(entry, num_ended, total, seconds):
             accuracy = spread(mean_and_deviation(outcome.last))
         result = f"{accuracy} {outcome.notes}".strip()
     line = f"[{num_ended} of {total}] {job.name}: {result}"
-    line += f", took {_duration(time.monotonic() - started)}"
+    line += f", took {duration(time.monotonic() - started)}"
     if num_ended < total:
-        line += f"; about {_duration(seconds / num_ended * (total - num_ended))} left"
+        line += f"; about {duration(seconds / num_ended * (total - num_ended))} left"
     print(line, flush=True)
 
 
@@ -118,13 +110,6 @@ def _failure(job, process, outcome):
     lines = job.beside(".log").read_text(errors="replace").splitlines()
     last_line = next((line for line in reversed(lines) if line.strip()), "no words")
     return last_line.strip()
-
-
-def _duration(seconds):
-    """Returns a time in words."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextlib.contextmanager

@@ -76,15 +76,11 @@ def _outcome(job, results):
             if trial.get("memorization_rate") is not None
         ],
         seconds=sum(trial.get("seconds", 0) for trial in trials),
-        cpu_seconds=_mean_cpu(succeeded),
+        cpu_seconds=mean_and_deviation(
+            [trial.get("cpu_seconds") for trial in succeeded]
+        )["mean"],
         realized_rate=results.get("noise", {}).get("realized_rate"),
         data=results.get("data", job.config.data.name),
         failed_trials=[trial["failed"] for trial in trials if "failed" in trial],
         failure=failure.read_text().strip() if has_failed else "",
     )
-
-
-def _mean_cpu(trials):
-    """Returns the mean cost of a trial in seconds of a core, or None."""
-    costs = [trial.get("cpu_seconds") for trial in trials]
-    return mean_and_deviation(costs)["mean"]

@@ -87,11 +87,9 @@ class Plan(NamedTuple):
 
 
 def parse_noises(words: list[str]) -> tuple[Noise, ...]:
-    """Returns the `Noise` of each word, in order, or that of the config for no words.
-
-    A word is `KIND:RATE`, a kind alone (`none`), or a rate alone, for data sets that
-    come in several rates.
-    """
+    """Returns the `Noise` of each word, or that of the config for no words."""
+    # A word is `KIND:RATE`, a kind alone (`none`), or a rate alone, for data sets that
+    # come in several rates.
     return tuple(dict.fromkeys(map(_noise, words))) or (Noise(),)
 
 

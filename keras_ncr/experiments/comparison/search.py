@@ -47,11 +47,9 @@ def _value(config, key):
 
 
 def job_of(plan, noise, settings):
-    """Returns the `Job` of some settings under a noise.
-
-    It is named after what differs from the config alone. So a run serves again when its
-    settings come up in a later stage, or when more keys are tried.
-    """
+    """Returns the `Job` of some settings under a noise."""
+    # Named after what differs from the config alone, a run serves again when its
+    # settings come up in a later stage, or when more keys are tried.
     config, _ = plan.config(noise)
     differing = {
         key: value for key, value in settings.items() if _value(config, key) != value
@@ -61,12 +59,9 @@ def job_of(plan, noise, settings):
 
 
 def search(plan, tries, run):
-    """Yields the stages of the search so far, each time that one has been run.
-
-    A stage is a dict of `"key"`, `"tried"` and `"chosen"`, as `sweep.json` has it. The
-    best is what has the highest mean over noises and trials of the accuracy in the last
-    epoch. What failed in a trial is not chosen.
-    """
+    """Yields the stages so far, as in `sweep.json`, each time that one has been run."""
+    # The best has the highest mean over noises and trials of the accuracy in the last
+    # epoch. What failed in a trial is not chosen.
     chosen, stages = {}, []
     for key, values in tries.items():
         jobs = {

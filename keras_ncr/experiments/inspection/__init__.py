@@ -24,35 +24,9 @@ __all__ = ["inspect_config"]
 def inspect_config(config: ConfigDict, folder: str | os.PathLike) -> str:
     """Returns a report on what a config would train on, and draws pictures of it.
 
-    The model is built and nothing is trained. Image files are decoded only if they are
-    in the pictures. A data set that can only be read from beginning to end is read as
-    far as training reads it before its first batch.
-
-    The pictures are `batch.png`, the first batch of the first trial with augmentation;
-    `evaluation.png`, the first test images; `same_images.png`, what augmentation makes
-    of a few images; `classes.png`, the class counts; and `transition_matrix.png`.
-
-    Args:
-        config: `ml_collections.ConfigDict` with the keys of
-            `keras_ncr.experiments.config.default_config`.
-        folder: String or path of the folder of the pictures: new, empty, or with
-            nothing but pictures that this wrote before, which are replaced.
-
-    Returns:
-        String of several lines.
-
-    Raises:
-        ValueError: If the config names something unknown or is out of its range, or the
-            folder holds other files, is within that of the data's pictures, or cannot
-            be written to. Nothing is written then.
-
-    Example:
-    >>> import tempfile
-    >>> from keras_ncr.experiments.config import default_config
-    >>> from keras_ncr.experiments.inspection import inspect_config
-    >>> report = inspect_config(default_config(), tempfile.mkdtemp())
-    >>> report.splitlines()[2]
-    '  training examples      1,437'
+    Nothing is trained, and no more of the data is read than must be. The folder of the
+    pictures is new, empty, or has nothing but pictures that this wrote before. A
+    `ValueError` says what is wrong with it or the config, before anything is written.
     """
     check_config(config)
     check_outside(config.data, folder, "workdir")

@@ -88,10 +88,7 @@ def _batch_figure(config, source):
 def _first_test_images(config, source):
     """Returns the first test images, as the network gets them, and their labels."""
     batches = evaluation_batches(
-        config,
-        source,
-        batch_size=min(config.batch_size, _MOST_IMAGES),
-        cache=False,
+        config, source, batch_size=min(config.batch_size, _MOST_IMAGES), cache=False
     )
     images, labels = next(iter(batches))
     return images.numpy(), labels.numpy()

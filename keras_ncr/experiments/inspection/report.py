@@ -78,7 +78,7 @@ def noise_rows(config, source):
         rows.append(("without true class", f"{num_unknown:,} of the wrong labels"))
     for position, words in enumerate(_confusions(source)):
         rows.append(("" if position else "most frequent", words))
-    if method_of(config).is_oracle:
+    if "oracle" in method_of(config).words:
         left = f"{np.sum(~source.is_noisy):,} examples"
         rows.append(("oracle", f"wrong labels are left out, {left} remain"))
     return rows
@@ -106,7 +106,7 @@ def training_rows(config, source, model):
     """Returns the rows on method, network, epochs and optimizer."""
     steps = steps_per_epoch(config, source)
     classifier = config.model.classifier
-    if method_of(config).is_heteroscedastic:
+    if "heteroscedastic" in method_of(config).words:
         classifier = "heteroscedastic"
     network = f"{config.model.backbone}, {classifier} classifier"
     batch = f"{config.batch_size:,} examples"
@@ -120,7 +120,7 @@ def training_rows(config, source, model):
         ("learning rate", _learning_rates(config, steps)),
         ("weight decay", _weight_decay(config, model)),
     ]
-    if not method_of(config).has_consistency:
+    if "ncr" not in method_of(config).words:
         return rows
     ncr = consistency_settings(config)
     rows.append(

@@ -13,11 +13,8 @@ from keras_ncr.experiments.trials.interruption import Interrupted, Request
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the state of a trial, and restores it exactly.
+    """Saves the state of a trial, and restores it exactly, but for other callbacks.
 
-    The state is weights, the optimizer's momenta and step number, the states of random
-    generators, the mean predictions of a model that has them, and the metrics of the
-    running epoch, not the state of other callbacks.
     It is saved at the end of each epoch, and within an epoch when enough time has
     passed. Several workers save at the end of epochs only: within one, each has its own
     clock and its own signals, and would wait for the others.

@@ -24,11 +24,10 @@ class Position(NamedTuple):
 
 
 class CheckpointFiles:
-    """The checkpoints of a trial, each a file with its position in it and in its name.
+    """The checkpoints of a trial: files with the position in them and in the name."""
 
-    Position and content can therefore never disagree, as they can in the two files of
-    `keras.callbacks.BackupAndRestore`. Other files in the folder are left alone.
-    """
+    # Position and content can never disagree, as in the two files of Keras' own
+    # callback.
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)

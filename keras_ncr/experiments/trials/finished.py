@@ -11,10 +11,7 @@ _MEASURES = ("last_test_accuracy", "best_test_accuracy", "final_tests")
 
 
 def finished_result(folder, num_epochs, num_examples):
-    """Returns the result of a trial that ended, else None, and its files that are gone.
-
-    A trial that failed has no files. A damaged file is named, with the remedy.
-    """
+    """Returns the result of a trial that ended, else None, and its missing files."""
     path = folder / "result.json"
     if not path.exists():
         return None, []

@@ -34,11 +34,9 @@ class Request:
 
 @contextlib.contextmanager
 def noted():
-    """Yields a `Request` that notes the first SIGINT or SIGTERM.
-
-    A second signal has its usual effect. Signals that are ignored, as under `nohup`,
-    stay ignored, and threads other than the main one get none.
-    """
+    """Yields a `Request` that notes the first SIGINT or SIGTERM."""
+    # A second signal has its usual effect. Signals that are ignored, as under `nohup`,
+    # stay ignored, and threads other than the main one get none.
     request, previous = Request(), {}
 
     def note(number, frame):

@@ -12,11 +12,9 @@ from keras_ncr.files import NotWritten, replacing
 
 @contextlib.contextmanager
 def history_logger(path, first_epoch):
-    """Yields the logger of a trial's epochs, which goes on after `first_epoch` rows.
-
-    A killed run may have logged an epoch that no checkpoint has. That epoch runs again,
-    so its row is dropped. Raises if a row of an epoch that is done is missing.
-    """
+    """Yields the logger of a trial's epochs, which goes on after `first_epoch` rows."""
+    # A killed run may have logged an epoch that no checkpoint has: that runs again, so
+    # its row is dropped.
     if first_epoch:
         read_history(path, first_epoch)
         lines = path.read_bytes().splitlines(keepends=True)

@@ -107,11 +107,9 @@ class Trial:
         """Trains the model from where the checkpoint is, and logs every epoch."""
         position = checkpoint.start
         # Memorization needs clean labels.
-        monitors = (
-            []
-            if self.sources.train.is_noisy is None
-            else [MemorizationMonitor(self.annotated_batches())]
-        )
+        monitors = []
+        if self.sources.train.is_noisy is not None:
+            monitors = [MemorizationMonitor(self.annotated_batches())]
         with (
             interruption.noted() as checkpoint.request,
             self.loggers(position.epoch) as loggers,
@@ -140,10 +138,7 @@ class Trial:
     def measured(self, model):
         """Keeps the trained model and its confidences, and returns its measures."""
         confidence = self.confidence(model)
-        measures = {
-            **self.propagated(model),
-            "final_tests": self.final_tests(model),
-        }
+        measures = {**self.propagated(model), "final_tests": self.final_tests(model)}
         if not workers.is_chief():
             model.save(self.folder / "model.keras")  # Which the chief alone keeps.
             return measures
@@ -199,13 +194,11 @@ class Trial:
             batches = batches.filter(lambda *batch: True)
         return batches
 
-    def test_batches(self):
-        """Returns the batches that every epoch is evaluated on."""
-        return evaluation_batches(
-            self.config,
-            self.sources.test,
-            one_hot=method_of(self.config).is_one_hot,
-        )
+    def test_batches(self, source=None):
+        """Returns the batches of a source to evaluate on, the test data by default."""
+        is_one_hot = method_of(self.config).needs("one_hot")
+        source = source or self.sources.test
+        return evaluation_batches(self.config, source, one_hot=is_one_hot)
 
     @contextlib.contextmanager
     def loggers(self, first_epoch):
@@ -248,9 +241,7 @@ class Trial:
     def annotated_batches(self):
         """Returns the training images in one pass, with labels and clean labels."""
         return evaluation_batches(
-            self.config,
-            self.sources.train,
-            carry=("clean_label", "index"),
+            self.config, self.sources.train, carry=("clean_label", "index")
         )
 
     def confidence(self, model):
@@ -283,7 +274,7 @@ class Trial:
 
     def propagated(self, model):
         """Returns accuracies after label propagation, if the method has it."""
-        if not method_of(self.config).is_propagated:
+        if "label_propagation" not in method_of(self.config).words:
             return {}
         train, test, *_ = self.sources
         batches = self.annotated_batches()
@@ -314,13 +305,7 @@ class Trial:
             split: {
                 name: value
                 for name, value in model.evaluate(
-                    evaluation_batches(
-                        self.config,
-                        source,
-                        one_hot=method_of(self.config).is_one_hot,
-                    ),
-                    verbose=0,
-                    return_dict=True,
+                    self.test_batches(source), verbose=0, return_dict=True
                 ).items()
                 if name.endswith("accuracy")
             }
