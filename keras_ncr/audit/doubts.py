@@ -11,7 +11,12 @@ e the plateau, the model knows the class of at most (share of labels that agree)
 (1 - e) of the examples. Where the account by class explains hardly anything, labels
 differ on hard examples alone, and nothing bounds the number of wrong ones from below.
 
-A model that has seen the labels may have learned more wrong ones than it tells.
+A model that has seen the labels may have learned wrong ones by heart, and is then sure
+of them. It may where the labels are few, where it agrees with nearly all, and where it
+wavers on none that it does not prefer. Training changes no inputs: the labels of the
+nearest ones are predictions out of sample, if poor ones, and the bounds then span those
+by these as well. Where no inputs are known and the model agrees with nearly all labels,
+nothing bounds the number of wrong ones from above.
 """
 
 from typing import NamedTuple
@@ -24,8 +29,11 @@ from keras_ncr.review.page_data import WIDE
 _QUANTILE = 1.64
 # Below this accuracy a model's own errors count for too much.
 _WEAK = 0.8
-# A model that has seen the labels and agrees with more of them may have learned them.
+# A model may have learned the labels that it has seen: few ones; or if it agrees with
+# more of them; or if it wavers on a smaller part of what it does not prefer.
+_FEW_SEEN = 3000
 _LEARNED = 0.98
+_WAVERING = 0.05
 # Where the account by class explains less of what the margins say than this, all that
 # differ may be right labels of hard examples.
 _HARD = 0.25
@@ -54,6 +62,8 @@ class Estimates(NamedTuple):
         precision_bounds: Tuple of two floats, or `None`.
         accuracy: Float: the estimated share of suggestions that are the true class.
         least_accuracy: Float: the same by the least favorable account.
+        by_inputs: Tuple of two floats: bounds of the share of wrong labels by those of
+            the nearest inputs, or `None` where these were not needed.
     """
 
     noise_rate: float
@@ -62,9 +72,10 @@ class Estimates(NamedTuple):
     precision_bounds: tuple | None
     accuracy: float
     least_accuracy: float
+    by_inputs: tuple | None = None
 
 
-def estimate(judgment, labels, is_called, is_out_of_sample):
+def estimate(judgment, labels, is_called, is_out_of_sample, by_inputs=None):
     """Returns the `Estimates` of a list, with bounds.
 
     Args:
@@ -72,7 +83,9 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
         labels: Int array of shape `(n,)`: the labels as given.
         is_called: Bool array of shape `(n,)`, from `called_issues`.
         is_out_of_sample: Bool: whether the model had not seen the labels. One that has
-            may have learned wrong ones: then nothing bounds their number from above.
+            may have learned wrong ones by heart.
+        by_inputs: Optional `Judgment` of the same labels by those of the nearest
+            inputs, for a model that `may_have_learned` them. Defaults to `None`.
 
     Returns:
         `Estimates`.
@@ -87,6 +100,50 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
     >>> round(estimate(judgment, labels, is_called, True).noise_rate, 1)
     0.2
     """
+    found = _estimate(judgment, labels, is_called, is_out_of_sample)
+    if is_out_of_sample or not may_have_learned(judgment, labels):
+        return found
+    if by_inputs is None:
+        if judgment.agreement <= _LEARNED:
+            return found
+        return found._replace(noise_rate_bounds=(found.noise_rate_bounds[0], 1.0))
+    others = _estimate(by_inputs, labels, is_called, True)
+    return found._replace(
+        noise_rate_bounds=_span(found.noise_rate_bounds, others.noise_rate_bounds),
+        precision_bounds=_span(found.precision_bounds, others.precision_bounds),
+        by_inputs=others.noise_rate_bounds,
+    )
+
+
+def may_have_learned(judgment, labels):
+    """Returns whether a model may have learned the labels that it has seen by heart.
+
+    Args:
+        judgment: `Judgment` of n examples.
+        labels: Int array of shape `(n,)`: the labels as given.
+
+    Returns:
+        Bool.
+
+    Example:
+    >>> from keras_ncr.audit.doubts import may_have_learned
+    >>> from keras_ncr.audit.judgment import judge
+    >>> from keras_ncr.audit.predictions import from_probabilities
+    >>> labels = np.array([0, 1])
+    >>> may_have_learned(judge(from_probabilities(labels, np.eye(2))), labels)
+    True
+    """
+    differing = np.mean(judgment.suggested != labels)
+    by_margin = np.mean(1 - judgment.right_by_margin, dtype="float64")
+    return bool(
+        len(labels) < _FEW_SEEN
+        or judgment.agreement > _LEARNED
+        or by_margin > (1 - _WAVERING) * differing
+    )
+
+
+def _estimate(judgment, labels, is_called, is_out_of_sample):
+    """Returns the `Estimates` by one judgment."""
     is_preferred = labels == judgment.suggested
     accounts = np.stack([judgment.right_by_class, judgment.right_by_margin])
     accuracies = np.where(is_preferred, accounts, 1 - accounts).mean(axis=1)
@@ -117,6 +174,13 @@ def estimate(judgment, labels, is_called, is_out_of_sample):
         float(np.where(is_preferred, judgment.quality, 1 - judgment.quality).mean()),
         1 - errors,
     )
+
+
+def _span(bounds, others):
+    """Returns bounds that hold what either of two hold."""
+    if bounds is None:
+        return None
+    return min(bounds[0], others[0]), max(bounds[1], others[1])
 
 
 def _told(judgment, lowest, errors):
@@ -189,11 +253,9 @@ def doubts(judgment, predictions, is_called, estimates, class_names, is_out_of_s
     if not found:  # Else the probabilities tell nothing more.
         found = _of_model(judgment, estimates)
         found += _of_bounds(judgment, estimates, bool(found), is_out_of_sample)
-    return [
-        *found,
-        *([] if is_out_of_sample else _of_learned(judgment, predictions.labels)),
-        *_of_classes(predictions.labels, is_called, class_names),
-    ]
+    if not is_out_of_sample:
+        found += _of_learned(judgment, predictions.labels, estimates)
+    return found + _of_classes(predictions.labels, is_called, class_names)
 
 
 def _of_predictions(predictions):
@@ -245,15 +307,26 @@ def _why_hopeless(judgment):
     )
 
 
-def _of_learned(judgment, labels):
-    """Says when a model may have learned all labels, wrong ones too, by heart."""
-    agreement = np.mean(judgment.suggested == labels)
-    if agreement <= _LEARNED:
+def _of_learned(judgment, labels, estimates):
+    """Says when a model may have learned labels, wrong ones too, by heart."""
+    if judgment.agreement > _LEARNED:
+        return [
+            f"The model agrees with {100 * judgment.agreement:.0f} % of the labels. If "
+            "it was trained on them, it may have learned the wrong ones by heart: then "
+            f"most of these are not called. What tells: {_FOLDS}."
+        ]
+    if not may_have_learned(judgment, labels):
         return []
+    if estimates.by_inputs is None:
+        return [
+            f"{_IF_SEEN.capitalize()}it may have learned wrong ones by heart: then "
+            f"more are wrong than is said here. What tells: {_FOLDS}."
+        ]
+    low, high = (100 * share for share in estimates.by_inputs)
     return [
-        f"The model agrees with {100 * agreement:.0f} % of the labels. If it was "
-        "trained on them, it may have learned the wrong ones by heart: then there are "
-        f"more than is said here. What tells: {_FOLDS}."
+        "The model may have learned wrong labels by heart. By those of the nearest "
+        f"inputs between {low:.0f} and {high:.0f} % of all labels are wrong. What "
+        f"tells: {_FOLDS}."
     ]
 
 

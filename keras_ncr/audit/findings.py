@@ -4,11 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_ncr.audit.doubts import doubts, estimate, knows_classes
+from keras_ncr.audit.doubts import (
+    doubts,
+    estimate,
+    knows_classes,
+    may_have_learned,
+)
 from keras_ncr.audit.judgment import called_issues, judge
-from keras_ncr.audit.near_duplicates import conflicting_duplicates
+from keras_ncr.audit.near_duplicates import (
+    conflicting_duplicates,
+    nearest_inputs,
+)
 from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
 from keras_ncr.audit.outliers import is_outlier, outlier_scores
+from keras_ncr.audit.predictions import from_probabilities
 from keras_ncr.models.nearest import nearest_neighbors
 from keras_ncr.review.corrections import dataset_hash
 
@@ -17,6 +26,8 @@ from keras_ncr.review.corrections import dataset_hash
 _CHANCE = 0.01
 # Examples of which the search for neighbors takes a while.
 _LONG = 20_000
+# The shares of labels that neighbors carry take 400 MB at most.
+_MOST_SHARES = 100_000_000
 
 
 class Identity(NamedTuple):
@@ -62,12 +73,14 @@ def find(
         columns |= _columns_of_features(
             predictions, identity, neighborhood, own_outlier_scores
         )
+    by_inputs, is_unseen = None, is_alone or is_unseen
     if predictions.descriptors is not None:
-        columns |= _columns_of_inputs(predictions, verbose)
+        nearest = nearest_inputs(predictions.descriptors, verbose)
+        columns |= _columns_of_inputs(nearest, predictions.labels)
+        if not is_unseen and may_have_learned(judgment, predictions.labels):
+            by_inputs = _judged_by_inputs(nearest.indices, predictions)
     frame = _frame(columns)
-    frame.attrs = _summary(
-        frame, predictions, identity, judgment, is_alone or is_unseen
-    )
+    frame.attrs = _summary(frame, predictions, identity, judgment, is_unseen, by_inputs)
     return Findings(frame, neighborhood)
 
 
@@ -102,12 +115,22 @@ def _columns_of_features(predictions, identity, neighborhood, scores):
     }
 
 
-def _columns_of_inputs(predictions, verbose):
+def _columns_of_inputs(nearest, labels):
     """Returns which examples have a copy that carries another label."""
-    copies = conflicting_duplicates(
-        predictions.descriptors, predictions.labels, verbose=verbose
-    )
+    copies = conflicting_duplicates(nearest, labels)
     return {"near_duplicate": copies, "is_near_duplicate_issue": copies >= 0}
+
+
+def _judged_by_inputs(indices, predictions):
+    """Returns the `Judgment` by the labels of the nearest inputs, or `None`."""
+    labels, num_classes = predictions.labels, predictions.num_classes
+    if len(labels) * num_classes > _MOST_SHARES:
+        return None
+    # Each class's share of these labels, and of one more that may be of any.
+    shares = np.full((len(labels), num_classes), 1 / num_classes, "float32")
+    rows = np.repeat(np.arange(len(labels)), indices.shape[1])
+    np.add.at(shares, (rows, labels[indices].ravel()), 1)
+    return judge(from_probabilities(labels, shares / (indices.shape[1] + 1)))
 
 
 def _names(class_names, labels):
@@ -132,10 +155,10 @@ class _Constant(list):
         return self
 
 
-def _summary(frame, predictions, identity, judgment, is_unseen):
+def _summary(frame, predictions, identity, judgment, is_unseen, by_inputs):
     """Returns what holds for the whole data set, in terms of JSON."""
     is_called = frame["is_label_issue"].to_numpy()
-    estimates = estimate(judgment, predictions.labels, is_called, is_unseen)
+    estimates = estimate(judgment, predictions.labels, is_called, is_unseen, by_inputs)
     class_names = list(identity.class_names)
     bounds = estimates.precision_bounds
     # What predictions suggest that tell no class is no confusion of labels.

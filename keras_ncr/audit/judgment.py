@@ -96,6 +96,8 @@ class Judgment(NamedTuple):
         plateau: Float: the share of labels that differ however sure b is: what its own
             errors do not explain.
         noise_rate: Float: the share of wrong labels, estimated.
+        agreement: Float: the share of labels that the predictions prefer as they are,
+            before what they learned of the labels is taken away.
     """
 
     quality: np.ndarray
@@ -109,6 +111,7 @@ class Judgment(NamedTuple):
     is_hopeless: bool
     plateau: float
     noise_rate: float
+    agreement: float
 
 
 def judge(predictions, neighborhood=None):
@@ -166,6 +169,7 @@ def judge(predictions, neighborhood=None):
         is_hopeless,
         level,
         float(noise_rate),
+        float(np.mean(predictions.classes[:, 0] == labels)),
     )
 
 

@@ -6,11 +6,12 @@ pictures are from each other.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_ncr.models.nearest import EXACT_LIMIT, nearest_neighbors
+from keras_ncr.models.nearest import nearest_neighbors
 
 # Pictures are compared at this height and width, or their own if smaller.
 THUMBNAIL = 8
@@ -34,6 +35,18 @@ SAME = 1e-6
 
 # Examples whose neighbors are held at a time.
 BLOCK = 4096
+
+
+class NearestInputs(NamedTuple):
+    """The examples whose inputs are nearest to those of each of n examples.
+
+    Attributes:
+        indices: Int array of shape `(n, k)`, the nearest first.
+        distances: Float array of shape `(n, k)`.
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
 
 
 def duplicate_descriptors(inputs):
@@ -71,23 +84,28 @@ def _projection(num_numbers):
     return projection.fit(np.zeros((1, num_numbers), "float32"))
 
 
-def conflicting_duplicates(descriptors, labels, exact_limit=EXACT_LIMIT, verbose=0):
-    """Returns the index of each example's nearest copy that carries another label."""
+def nearest_inputs(descriptors, verbose=0):
+    """Returns the `NearestInputs` of examples, by their descriptors."""
     descriptors = np.asarray(descriptors)
-    labels = np.asarray(labels)
     if descriptors.ndim == 4:
         vectors = _vectors_of_thumbnails(descriptors)
     else:
         vectors = _vectors_of_numbers(descriptors)
-    indices, _ = nearest_neighbors(vectors, NUM_NEIGHBORS, exact_limit, verbose)
-    distances = _distances(vectors, indices)
+    indices, _ = nearest_neighbors(vectors, NUM_NEIGHBORS, verbose=verbose)
+    return NearestInputs(indices, _distances(vectors, indices))
+
+
+def conflicting_duplicates(nearest, labels):
+    """Returns the index of each example's nearest copy that carries another label."""
+    labels = np.asarray(labels)
+    indices, distances = nearest
     is_copy = distances <= max(_threshold(distances), SAME)
     conflicts = is_copy & (labels[indices] != labels[:, None])
     if conflicts.shape[1] == 0:
         return np.full(len(labels), -1)
-    distances[~conflicts] = np.inf
-    nearest = np.argmin(distances, axis=1)[:, None]
-    found = np.take_along_axis(indices, nearest, axis=1)[:, 0].astype("int64")
+    distances = np.where(conflicts, distances, np.inf)
+    closest = np.argmin(distances, axis=1)[:, None]
+    found = np.take_along_axis(indices, closest, axis=1)[:, 0].astype("int64")
     return np.where(conflicts.any(axis=1), found, -1)
 
 

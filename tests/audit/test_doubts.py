@@ -143,9 +143,45 @@ def test_model_that_agrees_with_all_labels_that_it_saw_may_have_learned_them():
     _, labels, _ = strong_case()
     probabilities = np.full((len(labels), 5), 0.01)
     probabilities[np.arange(len(labels)), labels] = 0.96
-    _, said, _ = stated(labels, probabilities, is_out_of_sample=False)
+    estimates, said, _ = stated(labels, probabilities, is_out_of_sample=False)
+    assert estimates.noise_rate_bounds == (0, 1)
     assert "learned the wrong ones by heart" in said and "--folds=5" in said
     assert "by heart" not in stated(labels, probabilities)[1]
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "sharpness", "may_have"),
+    [(1000, 1, True), (4000, 0.2, False), (4000, 1, True)],
+    ids=["few", "many", "many without any wavering"],
+)
+def test_labels_that_may_have_been_learned_are_bounded_by_the_nearest_inputs_too(
+    num_examples, sharpness, may_have
+):
+    truth, labels, probabilities = strong_case(num_examples=num_examples, rate=0.2)
+    powers = probabilities**sharpness
+    predictions = from_probabilities(labels, powers / powers.sum(axis=1, keepdims=True))
+    judgment = judge(predictions)
+    is_called = called_issues(judgment, labels)
+    rest = judgment, predictions, is_called
+    # What the nearest inputs tell is poor, and out of sample.
+    votes = 0.7 * np.eye(5)[np.roll(truth, 1) * (np.arange(len(truth)) % 2)] + 0.06
+    by_inputs = judge(from_probabilities(labels, votes))
+    for out_of_sample in (False, True):
+        plain = estimate(judgment, labels, is_called, out_of_sample)
+        spanned = estimate(judgment, labels, is_called, out_of_sample, by_inputs)
+        is_wider = may_have and not out_of_sample
+        assert (spanned != plain) == is_wider
+        for name in ("noise_rate_bounds", "precision_bounds"):
+            (low, high), others = getattr(spanned, name), getattr(plain, name)
+            assert low <= others[0] and others[1] <= high
+        for estimates, words in (
+            (plain, "it may have learned wrong ones by heart"),
+            (spanned, "By those of the nearest inputs between"),
+        ):
+            said = " ".join(
+                doubts(*rest, estimates, ["a", "b", "c", "d", "e"], out_of_sample)
+            )
+            assert (words in said) == is_wider
 
 
 def test_right_labels_of_hard_examples_are_doubted_wherever_they_are_called():

@@ -1,13 +1,16 @@
 """Tests of audit/findings.py: the table of an audit, and what it says of all."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 
 from keras_ncr.audit import audit_predictions
 from keras_ncr.audit.findings import Identity, find
+from keras_ncr.audit.near_duplicates import duplicate_descriptors
 from keras_ncr.audit.predictions import from_probabilities
 from keras_ncr.noise import NoisyLabels
 
@@ -222,3 +225,23 @@ def test_predictions_out_of_sample_need_no_neighbors():
 
 def dense(predictions):
     return predictions.as_sparse().toarray()
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+def test_labels_that_few_examples_had_learned_are_bounded_by_the_nearest_inputs(rate):
+    # A network agrees with all labels, and has drawn features of one label together.
+    rng = np.random.default_rng(0)
+    inputs, truth = (part[:600] for part in load_digits(return_X_y=True))
+    labels = np.where(rng.random(600) < rate, rng.integers(0, 10, 600), truth)
+    probabilities = 0.95 * np.eye(10)[labels] + 0.005
+    features = np.eye(10)[labels] + rng.normal(0, 0.01, (600, 10))
+    unknown = from_probabilities(labels, probabilities, features)
+    assert found(unknown, class_names=list("abcdefghij")).frame.attrs[
+        "noise_rate_bounds"
+    ] == [0, 1]
+    descriptors = duplicate_descriptors(inputs)
+    known = dataclasses.replace(unknown, descriptors=descriptors)
+    attributes = found(known, class_names=list("abcdefghij")).frame.attrs
+    low, high = attributes["noise_rate_bounds"]
+    assert low <= np.mean(labels != truth) <= high < rate + 0.2
+    assert "learned the wrong ones by heart" in attributes["doubts"][0]

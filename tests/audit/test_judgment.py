@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_ncr.audit import neighborhood, predictions
+from keras_ncr.audit import by_class, neighborhood, predictions
 from keras_ncr.audit.judgment import Judgment, called_issues, judge
 from keras_ncr.audit.neighborhood import Neighborhood
 from keras_ncr.audit.plateau import plateau
@@ -614,7 +614,9 @@ def test_class_that_is_never_preferred_has_no_noise():
 
 def judgment_of(probability, suggested):
     quality = 1 - np.array(probability, "float32")
-    return Judgment(quality, np.array(suggested), *[None] * 5, 0.0, False, 0.0, 0.0)
+    return Judgment(
+        quality, np.array(suggested), *[None] * 5, 0.0, False, 0.0, 0.0, 1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -656,3 +658,11 @@ def test_none_is_called_where_none_is_probable_enough():
     judgment = judgment_of([0.5, 0.4], [1, 1])
     assert not called_issues(judgment, np.array([0, 0])).any()
     assert not called_issues(judgment, np.array([0, 0]), 0.5, 0.8).any()
+
+
+def test_gap_that_is_the_largest_by_rounding_alone_counts_as_its_equals():
+    # As shares of votes give them, added up in another order.
+    gaps = np.append(np.linspace(0, 1.71297859, 50), np.nextafter(1.71297859, 2))
+    labels, preferred = np.arange(51) % 2, np.ones(51, int)
+    accuracy = by_class._accuracy(labels, preferred, gaps, np.full((2, 2), 0.5))
+    assert accuracy == pytest.approx(50.5 / 51)

@@ -12,7 +12,12 @@ from keras_ncr.audit import near_duplicates
 from keras_ncr.audit.near_duplicates import (
     conflicting_duplicates,
     duplicate_descriptors,
+    nearest_inputs,
 )
+
+
+def copies_in(descriptors, labels):
+    return conflicting_duplicates(nearest_inputs(descriptors), labels)
 
 
 def digits():
@@ -148,7 +153,7 @@ def test_conflicts_equal_their_definition():
     pictures[:20] = pictures[20:40] + rng.normal(0, 6, (20, 8, 8, 1))
     labels = rng.integers(0, 3, 60)
     thumbnails = duplicate_descriptors(pictures)
-    found = conflicting_duplicates(thumbnails, labels)
+    found = copies_in(thumbnails, labels)
     expected = slow_conflicts(thumbnails.reshape(60, -1).astype("d"), labels)
     np.testing.assert_array_equal(found, expected)
     assert np.sum(found >= 0) > 10 and found.dtype == "int64"
@@ -161,7 +166,7 @@ COPIES = [as_they_are, brighter, with_noise, as_jpeg, smaller_and_back]
 def test_copies_of_color_pictures_are_found_and_nothing_else(copy):
     pictures = color_pictures()
     both = np.concatenate([pictures, copy(pictures[:30])])
-    found = conflicting_duplicates(duplicate_descriptors(both), all_different(130))
+    found = copies_in(duplicate_descriptors(both), all_different(130))
     expected = np.concatenate([np.arange(100, 130), [-1] * 70, np.arange(30)])
     np.testing.assert_array_equal(found, expected)
 
@@ -170,7 +175,7 @@ def test_copies_of_color_pictures_are_found_and_nothing_else(copy):
 def test_copies_of_digits_are_found_and_nothing_else(copy, recall):
     pictures = big_digits()
     both = np.concatenate([pictures, copy(pictures[:40].astype("float32"))])
-    found = conflicting_duplicates(duplicate_descriptors(both), all_different(440))
+    found = copies_in(duplicate_descriptors(both), all_different(440))
     assert np.mean(found[:40] == np.arange(400, 440)) >= recall
     np.testing.assert_array_equal(found[40:400], -1)
 
@@ -179,7 +184,7 @@ def test_only_other_labels_conflict():
     pictures = np.concatenate([color_pictures(), color_pictures()[:2]])
     labels = np.zeros(102, int)
     labels[101] = 1
-    found = conflicting_duplicates(duplicate_descriptors(pictures), labels)
+    found = copies_in(duplicate_descriptors(pictures), labels)
     assert list(np.flatnonzero(found >= 0)) == [1, 101]
     assert (found[1], found[101]) == (101, 1)
 
@@ -190,21 +195,21 @@ def test_a_nearer_copy_with_the_same_label_does_not_hide_the_other():
     pictures[60] = with_noise(pictures)[0]
     labels = np.zeros(100, int)
     labels[60] = 1
-    found = conflicting_duplicates(duplicate_descriptors(pictures), labels)
+    found = copies_in(duplicate_descriptors(pictures), labels)
     assert (found[0], found[50]) == (60, 60)
 
 
 def test_picture_of_another_color_is_no_copy():
     pictures = color_pictures()
     pictures[1] = pictures[0][:, :, ::-1]
-    found = conflicting_duplicates(duplicate_descriptors(pictures), all_different(100))
+    found = copies_in(duplicate_descriptors(pictures), all_different(100))
     np.testing.assert_array_equal(found, -1)
 
 
 def test_flat_pictures_are_copies_of_each_other():
     pictures = color_pictures()
     pictures[3], pictures[8] = 0, 255
-    found = conflicting_duplicates(duplicate_descriptors(pictures), all_different(100))
+    found = copies_in(duplicate_descriptors(pictures), all_different(100))
     assert (found[3], found[8], np.sum(found >= 0)) == (8, 3, 2)
 
 
@@ -213,8 +218,8 @@ def test_conflicts_follow_their_examples_when_permuted():
     labels = np.random.default_rng(0).integers(0, 2, 100)
     thumbnails = duplicate_descriptors(pictures)
     order = np.random.default_rng(1).permutation(100)
-    found = conflicting_duplicates(thumbnails, labels)
-    permuted = conflicting_duplicates(thumbnails[order], labels[order])
+    found = copies_in(thumbnails, labels)
+    permuted = copies_in(thumbnails[order], labels[order])
     np.testing.assert_array_equal(
         np.where(permuted >= 0, order[permuted], -1), found[order]
     )
@@ -224,14 +229,14 @@ def test_conflicts_follow_their_examples_when_permuted():
 def test_data_set_of_nothing_but_pairs_is_found(copy):
     pictures = color_pictures()
     both = np.concatenate([pictures, copy(pictures)])
-    found = conflicting_duplicates(duplicate_descriptors(both), all_different(200))
+    found = copies_in(duplicate_descriptors(both), all_different(200))
     expected = np.concatenate([np.arange(100, 200), np.arange(100)])
     np.testing.assert_array_equal(found, expected)
 
 
 def test_digits_have_no_copies():
     descriptors = duplicate_descriptors(digits())
-    found = conflicting_duplicates(descriptors, all_different(len(descriptors)))
+    found = copies_in(descriptors, all_different(len(descriptors)))
     np.testing.assert_array_equal(found, -1)
 
 
@@ -241,7 +246,7 @@ def test_digits_have_no_copies():
 @pytest.mark.parametrize("dim", [1, 2, 3, 5, 10, 100, 300])
 def test_random_numbers_have_few_copies_in_any_dimension(dim):
     inputs = np.random.default_rng(0).normal(size=(1500, dim))
-    found = conflicting_duplicates(duplicate_descriptors(inputs), all_different(1500))
+    found = copies_in(duplicate_descriptors(inputs), all_different(1500))
     assert np.mean(found >= 0) <= 0.003
 
 
@@ -251,9 +256,7 @@ def test_rows_of_tables_are_copies_only_if_planted(load):
     inputs = load().data
     count = len(inputs)
     inputs = np.concatenate([inputs, inputs[:9], 1.001 * inputs[9:18]])
-    found = conflicting_duplicates(
-        duplicate_descriptors(inputs), all_different(count + 18)
-    )
+    found = copies_in(duplicate_descriptors(inputs), all_different(count + 18))
     np.testing.assert_array_equal(found[:18], np.arange(count, count + 18))
     np.testing.assert_array_equal(found[18:count], -1)
 
@@ -262,7 +265,7 @@ def test_rows_that_differ_in_length_alone_are_no_copies():
     inputs = np.random.default_rng(0).normal(size=(100, 12))
     inputs -= inputs.mean(axis=0)
     inputs[1] = 3 * inputs[0]
-    found = conflicting_duplicates(inputs, all_different(100))
+    found = copies_in(inputs, all_different(100))
     np.testing.assert_array_equal(found, -1)
 
 
@@ -270,7 +273,7 @@ def test_constant_column_does_not_matter():
     inputs = np.random.default_rng(0).normal(size=(100, 6))
     inputs[7] = inputs[70]
     widened = np.concatenate([inputs, np.full((100, 1), 1e6 / 3)], axis=1)
-    found = conflicting_duplicates(widened, all_different(100))
+    found = copies_in(widened, all_different(100))
     assert (found[7], found[70], np.sum(found >= 0)) == (70, 7, 2)
 
 
@@ -279,17 +282,17 @@ def test_constant_column_does_not_matter():
 
 @pytest.mark.parametrize("count, expected", [(1, [-1]), (2, [1, 0]), (3, [1, 0, 0])])
 def test_few_equal_examples_are_copies(count, expected):
-    found = conflicting_duplicates(np.ones((count, 4)), all_different(count))
+    found = copies_in(np.ones((count, 4)), all_different(count))
     np.testing.assert_array_equal(found, expected)
 
 
 def test_two_different_examples_are_no_copies():
-    np.testing.assert_array_equal(conflicting_duplicates(np.eye(2), [0, 1]), -1)
+    np.testing.assert_array_equal(copies_in(np.eye(2), [0, 1]), -1)
 
 
 def test_block_of_examples_does_not_matter(monkeypatch):
     descriptors = duplicate_descriptors(np.repeat(digits()[:20], 2, axis=0))
     labels = np.arange(40) % 3
-    expected = conflicting_duplicates(descriptors, labels)
+    expected = copies_in(descriptors, labels)
     monkeypatch.setattr(near_duplicates, "BLOCK", 7)
-    np.testing.assert_array_equal(conflicting_duplicates(descriptors, labels), expected)
+    np.testing.assert_array_equal(copies_in(descriptors, labels), expected)
