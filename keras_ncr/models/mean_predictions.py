@@ -9,7 +9,7 @@ from keras_ncr.distribution.replicas import has_other_replicas
 
 
 class MeanPredictions(keras.callbacks.Callback):
-    """Keeps each training example's mean prediction over epochs, as augmented.
+    """Keeps the mean of what training steps predicted of each example, over epochs.
 
     A model that learns a wrong label by heart contradicted it in the epochs before,
     which the mean still tells. Targets need the key `"index"`, and the model one
