@@ -15,7 +15,8 @@ A model that has seen the labels may have learned wrong ones by heart, and is th
 of them. It may where the labels are few, where it agrees with nearly all, and where it
 wavers on none that it does not prefer. Training changes no inputs: the labels of the
 nearest ones are predictions out of sample, if poor ones, and the bounds then span those
-by these as well. Where no inputs are known and the model agrees with nearly all labels,
+by these as well; where they know four fifths of the classes or more, the lower bound is
+theirs. Where no inputs are known and the model agrees with nearly all labels,
 nothing bounds the number of wrong ones from above.
 """
 
@@ -108,9 +109,12 @@ def estimate(judgment, labels, is_called, is_out_of_sample, by_inputs=None):
             return found
         return found._replace(noise_rate_bounds=(found.noise_rate_bounds[0], 1.0))
     others = _estimate(by_inputs, labels, is_called, True)
+    know = others.least_accuracy >= _WEAK
     return found._replace(
-        noise_rate_bounds=_span(found.noise_rate_bounds, others.noise_rate_bounds),
-        precision_bounds=_span(found.precision_bounds, others.precision_bounds),
+        noise_rate_bounds=_span(
+            found.noise_rate_bounds, others.noise_rate_bounds, know
+        ),
+        precision_bounds=_span(found.precision_bounds, others.precision_bounds, know),
         by_inputs=others.noise_rate_bounds,
     )
 
@@ -176,11 +180,12 @@ def _estimate(judgment, labels, is_called, is_out_of_sample):
     )
 
 
-def _span(bounds, others):
-    """Returns bounds that hold what either of two hold."""
+def _span(bounds, others, know):
+    """Returns bounds that hold those by the nearest inputs, from below if they know."""
     if bounds is None:
         return None
-    return min(bounds[0], others[0]), max(bounds[1], others[1])
+    low = others[0] if know else min(bounds[0], others[0])
+    return low, max(bounds[1], others[1])
 
 
 def _told(judgment, lowest, errors):

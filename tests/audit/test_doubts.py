@@ -184,6 +184,19 @@ def test_labels_that_may_have_been_learned_are_bounded_by_the_nearest_inputs_too
             assert (words in said) == is_wider
 
 
+def test_nearest_inputs_that_know_the_classes_bound_wrong_labels_from_below():
+    # The network has learned nearly all labels; the nearest inputs tell the truth.
+    truth, labels, probabilities = strong_case(num_examples=1000)
+    learned = np.full((len(labels), 5), 0.01)
+    learned[np.arange(len(labels)), labels] = 0.96
+    judgment = judge(from_probabilities(labels, learned))
+    by_inputs = judge(from_probabilities(labels, probabilities))
+    is_called = np.zeros(len(labels), bool)
+    estimates = estimate(judgment, labels, is_called, False, by_inputs)
+    low, high = estimates.noise_rate_bounds
+    assert 0.1 < low <= np.mean(labels != truth) <= high < 0.3
+
+
 def test_right_labels_of_hard_examples_are_doubted_wherever_they_are_called():
     # All labels are right; a model that is mostly sure errs where it wavers.
     truth, probabilities = weak_case(5)
