@@ -8,7 +8,7 @@ network and from the pictures: `train.npz` of 20,000 training pictures or of all
 Reference: https://arxiv.org/abs/2202.02200, whose data these are; its networks learn
 from pixels (cifar.py), so that figures here are not to be compared with its tables.
 Arguments: path (of the folder), method (standard, ncr, mixup, ...), noise (human, or a
-kind), rate. Commands:
+kind), rate, tuned (true: with what `benchmarks/tune.py` chose for it). Commands:
 
     keras-ncr train --config=configs/cifar_features.py:FOLDER,method=ncr+elr \
         --workdir=runs/cifar-features
@@ -31,7 +31,7 @@ from keras_ncr.experiments.config import (
 
 def get_config(argument=None):
     arguments = string_arguments(
-        argument, path="", method="ncr", noise="symmetric", rate=0.4
+        argument, path="", method="ncr", noise="symmetric", rate=0.4, tuned=False
     )
     config = default_config()
     is_human = arguments["noise"] == "human"
@@ -47,5 +47,7 @@ def get_config(argument=None):
     config.optimizer.weight_decay = 4e-3
     config.optimizer.decay_kernels_only = True
     config.optimizer.warmup_epochs = 2.0
-    set_tuned(config, pathlib.Path(__file__).parent / "tuned" / "cifar_features.json")
+    if arguments["tuned"]:
+        chosen = pathlib.Path(__file__).parent / "tuned" / "cifar_features.json"
+        set_tuned(config, chosen)
     return config
