@@ -320,7 +320,7 @@ def plain_arguments(made: object, base: type) -> dict:
     """Returns the numbers and words that a subclass of `base` was made with."""
     # As scikit-learn's `get_params`: each is kept in the attribute of its name.
     makers = [cls.__init__ for cls in type(made).__mro__ if issubclass(cls, base)]
-    names = {name for make in makers for name in inspect.signature(make).parameters}
+    names = [name for make in makers for name in inspect.signature(make).parameters]
     values = {name: getattr(made, name) for name in names if hasattr(made, name)}
     plain = (str, int, float, type(None))
     return {name: value for name, value in values.items() if isinstance(value, plain)}

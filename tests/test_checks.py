@@ -16,6 +16,7 @@ from keras_ncr.checks import (
     check_labels,
     check_rate,
     check_spellings,
+    plain_arguments,
 )
 
 
@@ -140,3 +141,19 @@ def test_choice_in_another_unicode_form_is_told_from_what_looks_alike():
 )
 def test_message_holds_any_value(value, text):
     assert brief(value).endswith(text) and len(brief(value)) < 100
+
+
+class Base:
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+
+class Derived(Base):
+    def __init__(self, weight, name=None, layer=None, scale=2.0):
+        super().__init__(scale)
+        self.weight, self.name, self.layer = weight, name, layer
+
+
+def test_plain_arguments_come_in_the_order_of_the_signature():
+    arguments = plain_arguments(Derived(3, layer=[]), Base)
+    assert list(arguments.items()) == [("weight", 3), ("name", None), ("scale", 2.0)]
