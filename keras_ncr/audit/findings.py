@@ -18,13 +18,13 @@ from keras_ncr.audit.near_duplicates import (
 from keras_ncr.audit.neighborhood import Neighborhood, neighbor_labels
 from keras_ncr.audit.outliers import is_outlier, outlier_scores
 from keras_ncr.audit.predictions import from_probabilities
-from keras_ncr.models.nearest import nearest_neighbors
+from keras_ncr.models.nearest import blocks, nearest_neighbors, vote_shares
 from keras_ncr.review.corrections import dataset_hash
 
 # A pair of classes is confused in one direction if chance alone would rarely make
 # that many of its issues go one way.
 _CHANCE = 0.01
-# Examples of which the search for neighbors takes a while.
+# So many examples take a while to search for neighbors, and are a block of rows.
 _LONG = 20_000
 # The shares of labels that neighbors carry take 400 MB at most.
 _MOST_SHARES = 100_000_000
@@ -127,10 +127,11 @@ def _judged_by_inputs(indices, predictions):
     if len(labels) * num_classes > _MOST_SHARES:
         return None
     # Each class's share of these labels, and of one more that may be of any.
-    shares = np.full((len(labels), num_classes), 1 / num_classes, "float32")
-    rows = np.repeat(np.arange(len(labels)), indices.shape[1])
-    np.add.at(shares, (rows, labels[indices].ravel()), 1)
-    return judge(from_probabilities(labels, shares / (indices.shape[1] + 1)))
+    k, shares = indices.shape[1], np.empty((len(labels), num_classes), "float32")
+    for rows in blocks(len(labels), _LONG):
+        votes = k * vote_shares(indices[rows], labels, num_classes)
+        shares[rows] = (votes + 1 / num_classes) / (k + 1)
+    return judge(from_probabilities(labels, shares))
 
 
 def _names(class_names, labels):
