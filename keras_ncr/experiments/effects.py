@@ -92,9 +92,9 @@ def notes(config: ConfigDict, source: Source) -> list[str]:
 
 def unused_settings(config: ConfigDict, keys: Iterable[str]) -> list[str]:
     """Returns a sentence for each dotted key that has no effect on a config."""
-    sentences = []
+    sentences, unused = [], _unused(config)
     for key in keys:
-        for place, reason in _unused(config).items():
+        for place, reason in unused.items():
             if key == place or (place.endswith(".") and key.startswith(place)):
                 sentences.append(f"--config.{key} has no effect with {reason}.")
                 break
@@ -141,6 +141,6 @@ def _unused(config):
     ):
         if is_unused:
             section, _, name = cause.partition(".")
-            # Of numbers it is 0 that has an effect: as 0, and not as 0.0.
+            # A number is a cause only when it is 0; 0.0 is written so too.
             found[key] = f"--config.{cause}={config[section][name] or 0}"
     return found
