@@ -65,8 +65,8 @@ def replacing(path):
 @contextlib.contextmanager
 def replacing_folder(path):
     """Yields a new folder to write to, which then takes the place of `path`."""
-    # If anything goes wrong, `path` is as it was. Otherwise what was in it is removed:
-    # whoever calls this looks before that it may be.
+    # If anything goes wrong, `path` is as it was. Otherwise what was in it is removed;
+    # the caller checks before that it may be.
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.with_name(_OLD + path.name)

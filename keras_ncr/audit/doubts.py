@@ -12,12 +12,12 @@ e the plateau, the model knows the class of at most (share of labels that agree)
 differ on hard examples alone, and nothing bounds the number of wrong ones from below.
 
 A model that has seen the labels may have learned wrong ones by heart, and is then sure
-of them. It may where the labels are few, where it agrees with nearly all, and where it
-wavers on none that it does not prefer. Training changes no inputs: the labels of the
-nearest ones are predictions out of sample, if poor ones, and the bounds then span those
-by these as well; where they know four fifths of the classes or more, the lower bound is
-theirs. Where no inputs are known and the model agrees with nearly all labels,
-nothing bounds the number of wrong ones from above.
+of them. This can be so if there are few labels, if the model agrees with nearly all, or
+if it is sure of nearly all its disagreements. Training does not change inputs, so the
+labels of the nearest inputs are out-of-sample predictions, though poor ones: the bounds
+then include theirs, and the lower bound is theirs alone if they know four fifths of the
+classes. Where no inputs are known and the model agrees with nearly all labels, nothing
+bounds the number of wrong ones from above.
 """
 
 from typing import NamedTuple
@@ -30,8 +30,8 @@ from keras_ncr.review.page_data import WIDE
 _QUANTILE = 1.64
 # Below this accuracy a model's own errors count for too much.
 _WEAK = 0.8
-# A model may have learned the labels that it has seen: few ones; or if it agrees with
-# more of them; or if it wavers on a smaller part of what it does not prefer.
+# A model may have learned the labels that it has seen if they are fewer than this, if
+# it agrees with more of them, or if it is unsure of a smaller part of those it rejects.
 _FEW_SEEN = 3000
 _LEARNED = 0.98
 _WAVERING = 0.05

@@ -141,7 +141,8 @@ def test_folder_to_list_page_and_classifier(command, tmp_path, computed, trained
     assert '"picture":["' in page
     first = "Looking for wrong labels in pictures; all goes to runs/clean-pictures."
     assert printed.startswith(first)
-    assert re.search(r"About \d+ (s|min): 30 pictures, a classifier in", printed)
+    plan = r"About \d+ (s|min): 30 pictures, a classifier in 2 folds"
+    assert re.search(plan, printed)
     assert re.search(r"It took \d+ (s|min)", printed)
     assert len(computed) == 32
     assert len(trained) == 2

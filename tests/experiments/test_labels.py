@@ -378,7 +378,9 @@ def test_decisions_say_of_given_labels_whether_they_are_right(config, tmp_path):
 
 
 def test_other_methods_are_told_nothing():
-    verify(default_config(), digits()[0], None)
+    model = Verified()
+    verify(default_config(), digits()[0], model)
+    assert not vars(model)
 
 
 @pytest.mark.parametrize(

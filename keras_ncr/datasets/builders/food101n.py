@@ -31,7 +31,8 @@ class Food101N(tfds.core.GeneratorBasedBuilder):
     validation set for a classifier trained on `train`, which holds the same images.
 
     Reference:
-        - [Lee et al., 2018](https://arxiv.org/abs/1711.07131) - [Bossard et al.,
+        - [Lee et al., 2018](https://arxiv.org/abs/1711.07131)
+        - [Bossard et al.,
         2014](https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/)
 
     Example:
