@@ -207,10 +207,10 @@ DRAWINGS = {
 RUN = {
     "table 3": "CIFAR-10 as features of a pretrained network, and 10,000 pictures with "
     "a small ResNet (docs/results.md); nothing with the paper's network",
-    "table 6": "batches against 100 classes of digits (docs/results.md); not WebVision",
-    "figure 2": "on CIFAR-10's features (docs/results.md)",
-    "figure 3": "on CIFAR-10's features (docs/results.md)",
-    "figure 4": "on CIFAR-10's features (docs/results.md)",
+    "table 6": "batches, and 100 classes of digits (docs/ablation.md); not WebVision",
+    "figure 2": "on CIFAR-10's features (docs/ablation.md)",
+    "figure 3": "on CIFAR-10's features (docs/ablation.md)",
+    "figure 4": "on CIFAR-10's features (docs/ablation.md)",
 }
 
 

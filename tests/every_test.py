@@ -26,9 +26,12 @@ os.fsync = lambda descriptor: None
 
 
 def pytest_collection_finish():
-    """Spares the garbage collector what imports have made, and lets it look seldom."""
+    """Spares the garbage collector what imports have made, and lets it look seldom.
+
+    Looking at the young alone, it makes nothing old that the end of a test is to free.
+    """
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(10_000, 1_000)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def fresh_global_state():
     keras.utils.set_random_seed(0)
     yield
     # A data iterator that a failed `fit` leaves behind waits, when it is freed, for as
-    # long as it was kept, up to a minute.
+    # long as it was kept, up to a minute: none may become old and stay.
     gc.collect(1)
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")

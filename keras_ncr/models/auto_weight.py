@@ -14,7 +14,7 @@ from keras_ncr.models.unlabeled import without_labels
 # The word for it, in place of a number.
 AUTO = "auto"
 
-# Chosen on held-out noisy labels: `docs/results.md`. The share of the examples whose
+# Chosen on held-out noisy labels: `docs/ablation.md`. The share of the examples whose
 # labels train nothing; how many epochs are looked back on, and how many examples held
 # out at least.
 HELD_OUT_SHARE, WINDOW, FEWEST_HELD_OUT = 0.05, 0.5, 150

@@ -148,7 +148,7 @@ class ELRModel(NCRModel):
             `NeighborConsistencyLoss(similarity_power=6.0, temperature_squared=True)`.
         consistency_weight: As in `NCRModel`. Defaults to `"auto"`: within a point of
             the best of 0.1 to 0.7 in 17 of 19 cases, where 0.3 is so in 13
-            (`docs/results.md`).
+            (`docs/ablation.md`).
         **kwargs: As in `NCRModel`, `warmup_epochs` and `classifier` for example.
 
     Raises:
