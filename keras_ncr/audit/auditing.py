@@ -176,7 +176,7 @@ def audit_predictions(
     num_neighbors=10,
     review=None,
     shown=None,
-    out_of_sample=False,
+    out_of_sample=None,
     verbose="auto",
 ):
     """Returns the table of `audit` for predictions that are already there.
@@ -197,8 +197,9 @@ def audit_predictions(
         review: As in `audit`.
         shown: What the page shows of the examples, as `x` in `audit`: a `Source`,
             uint8 images, or a table. Defaults to `None`: their ids alone.
-        out_of_sample: Bool: whether no example was seen by the model that judges it,
-            which bounds the share of wrong labels. Defaults to `False`: not known.
+        out_of_sample: Optional bool: whether no example was seen by the model that
+            judges it, which bounds the share of wrong labels. Defaults to `None`: taken
+            to be so without features, and not so with them.
         verbose: As in `audit`.
 
     Returns:

@@ -52,7 +52,7 @@ def find(
     expected_precision,
     num_neighbors,
     verbose=0,
-    is_unseen=False,
+    is_unseen=None,
     own_outlier_scores=None,
 ):
     """Returns the `Findings` that predictions give; arguments are as in `audit`."""
@@ -73,7 +73,7 @@ def find(
         columns |= _columns_of_features(
             predictions, identity, neighborhood, own_outlier_scores
         )
-    by_inputs, is_unseen = None, is_alone or is_unseen
+    by_inputs, is_unseen = None, is_alone if is_unseen is None else is_unseen
     if predictions.descriptors is not None:
         nearest = nearest_inputs(predictions.descriptors, verbose)
         columns |= _columns_of_inputs(nearest, predictions.labels)

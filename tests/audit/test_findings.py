@@ -159,6 +159,20 @@ def test_predictions_out_of_sample_are_not_advised_to_be_so():
     assert said[0]["expected_precision_bounds"][1] == 1
 
 
+@pytest.mark.parametrize("features", [None, np.eye(200)], ids=["alone", "features"])
+def test_what_is_said_of_the_model_is_believed(features):
+    labels = np.arange(200) % 2
+    seen_by_heart = labels, 0.02 + 0.96 * np.eye(2)[labels]
+    usual, unseen, seen = (
+        audit_predictions(*seen_by_heart, features, out_of_sample=known, verbose=0)
+        for known in (None, True, False)
+    )
+    assert seen.attrs["noise_rate_bounds"][1] == 1
+    assert unseen.attrs["noise_rate_bounds"][1] < 0.1
+    same = unseen if features is None else seen
+    assert usual.attrs["noise_rate_bounds"] == same.attrs["noise_rate_bounds"]
+
+
 def test_without_features_there_are_no_columns_of_neighbors():
     truth, predictions = clusters()
     plain = from_probabilities(predictions.labels, predictions.as_sparse().toarray())
