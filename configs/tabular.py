@@ -22,7 +22,7 @@ Arguments: path, method (standard, ncr, elr, ...; none that mixes), backbone
         --workdir=runs/rows-standard
     keras-ncr audit --workdir=runs/rows --review=runs/rows-review
 
-Hardware, time, result: they depend on your data; no public data were run yet.
+Hardware, time, result: they depend on your data; digits: docs/results.md.
 """
 
 from keras_ncr.experiments.config import own_data, string_arguments

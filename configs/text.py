@@ -22,7 +22,7 @@ Commands:
         --workdir=runs/text-standard
     keras-ncr audit --workdir=runs/text --review=runs/text-review
 
-Hardware, time, result: they depend on your data; no public data were run yet.
+Hardware, time, result: they depend on your data; docstrings: docs/results.md.
 """
 
 from keras_ncr.experiments.config import own_data, string_arguments
