@@ -143,8 +143,8 @@ class ELRModel(NCRModel):
             them, which it can on arrays. Defaults to `None`.
         elr_weight: Positive float (ELR's lambda). Defaults to 3.0, the released
             code's for CIFAR-10 and symmetric noise (1 for asymmetric, 7 on CIFAR-100).
-            A network that is trained from scratch on augmented pictures, and learns few
-            labels by heart, loses accuracy by 3, and none by 1 (`docs/results.md`).
+            A network that is trained from scratch on pictures and learns few labels by
+            heart loses accuracy by 3, and none by 1 (`docs/results.md`).
         target_momentum: As `momentum` in `EarlyLearningRegularization`.
         consistency_loss: As in `NCRModel`. Defaults to
             `NeighborConsistencyLoss(similarity_power=6.0, temperature_squared=True)`.
