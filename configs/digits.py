@@ -38,7 +38,7 @@ def get_config(argument=None):
     config.sgn.correction_decay, config.sgn.average_decay = 0.94, 0.99
     config.ssr.num_neighbors = 20  # 200 are more than a class has examples.
     config.l_dmi.first_stage_share = 0.15  # Later all wrong labels are memorized.
-    # Few steps, of which the term is to say something.
+    # The term has few steps to act in.
     config.mlnt.first_stage_share, config.mlnt.ramp_steps = 0.1, 60
     config.mlnt.meta_weight, config.mlnt.inner_learning_rate = 100.0, 0.2
     config.mlnt.num_label_sets = 4
